@@ -1,0 +1,90 @@
+/**
+ * Errors. A caller's mistake is a TypeError or RangeError; an operating fault is a HebbError
+ * whose `code` is stable across releases. Every message names the thing, the value, what was
+ * expected and the next step.
+ */
+
+/** Stable codes of operating faults. Remedies are in docs/operating.md. */
+export type ErrorCode =
+  | "STORE_LOCKED" // another handle or process has the store open
+  | "STORE_EXISTS" // `create` where a store already is
+  | "STORE_NOT_FOUND" // opened without what creating needs, and nothing is there
+  | "NOT_A_STORE" // the path is a file, or a directory that holds something else
+  | "STORE_VERSION" // written by a newer release, or a format no longer read
+  | "STORE_MISMATCH" // dimensions, metric or config contradict what is stored
+  | "STORE_READ_ONLY" // a write on a read-only handle
+  | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
+  | "INDEX_CLOSED" // the handle was closed
+  | "INDEX_CORRUPT" // damage in index.hebb
+  | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
+  | "WAL_CORRUPT" // damage in the log at a record that was known durable
+  | "CATALOG_CORRUPT" // damage in catalog.sqlite
+  | "DISK_FULL" // no space left; nothing was changed
+  | "IO_ERROR" // any other failed read, write or sync
+  | "NO_ENCODER" // a text without an encoder
+  | "ENCODER_FAILED" // the user's encoder threw or returned something unusable
+  | "UNKNOWN_ID" // an id that is not in the store where one must be
+  | "CONFIG_INVALID" // config.toml or the config option
+  | "BATCH_INCOMPLETE" // an iterable failed part-way; details say how much is in
+  | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
+  | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
+  | "ABORTED"; // the caller's signal
+
+/** An operating fault: `code` is stable, `details` are plain values, `cause` is what was underneath. */
+export class HebbError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, cause?: unknown) {
+    super(`${code}: ${message}`, cause === undefined ? undefined : { cause });
+    this.name = "HebbError";
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** Edit distance (Levenshtein), for naming the nearest valid word. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The valid word nearest to `word` by edit distance. */
+export function nearest(word: string, valid: readonly string[]): string {
+  const distance = (v: string) => editDistance(word.toLowerCase(), v.toLowerCase());
+  return valid.reduce((best, v) => (distance(v) < distance(best) ? v : best));
+}
+
+/** Refuses keys of `options` that are not in `valid`; the message names the nearest valid one. */
+export function checkOptions(what: string, options: object, valid: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (!valid.includes(key)) {
+      throw new TypeError(
+        `${what}: unknown option "${key}"; did you mean "${nearest(key, valid)}"? Valid: ${valid.join(", ")}`,
+      );
+    }
+  }
+}
+
+/** Refuses anything but an integer in [low, high]. */
+export function checkInteger(name: string, value: unknown, low: number, high: number): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < low || value > high) {
+    throw new RangeError(`${name} is ${String(value)}; expected an integer from ${low} to ${high}`);
+  }
+  return value;
+}
+
+/** Refuses anything but one of `valid`, naming the nearest. */
+export function checkOneOf<T extends string>(name: string, value: unknown, valid: readonly T[]): T {
+  if (typeof value !== "string" || !(valid as readonly string[]).includes(value)) {
+    throw new TypeError(`${name} is ${JSON.stringify(value) ?? String(value)}; expected one of ${valid.join(", ")}`);
+  }
+  return value as T;
+}

@@ -1,0 +1,43 @@
+/** Shapes that several layers share. Words: docs/glossary.md. */
+
+/** How distances are measured: squared L2, 1 - cosine, or minus the dot product. */
+export const METRICS = ["cosine", "l2", "dot"] as const;
+export type Metric = (typeof METRICS)[number];
+
+/** A caller's id: a string of 1-512 bytes of UTF-8, or a safe integer. `42` is not `"42"`. */
+export type Id = string | number;
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** What a caller keeps beside a vector: a JSON object. */
+export type Payload = { [key: string]: Json };
+
+/** Precision tiers, from the one used most to the one used least. */
+export const TIERS = ["hot", "warm", "cool", "cold", "archive"] as const;
+export type Tier = (typeof TIERS)[number];
+
+/**
+ * A filter over payloads, in the form users of other vector stores know:
+ * `{ lang: "en", year: { $gte: 2020 }, $or: [{ a: 1 }, { tag: { $in: ["x"] } }] }`.
+ * A bare value means `$eq`; keys with dots reach into nested objects.
+ */
+export type Filter = { [key: string]: unknown };
+
+/** When an acknowledged write is on disk: at once, within an interval, or when the system likes. */
+export const DURABILITIES = ["sync", "interval", "off"] as const;
+export type Durability = (typeof DURABILITIES)[number];
+
+/**
+ * One feedback event as the learners see it: nodes, not ids. `query` has `dimensions` values
+ * (unit length under cosine); `chosen` are the relevant nodes with a grade > 0, `shown` the nodes
+ * displayed in order, `rejected` the nodes marked as wrong.
+ */
+export interface FeedbackEvent {
+  query: Float32Array;
+  chosen: { node: number; grade: number }[];
+  shown: number[];
+  rejected: number[];
+  source: string | undefined;
+  /** Milliseconds since 1970, as the caller gave it. */
+  time: number;
+}
