@@ -1,0 +1,71 @@
+/**
+ * The kernel's typed face. C++ owns mapped memory, distances and the graph; everything that is
+ * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
+ */
+import type { Id, Metric } from "../base/types.js";
+import { addon } from "./loader.js";
+
+/** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
+export const kernelName: string = addon.kernelName;
+
+/** CRC-32C (Castagnoli, iSCSI polynomial) of `bytes`, continuing from `seed` (default 0). */
+export const crc32c: (bytes: Uint8Array, seed?: number) => number = addon.crc32c;
+
+/**
+ * Takes a lock on an open descriptor (flock, held by the open file and so dying with the process).
+ * Two descriptors of one process exclude each other too. Never waits.
+ * @returns false where someone else holds it
+ */
+export const tryLock: (fd: number, mode: "exclusive" | "shared") => boolean = addon.tryLock;
+
+/** Reserves disk for [offset, offset + length) of a file, so that no later write there can find the disk full. Returns 0 or the errno. */
+export const allocate: (fd: number, offset: number, length: number) => number = addon.allocate;
+
+/** Bytes of a page, the unit in which changes are noticed and written. */
+export const PAGE_BYTES = 4096;
+/** Bytes of a block, the unit that has a checksum. */
+export const BLOCK_BYTES = 65536;
+
+/** Thrown by any read of mapped memory whose block does not have its checksum. */
+export interface BlockFault extends Error {
+  code: "INDEX_CORRUPT";
+  section: number;
+  block: number;
+  expected: number;
+  computed: number;
+}
+
+/**
+ * Sections of memory, each one contiguous range of addresses that never moves. A range is backed
+ * by a file (private and copy-on-write: changes never reach the file by themselves) or by nothing
+ * (zeros until written). Changed pages are remembered until cleaned.
+ */
+export interface Region {
+  /** Backs [at, at + length) of a section with a file, from `fileOffset`. Multiples of BLOCK_BYTES. Whatever was there is replaced. */
+  map(section: number, at: number, length: number, fd: number, fileOffset: number): void;
+  /** Copies bytes in without marking them as changed: for files that cannot be mapped, and for recovery. */
+  load(section: number, at: number, bytes: Uint8Array): void;
+  /** States the checksums (CRC-32C) of blocks from `firstBlock` on; each is verified when first touched. */
+  expectChecksums(section: number, firstBlock: number, checksums: Uint32Array): void;
+  /** The checksums of these blocks as they are in memory now. */
+  checksumsOf(section: number, blocks: Uint32Array): Uint32Array;
+  /** A copy of bytes, verified. */
+  read(section: number, at: number, length: number): Uint8Array;
+  /** Changes bytes (verified first) and marks their pages. */
+  write(section: number, at: number, bytes: Uint8Array): void;
+  /** Numbers of the section's changed pages, ascending. */
+  dirtyPages(section: number): Uint32Array;
+  /** Copies of whole pages, one after the other, in the given order. */
+  copyPages(section: number, pages: Uint32Array): Uint8Array;
+  /** Forgets that pages were changed. With `drop`, gives the private copies back: their content must be in the file by now, and mapped. */
+  cleanPages(section: number, pages: Uint32Array, drop: boolean): void;
+  /** Bytes of all sections now in memory. */
+  residentBytes(): number;
+  /** Unmaps everything; any later use throws. */
+  close(): void;
+}
+
+/** Reserves address space (not memory) for sections of at most `reserveBytes[i]` bytes. */
+export const createRegion: (reserveBytes: number[]) => Region = (reserveBytes) => new addon.Region(reserveBytes);
+
+export type { Id, Metric };
