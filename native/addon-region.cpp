@@ -1,0 +1,147 @@
+#include <cerrno>
+#include <cstring>
+
+#include "addon.hpp"
+
+namespace hebb::addon {
+
+Napi::Function RegionObject::define(Napi::Env env) {
+  return DefineClass(env, "Region",
+                     {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
+                      InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
+                      InstanceMethod("checksumsOf", &RegionObject::checksumsOf),
+                      InstanceMethod("read", &RegionObject::read), InstanceMethod("write", &RegionObject::write),
+                      InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
+                      InstanceMethod("copyPages", &RegionObject::copyPages),
+                      InstanceMethod("cleanPages", &RegionObject::cleanPages),
+                      InstanceMethod("residentBytes", &RegionObject::residentBytes),
+                      InstanceMethod("close", &RegionObject::close)});
+}
+
+RegionObject::RegionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RegionObject>(info) {
+  const Napi::Array sizes = info[0].As<Napi::Array>();
+  std::vector<uint64_t> reserve(sizes.Length());
+  for (uint32_t i = 0; i < reserve.size(); i++) reserve[i] = whole(sizes.Get(i));
+  region_ = std::make_shared<Region>(reserve);
+  if (!region_->valid()) {
+    region_.reset();
+    fail(info.Env(), "the system refused address space for the store; lower max_nodes, or raise the limit on virtual memory (ulimit -v)");
+  }
+}
+
+bool RegionObject::within(const Napi::CallbackInfo& info, uint64_t section, uint64_t at, uint64_t bytes) {
+  if (!region_) {
+    fail(info.Env(), "the region is closed");
+    return false;
+  }
+  if (section >= region_->sectionCount() || at > region_->reserved(static_cast<uint32_t>(section)) ||
+      bytes > region_->reserved(static_cast<uint32_t>(section)) - at) {
+    fail(info.Env(), "a range past the section's reserved addresses");
+    return false;
+  }
+  return true;
+}
+
+Napi::Value RegionObject::map(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]), at = whole(info[1]), bytes = whole(info[2]), offset = whole(info[4]);
+  if (!within(info, section, at, bytes)) return info.Env().Undefined();
+  if (!region_->map(static_cast<uint32_t>(section), at, bytes, info[3].As<Napi::Number>().Int32Value(), offset)) {
+    return fail(info.Env(), (std::string("mmap failed: ") + std::strerror(errno)).c_str());
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::load(const Napi::CallbackInfo& info) {
+  const auto bytes = span<Napi::Uint8Array>(info[2]);
+  const uint64_t section = whole(info[0]), at = whole(info[1]);
+  if (within(info, section, at, bytes.length)) region_->load(static_cast<uint32_t>(section), at, bytes.data, bytes.length);
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::expectChecksums(const Napi::CallbackInfo& info) {
+  const auto sums = span<Napi::Uint32Array>(info[2]);
+  const uint64_t section = whole(info[0]), first = whole(info[1]);
+  if (within(info, section, first * kBlockBytes, sums.length * kBlockBytes)) {
+    region_->expectChecksums(static_cast<uint32_t>(section), first, sums.data, sums.length);
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::checksumsOf(const Napi::CallbackInfo& info) {
+  const auto blocks = span<Napi::Uint32Array>(info[1]);
+  const uint64_t section = whole(info[0]);
+  Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), blocks.length);
+  for (size_t i = 0; i < blocks.length; i++) {
+    if (!within(info, section, blocks.data[i] * kBlockBytes, kBlockBytes)) return info.Env().Undefined();
+    out[i] = region_->checksumOf(static_cast<uint32_t>(section), blocks.data[i]);
+  }
+  return out;
+}
+
+Napi::Value RegionObject::read(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]), at = whole(info[1]), bytes = whole(info[2]);
+  if (!within(info, section, at, bytes)) return info.Env().Undefined();
+  if (!region_->ensure(static_cast<uint32_t>(section), at, bytes)) {
+    throwFault(info.Env(), region_->fault());
+    return info.Env().Undefined();
+  }
+  Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), bytes);
+  std::memcpy(out.Data(), region_->base(static_cast<uint32_t>(section)) + at, bytes);
+  return out;
+}
+
+Napi::Value RegionObject::write(const Napi::CallbackInfo& info) {
+  const auto bytes = span<Napi::Uint8Array>(info[2]);
+  const uint64_t section = whole(info[0]), at = whole(info[1]);
+  if (!within(info, section, at, bytes.length)) return info.Env().Undefined();
+  if (!region_->touch(static_cast<uint32_t>(section), at, bytes.length)) {
+    throwFault(info.Env(), region_->fault());
+    return info.Env().Undefined();
+  }
+  std::memcpy(region_->base(static_cast<uint32_t>(section)) + at, bytes.data, bytes.length);
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::dirtyPages(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]);
+  if (!within(info, section, 0, 0)) return info.Env().Undefined();
+  const std::vector<uint32_t> pages = region_->dirtyPages(static_cast<uint32_t>(section));
+  Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), pages.size());
+  std::memcpy(out.Data(), pages.data(), pages.size() * sizeof(uint32_t));
+  return out;
+}
+
+Napi::Value RegionObject::copyPages(const Napi::CallbackInfo& info) {
+  const auto pages = span<Napi::Uint32Array>(info[1]);
+  const uint64_t section = whole(info[0]);
+  Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), pages.length * kPageBytes);
+  for (size_t i = 0; i < pages.length; i++) {
+    if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return info.Env().Undefined();
+    std::memcpy(out.Data() + i * kPageBytes, region_->base(static_cast<uint32_t>(section)) + pages.data[i] * kPageBytes, kPageBytes);
+  }
+  return out;
+}
+
+Napi::Value RegionObject::cleanPages(const Napi::CallbackInfo& info) {
+  const auto pages = span<Napi::Uint32Array>(info[1]);
+  const uint64_t section = whole(info[0]);
+  for (size_t i = 0; i < pages.length; i++) {
+    if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return info.Env().Undefined();
+  }
+  if (within(info, section, 0, 0)) {
+    region_->cleanPages(static_cast<uint32_t>(section), pages.data, pages.length, info[2].ToBoolean().Value());
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {
+  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), static_cast<double>(region_->residentBytes()));
+}
+
+Napi::Value RegionObject::close(const Napi::CallbackInfo& info) {
+  region_.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace hebb::addon

@@ -1,0 +1,85 @@
+#include "addon.hpp"
+
+#include <cstdlib>
+
+#include "kernel.hpp"
+#include "map/platform.hpp"
+
+namespace hebb::addon {
+
+Napi::Value fail(Napi::Env env, const char* message) {
+  Napi::Error::New(env, message).ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+void throwFault(Napi::Env env, const BlockFault& fault) {
+  Napi::Error error = Napi::Error::New(env, "a block of mapped memory does not have its checksum");
+  error.Set("code", Napi::String::New(env, "INDEX_CORRUPT"));
+  error.Set("section", Napi::Number::New(env, fault.section));
+  error.Set("block", Napi::Number::New(env, static_cast<double>(fault.block)));
+  error.Set("expected", Napi::Number::New(env, fault.expected));
+  error.Set("computed", Napi::Number::New(env, fault.computed));
+  error.ThrowAsJavaScriptException();
+}
+
+namespace {
+
+Napi::Value crc32c(const Napi::CallbackInfo& info) {
+  const auto bytes = span<Napi::Uint8Array>(info[0]);
+  const uint32_t seed = info.Length() > 1 && info[1].IsNumber() ? info[1].As<Napi::Number>().Uint32Value() : 0;
+  return Napi::Number::New(info.Env(), kernel->crc32c(bytes.data, bytes.length, seed));
+}
+
+Napi::Value firstNonFinite(const Napi::CallbackInfo& info) {
+  const auto values = span<Napi::Float32Array>(info[0]);
+  const size_t at = kernel->firstNonFinite(values.data, values.length);
+  return Napi::Number::New(info.Env(), at == values.length ? -1.0 : static_cast<double>(at));
+}
+
+Napi::Value l2(const Napi::CallbackInfo& info) {
+  const auto a = span<Napi::Float32Array>(info[0]), b = span<Napi::Float32Array>(info[1]);
+  if (a.length != b.length) return fail(info.Env(), "vectors of one length were expected");
+  return Napi::Number::New(info.Env(), kernel->l2(a.data, b.data, a.length));
+}
+
+Napi::Value dot(const Napi::CallbackInfo& info) {
+  const auto a = span<Napi::Float32Array>(info[0]), b = span<Napi::Float32Array>(info[1]);
+  if (a.length != b.length) return fail(info.Env(), "vectors of one length were expected");
+  return Napi::Number::New(info.Env(), kernel->dot(a.data, b.data, a.length));
+}
+
+Napi::Value tryLock(const Napi::CallbackInfo& info) {
+  const bool exclusive = info[1].As<Napi::String>().Utf8Value() == "exclusive";
+  return Napi::Boolean::New(info.Env(), platform::tryLock(info[0].As<Napi::Number>().Int32Value(), exclusive));
+}
+
+Napi::Value allocate(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), platform::allocate(info[0].As<Napi::Number>().Int32Value(), whole(info[1]), whole(info[2])));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  const char* error = nullptr;
+  if (!kernel) kernel = selectKernel(std::getenv("HEBB_KERNEL"), &error);
+  if (!kernel) {
+    fail(env, error);
+    return exports;
+  }
+  exports.Set("kernelName", Napi::String::New(env, kernel->name));
+  exports.Set("crc32c", Napi::Function::New(env, crc32c));
+  exports.Set("firstNonFinite", Napi::Function::New(env, firstNonFinite));
+  exports.Set("l2", Napi::Function::New(env, l2));
+  exports.Set("dot", Napi::Function::New(env, dot));
+  exports.Set("tryLock", Napi::Function::New(env, tryLock));
+  exports.Set("allocate", Napi::Function::New(env, allocate));
+  exports.Set("Region", RegionObject::define(env));
+#ifndef HEBB_WITHOUT_GRAPH
+  exports.Set("Graph", defineGraph(env));
+#endif
+  return exports;
+}
+
+}  // namespace
+}  // namespace hebb::addon
+
+static Napi::Object initAddon(Napi::Env env, Napi::Object exports) { return hebb::addon::init(env, exports); }
+NODE_API_MODULE(hebb, initAddon)

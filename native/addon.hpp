@@ -1,0 +1,60 @@
+// The Node-API shell: arguments in, results out, no algorithms. Callers are Hebb's own TypeScript,
+// which has validated what users gave; what is checked here is what memory safety needs.
+#pragma once
+
+#define NAPI_VERSION 8
+#include <napi.h>
+
+#include "map/region.hpp"
+
+namespace hebb::addon {
+
+void throwFault(Napi::Env env, const BlockFault& fault);
+Napi::Value fail(Napi::Env env, const char* message);
+
+template <typename T>
+struct Span {
+  T* data = nullptr;
+  size_t length = 0;
+};
+
+// The memory of a typed array, or an empty span (and a pending exception) when it is something else.
+template <typename Array>
+auto span(const Napi::Value& value) -> Span<std::remove_pointer_t<decltype(std::declval<Array>().Data())>> {
+  if (!value.IsTypedArray()) {
+    fail(value.Env(), "a typed array was expected");
+    return {};
+  }
+  Array array = value.As<Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+inline uint64_t whole(const Napi::Value& value) { return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value()); }
+
+class RegionObject : public Napi::ObjectWrap<RegionObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit RegionObject(const Napi::CallbackInfo& info);
+  // The region is shared with the graph over it: memory goes when the last of them lets go.
+  const std::shared_ptr<Region>& region() const { return region_; }
+
+ private:
+  Napi::Value map(const Napi::CallbackInfo& info);
+  Napi::Value load(const Napi::CallbackInfo& info);
+  Napi::Value expectChecksums(const Napi::CallbackInfo& info);
+  Napi::Value checksumsOf(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value dirtyPages(const Napi::CallbackInfo& info);
+  Napi::Value copyPages(const Napi::CallbackInfo& info);
+  Napi::Value cleanPages(const Napi::CallbackInfo& info);
+  Napi::Value residentBytes(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  bool within(const Napi::CallbackInfo& info, uint64_t section, uint64_t at, uint64_t bytes);
+
+  std::shared_ptr<Region> region_;
+};
+
+Napi::Function defineGraph(Napi::Env env);
+
+}  // namespace hebb::addon

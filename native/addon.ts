@@ -1,0 +1,13 @@
+/** What the compiled addon exports; index.ts gives it its documented face. */
+import type { Region } from "./index.js";
+
+export interface Addon {
+  kernelName: string;
+  crc32c(bytes: Uint8Array, seed?: number): number;
+  firstNonFinite(values: Float32Array): number;
+  l2(a: Float32Array, b: Float32Array): number;
+  dot(a: Float32Array, b: Float32Array): number;
+  tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
+  allocate(fd: number, offset: number, length: number): number;
+  Region: new (reserveBytes: number[]) => Region;
+}

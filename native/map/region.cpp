@@ -1,0 +1,159 @@
+#include "region.hpp"
+
+#include <cstring>
+
+#include "kernel.hpp"
+#include "platform.hpp"
+
+namespace hebb {
+namespace {
+
+uint64_t roundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Bookkeeping is reserved like the sections themselves: its size follows the reserve, its cost follows the use.
+template <typename T>
+T* bookkeeping(uint64_t count) {
+  return reinterpret_cast<T*>(platform::reserve(roundUp(count * sizeof(T), kPageBytes)));
+}
+template <typename T>
+void releaseBookkeeping(T* p, uint64_t count) {
+  if (p) platform::release(reinterpret_cast<uint8_t*>(p), roundUp(count * sizeof(T), kPageBytes));
+}
+
+uint64_t pageWords(uint64_t reserved) { return reserved / kPageBytes / 64 + 1; }
+uint64_t blockWords(uint64_t reserved) { return reserved / kBlockBytes / 64 + 1; }
+uint64_t blockCount(uint64_t reserved) { return reserved / kBlockBytes + 1; }
+
+}  // namespace
+
+Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveBytes.size()) {
+  for (size_t i = 0; i < reserveBytes.size(); i++) {
+    Section& s = sections_[i];
+    s.reserved = roundUp(reserveBytes[i], kBlockBytes);
+    s.base = platform::reserve(s.reserved);
+    s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
+    s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
+    s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
+    if (!s.base || !s.dirty || !s.suspect || !s.expected) valid_ = false;
+  }
+}
+
+Region::~Region() {
+  for (Section& s : sections_) {
+    if (s.base) platform::release(s.base, s.reserved);
+    releaseBookkeeping(s.dirty, pageWords(s.reserved));
+    releaseBookkeeping(s.suspect, blockWords(s.reserved));
+    releaseBookkeeping(s.expected, blockCount(s.reserved));
+  }
+}
+
+bool Region::map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset) {
+  Section& s = sections_[section];
+  if (!platform::mapPrivate(s.base + at, bytes, fd, fileOffset)) return false;
+  s.extents.push_back({at, bytes, fileOffset, fd});
+  return true;
+}
+
+void Region::load(uint32_t section, uint64_t at, const uint8_t* bytes, uint64_t count) {
+  std::memcpy(sections_[section].base + at, bytes, count);
+}
+
+void Region::expectChecksums(uint32_t section, uint64_t firstBlock, const uint32_t* checksums, uint64_t count) {
+  Section& s = sections_[section];
+  for (uint64_t i = 0; i < count; i++) {
+    const uint64_t block = firstBlock + i;
+    s.expected[block] = checksums[i];
+    const uint64_t bit = 1ull << (block % 64);
+    if (!(s.suspect[block / 64].fetch_or(bit) & bit)) s.suspects.fetch_add(1);
+  }
+}
+
+uint32_t Region::checksumOf(uint32_t section, uint64_t block) const {
+  return kernel->crc32c(sections_[section].base + block * kBlockBytes, kBlockBytes, 0);
+}
+
+bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
+  Section& s = sections_[section];
+  const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
+  for (uint64_t block = at / kBlockBytes; block <= last; block++) {
+    const uint64_t bit = 1ull << (block % 64);
+    if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
+    // Two threads may verify the same block at once; both come to the same result.
+    const uint32_t computed = checksumOf(section, block);
+    if (computed != s.expected[block]) {
+      std::lock_guard<std::mutex> guard(faultMutex_);
+      fault_ = {section, block, s.expected[block], computed};
+      return false;
+    }
+    if (s.suspect[block / 64].fetch_and(~bit, std::memory_order_release) & bit) s.suspects.fetch_sub(1);
+  }
+  return true;
+}
+
+bool Region::touch(uint32_t section, uint64_t at, uint64_t bytes) {
+  if (bytes == 0) return true;
+  if (!ensure(section, at, bytes)) return false;
+  Section& s = sections_[section];
+  const uint64_t end = at + bytes;
+  for (uint64_t page = at / kPageBytes; page <= (end - 1) / kPageBytes; page++) {
+    const uint64_t bit = 1ull << (page % 64);
+    std::atomic<uint64_t>& word = s.dirty[page / 64];
+    if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit, std::memory_order_relaxed);
+  }
+  uint64_t seen = s.touched.load(std::memory_order_relaxed);
+  while (seen < end && !s.touched.compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
+BlockFault Region::fault() const {
+  std::lock_guard<std::mutex> guard(faultMutex_);
+  return fault_;
+}
+
+std::vector<uint32_t> Region::dirtyPages(uint32_t section) const {
+  const Section& s = sections_[section];
+  std::vector<uint32_t> pages;
+  const uint64_t end = s.touched.load();
+  for (uint64_t w = 0; w * 64 * kPageBytes < end; w++) {
+    for (uint64_t word = s.dirty[w].load(); word; word &= word - 1) {
+      pages.push_back(static_cast<uint32_t>(w * 64 + static_cast<uint64_t>(__builtin_ctzll(word))));
+    }
+  }
+  return pages;
+}
+
+const Region::Extent* Region::extentOf(const Section& s, uint64_t at) const {
+  for (const Extent& e : s.extents) {
+    if (at >= e.at && at < e.at + e.bytes) return &e;
+  }
+  return nullptr;
+}
+
+void Region::cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop) {
+  Section& s = sections_[section];
+  for (uint64_t i = 0; i < count; i++) {
+    s.dirty[pages[i] / 64].fetch_and(~(1ull << (pages[i] % 64)), std::memory_order_relaxed);
+  }
+  if (!drop) return;
+  for (uint64_t i = 0; i < count;) {  // runs of neighbouring pages within one extent, one call each
+    const uint64_t at = pages[i] * kPageBytes;
+    const Extent* e = extentOf(s, at);
+    uint64_t run = 1;
+    while (i + run < count && pages[i + run] == pages[i] + run && e && (pages[i] + run) * kPageBytes < e->at + e->bytes) run++;
+    if (e) platform::dropPrivate(s.base + at, run * kPageBytes, e->fd, e->fileOffset + (at - e->at));
+    i += run;
+  }
+}
+
+uint64_t Region::residentBytes() const {
+  uint64_t pages = 0;
+  for (const Section& s : sections_) {
+    uint64_t end = s.touched.load();
+    for (const Extent& e : s.extents) end = e.at + e.bytes > end ? e.at + e.bytes : end;
+    pages += platform::residentPages(s.base, roundUp(end, kPageBytes));
+  }
+  return pages * kPageBytes;
+}
+
+}  // namespace hebb

@@ -1,0 +1,86 @@
+// Mapped memory: sections that are contiguous ranges of addresses which never move.
+//
+// A section is backed by extents of a file, mapped privately and copy-on-write, and past them by
+// zeros. Writing therefore never touches the file: a checkpoint copies the changed pages out,
+// writes them, and gives the private copies back. Whoever writes says so first (`touch`), which
+// also verifies the block's checksum, so that rot is never sealed under a fresh one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace hebb {
+
+constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kBlockBytes = 65536;
+
+// A block whose bytes do not have the checksum that was stated for it.
+struct BlockFault {
+  uint32_t section;
+  uint64_t block;
+  uint32_t expected;
+  uint32_t computed;
+};
+
+class Region {
+ public:
+  // Null sections where address space was refused: see valid().
+  explicit Region(const std::vector<uint64_t>& reserveBytes);
+  ~Region();
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+  bool valid() const { return valid_; }
+  uint32_t sectionCount() const { return static_cast<uint32_t>(sections_.size()); }
+  uint64_t reserved(uint32_t section) const { return sections_[section].reserved; }
+  uint8_t* base(uint32_t section) const { return sections_[section].base; }
+
+  bool map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset);
+  void load(uint32_t section, uint64_t at, const uint8_t* bytes, uint64_t count);
+  void expectChecksums(uint32_t section, uint64_t firstBlock, const uint32_t* checksums, uint64_t count);
+  uint32_t checksumOf(uint32_t section, uint64_t block) const;
+
+  // Before reading: true when every block of the range has its checksum, each verified once.
+  // After false, fault() names the block.
+  bool ensure(uint32_t section, uint64_t at, uint64_t bytes) {
+    return sections_[section].suspects.load(std::memory_order_relaxed) == 0 || verify(section, at, bytes);
+  }
+
+  // Before writing: verifies, and marks the pages as changed.
+  bool touch(uint32_t section, uint64_t at, uint64_t bytes);
+
+  // The first fault that was found.
+  BlockFault fault() const;
+
+  std::vector<uint32_t> dirtyPages(uint32_t section) const;
+  void cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop);
+  uint64_t residentBytes() const;
+
+ private:
+  struct Extent {
+    uint64_t at, bytes, fileOffset;
+    int fd;
+  };
+  struct Section {
+    uint8_t* base = nullptr;
+    uint64_t reserved = 0;
+    std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
+    std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
+    uint32_t* expected = nullptr;              // a checksum a block
+    std::atomic<uint64_t> suspects{0};         // bits set in `suspect`
+    std::atomic<uint64_t> touched{0};          // bytes from the start within which pages may be dirty
+    std::vector<Extent> extents;
+  };
+
+  bool verify(uint32_t section, uint64_t at, uint64_t bytes);
+  const Extent* extentOf(const Section& s, uint64_t at) const;
+
+  std::vector<Section> sections_;
+  bool valid_ = true;
+  mutable std::mutex faultMutex_;
+  BlockFault fault_{};
+};
+
+}  // namespace hebb
