@@ -6,6 +6,7 @@
     "cflags": ["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi", "-ffp-contract=off"],
     "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fno-rtti"],
     "cflags!": ["-fno-omit-frame-pointer"],
+    "cflags_cc!": ["-std=gnu++17", "-std=gnu++1y", "-std=gnu++14"],
     "xcode_settings": {
       "GCC_OPTIMIZATION_LEVEL": "3",
       "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
@@ -47,7 +48,7 @@
       "conditions": [["target_arch=='arm64'", { "cflags": ["-march=armv8-a+crc"] }]],
     },
     {
-      "target_name": "hebb", "defines": ["HEBB_WITHOUT_GRAPH"],
+      "target_name": "hebb",
       "dependencies": [
         "hebb_scalar", "hebb_avx2", "hebb_avx512", "hebb_neon",
         "<!(node -p \"require('node-addon-api').targets\"):node_addon_api",
@@ -55,9 +56,14 @@
       "sources": [
         "native/addon.cpp",
         "native/addon-region.cpp",
+        "native/addon-graph.cpp",
         "native/simd/dispatch.cpp",
         "native/map/platform.cpp",
         "native/map/region.cpp",
+        "native/graph/graph.cpp",
+        "native/graph/search.cpp",
+        "native/graph/insert.cpp",
+        "native/graph/consolidate.cpp",
       ],
     },
   ],

@@ -72,9 +72,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("tryLock", Napi::Function::New(env, tryLock));
   exports.Set("allocate", Napi::Function::New(env, allocate));
   exports.Set("Region", RegionObject::define(env));
-#ifndef HEBB_WITHOUT_GRAPH
   exports.Set("Graph", defineGraph(env));
-#endif
   return exports;
 }
 

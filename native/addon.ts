@@ -1,4 +1,5 @@
-/** What the compiled addon exports; index.ts gives it its documented face. */
+/** What the compiled addon exports; index.ts and graph.ts give it its documented face. */
+import type { Graph, GraphOptions, GraphStrides } from "./graph.js";
 import type { Region } from "./index.js";
 
 export interface Addon {
@@ -10,4 +11,5 @@ export interface Addon {
   tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
   allocate(fd: number, offset: number, length: number): number;
   Region: new (reserveBytes: number[]) => Region;
+  Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
 }

@@ -2,7 +2,6 @@
  * The kernel's typed face. C++ owns mapped memory, distances and the graph; everything that is
  * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
  */
-import type { Id, Metric } from "../base/types.js";
 import { addon } from "./loader.js";
 
 /** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
@@ -68,4 +67,11 @@ export interface Region {
 /** Reserves address space (not memory) for sections of at most `reserveBytes[i]` bytes. */
 export const createRegion: (reserveBytes: number[]) => Region = (reserveBytes) => new addon.Region(reserveBytes);
 
-export type { Id, Metric };
+/** Index of the first value that is NaN or infinite, or -1. */
+export const firstNonFinite: (values: Float32Array) => number = addon.firstNonFinite;
+
+/** Squared L2 distance of two vectors of one length. */
+export const l2: (a: Float32Array, b: Float32Array) => number = addon.l2;
+
+/** Dot product of two vectors of one length. */
+export const dot: (a: Float32Array, b: Float32Array) => number = addon.dot;

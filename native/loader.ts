@@ -1,6 +1,7 @@
 /** Finds and loads the compiled kernel. */
-import { createRequire } from "node:module";
+
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HebbError } from "../base/errors.js";
@@ -10,7 +11,8 @@ function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "binding.gyp"))) {
     const parent = dirname(folder);
-    if (parent === folder) throw new HebbError("KERNEL_UNAVAILABLE", "the package's root (binding.gyp) is not there; install hebb again");
+    if (parent === folder)
+      throw new HebbError("KERNEL_UNAVAILABLE", "the package's root (binding.gyp) is not there; install hebb again");
     folder = parent;
   }
   return folder;
@@ -23,6 +25,7 @@ function load(): Addon {
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);
+    if (message.startsWith("HEBB_KERNEL")) throw new HebbError("KERNEL_UNAVAILABLE", message, {}, cause);
     throw new HebbError(
       "KERNEL_UNAVAILABLE",
       `the native kernel did not load on ${process.platform}-${process.arch} (${message.split("\n")[0]}). ` +

@@ -1,0 +1,107 @@
+/**
+ * The graph's typed face: HNSW over records in a Region (native/graph/graph.hpp tells how it
+ * departs from the paper). Numbers, nodes and ids are validated by the caller; what is checked
+ * below this face is what memory safety needs.
+ *
+ * Searching may go on beside everything. The methods that change the graph (`allocate` to
+ * `reconnect`) exclude each other: the engine runs one at a time.
+ */
+import type { Id, Metric } from "../base/types.js";
+import type { Region } from "./index.js";
+import { addon } from "./loader.js";
+
+/** The graph's sections of a region, by number: the region must be created with these first, in this order. */
+export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids"] as const;
+
+export interface GraphOptions {
+  dimensions: number;
+  metric: Metric;
+  /** Edges a node gets on each layer; twice as many fit on the bottom one (M in the paper). 2-128. */
+  m: number;
+  /** Candidates kept while linking. 1-4096. */
+  efConstruction: number;
+  /** Level multiplier; 1/ln(m) in the paper. */
+  ml: number;
+  /** Of the levels' hash; a stored graph keeps its own. */
+  seed: number;
+  /** Numbers that may be in use at once. */
+  maxNodes: number;
+}
+
+/** Bytes of a node's record in each section. `upper` is per node and upper layer. */
+export interface GraphStrides {
+  vector: number;
+  row: number;
+  upper: number;
+  id: number;
+}
+
+export interface ManyResults {
+  /** Row i holds the results of query i, ascending by distance: nodes[i * k .. i * k + counts[i]). */
+  nodes: Uint32Array;
+  distances: Float32Array;
+  counts: Int32Array;
+}
+
+export interface Graph {
+  /** Numbers ever used; every node is below. */
+  readonly nodes: number;
+  readonly live: number;
+  /** Deleted and not consolidated yet. */
+  readonly dead: number;
+  isLive(node: number): boolean;
+  /** A bit per node that is live. */
+  liveBits(): Uint32Array;
+
+  /** Takes numbers for new nodes; null where `maxNodes` would be passed. */
+  allocate(count: number): Uint32Array | null;
+  /** Takes these very numbers (a log being replayed); false where one is in use. */
+  claim(nodes: Uint32Array): boolean;
+  /** Gives back numbers that were taken and never linked. */
+  abandon(nodes: Uint32Array): void;
+  /** `vectors` holds nodes.length x dimensions values. */
+  setVectors(nodes: Uint32Array, vectors: Float32Array): void;
+  setIds(nodes: Uint32Array, ids: readonly Id[]): void;
+  /** Makes nodes visible and others dead, in one step as far as this thread can see. */
+  publish(live: Uint32Array, dead: Uint32Array): void;
+  /** Adds nodes to the graph, on all cores. */
+  link(nodes: Uint32Array): Promise<void>;
+  /** Removes dead nodes from all rows and frees their numbers. */
+  consolidate(): Promise<void>;
+  /** Makes every live node reachable from the entry; resolves to how many still are not. */
+  reconnect(): Promise<number>;
+
+  /** Ids of the first `count` nodes; null for one too long for its slot, which the catalog knows. */
+  idsOf(nodes: Uint32Array, count: number): (Id | null)[];
+  /** A copy of the vector as it was given. */
+  vector(node: number): Float32Array;
+  neighbors(node: number): Uint32Array;
+  /** Distances of a query to nodes, live or not. */
+  distances(query: Float32Array, nodes: Uint32Array): Float32Array;
+  /** Writes the k nearest live nodes that match, ascending, and returns how many there are. `filterBits`: a bit per node, `filterCount` of them set. */
+  search(
+    query: Float32Array,
+    k: number,
+    ef: number,
+    outNodes: Uint32Array,
+    outDistances: Float32Array,
+    exact: boolean,
+    filterBits?: Uint32Array,
+    filterCount?: number,
+  ): number;
+  /** The same for many queries on all cores, off this thread. The arguments are copied. */
+  searchMany(
+    queries: Float32Array,
+    k: number,
+    ef: number,
+    exact: boolean,
+    filterBits?: Uint32Array,
+    filterCount?: number,
+  ): Promise<ManyResults>;
+  close(): void;
+}
+
+/** Attaches to the graph that a region holds, or starts an empty one. */
+export const createGraph = (region: Region, options: GraphOptions): Graph => new addon.Graph(region, options);
+
+export const graphStrides = (options: GraphOptions): GraphStrides => addon.Graph.strides(options);

@@ -1,0 +1,41 @@
+// Distances between a query and nodes, by metric; smaller is nearer.
+#pragma once
+
+#include <type_traits>
+
+#include "graph.hpp"
+#include "kernel.hpp"
+
+namespace hebb {
+
+template <Metric M>
+inline float Graph::distanceTo(const float* q, uint32_t node) const {
+  const float* v = raw(node);
+  if constexpr (M == Metric::kL2) return kernel->l2(q, v, options_.dimensions);
+  const float product = kernel->dot(q, v, options_.dimensions);
+  if constexpr (M == Metric::kDot) return -product;
+  return 1.0f - product * v[options_.dimensions];
+}
+
+// The distance where it is at most `bound`, else anything greater than it.
+template <Metric M>
+inline float Graph::distanceWithin(const float* q, uint32_t node, float bound) const {
+  if constexpr (M == Metric::kL2) return kernel->l2Within(q, raw(node), options_.dimensions, bound);
+  return distanceTo<M>(q, node);
+}
+
+
+// Calls fn with the metric as a compile-time constant.
+template <typename Fn>
+inline auto byMetric(Metric metric, Fn fn) {
+  switch (metric) {
+    case Metric::kL2:
+      return fn(std::integral_constant<Metric, Metric::kL2>());
+    case Metric::kDot:
+      return fn(std::integral_constant<Metric, Metric::kDot>());
+    default:
+      return fn(std::integral_constant<Metric, Metric::kCosine>());
+  }
+}
+
+}  // namespace hebb

@@ -1,0 +1,280 @@
+// The records: numbers, states, vectors, ids. Searching and linking are in their own files.
+#include "graph.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernel.hpp"
+
+namespace hebb {
+namespace {
+
+constexpr uint32_t kMagic = 0x46524748;  // "HGRF"
+constexpr uint32_t kVersion = 1;
+
+uint64_t roundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// splitmix64 (Steele, Lea & Flood 2014).
+uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ull;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+// A cosine record ends with the inverse norm, so that vectors stay as they were given.
+uint64_t Graph::vectorStride(const Options& o) {
+  return roundUp((o.dimensions + (o.metric == Metric::kCosine ? 1 : 0)) * sizeof(float), 64);
+}
+
+uint64_t Graph::rowStride(const Options& o) { return roundUp(sizeof(Row) + 2 * o.m * sizeof(uint32_t), 64); }
+
+Graph::Graph(std::shared_ptr<Region> region, const Options& options)
+    : region_(std::move(region)),
+      options_(options),
+      vectorStride_(vectorStride(options)),
+      rowStride_(rowStride(options)),
+      upperStride_(upperStride(options)),
+      locks_(kLocks) {}
+
+std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Options& options, const char** error) {
+  std::unique_ptr<Graph> graph(new Graph(region, options));
+  if (!region->ensure(kHead, 0, sizeof(Head))) {
+    *error = "checksum";
+    return nullptr;
+  }
+  Head* h = graph->head();
+  if (h->magic == 0) {
+    if (!region->touch(kHead, 0, sizeof(Head))) return nullptr;
+    *h = {kMagic, kVersion, options.dimensions, static_cast<uint32_t>(options.metric), options.m, 0, 0, 0,
+          kNone,  options.seed, options.ml, 0, 0};
+    return graph;
+  }
+  if (h->magic != kMagic || h->version != kVersion) {
+    *error = "the graph section is not one this release reads";
+  } else if (h->dimensions != options.dimensions || h->metric != static_cast<uint32_t>(options.metric) || h->m != options.m) {
+    *error = "the graph section was written for other dimensions, metric or hnsw_m";
+  } else if (h->nodes > options.maxNodes || h->live > h->nodes || h->dead > h->nodes ||
+             (static_cast<uint32_t>(h->entry) != kNone && static_cast<uint32_t>(h->entry) >= h->nodes) ||
+             (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel) {
+    *error = "the graph section's counts contradict each other";
+  } else {
+    graph->options_.seed = h->seed;
+    graph->options_.ml = h->ml;
+    return graph;
+  }
+  return nullptr;
+}
+
+uint32_t Graph::nodes() const { return relaxed(&head()->nodes); }
+uint32_t Graph::live() const { return relaxed(&head()->live); }
+uint32_t Graph::dead() const { return relaxed(&head()->dead); }
+
+uint8_t Graph::state(uint32_t node) const {
+  if (node >= nodes() || !region_->ensure(kState, node, 1)) return 0;
+  return __atomic_load_n(states() + node, __ATOMIC_RELAXED);
+}
+
+bool Graph::setState(uint32_t node, uint8_t state) {
+  if (!region_->touch(kState, node, 1)) return false;
+  __atomic_store_n(states() + node, state, __ATOMIC_RELAXED);
+  return true;
+}
+
+// Alg. 1 line 4: floor(-ln(uniform) ml), the uniform number being a hash of the node's.
+uint32_t Graph::levelOf(uint32_t node) const {
+  const double uniform = (static_cast<double>(mix(options_.seed ^ mix(node)) >> 11) + 1) * 0x1p-53;
+  const double level = -std::log(uniform) * options_.ml;
+  return level >= kMaxLevel ? kMaxLevel : static_cast<uint32_t>(level);
+}
+
+bool Graph::touchUpper(uint32_t node, uint32_t level) {
+  return region_->touch(kUpper, (row(node)->upper + uint64_t(level) - 1) * upperStride_, upperStride_);
+}
+
+// An empty row. The upper lists of a number stay its own when it is freed and used again.
+bool Graph::prepareNode(uint32_t node) {
+  if (!touchRow(node)) return false;
+  Row* r = row(node);
+  const uint32_t level = levelOf(node);
+  const bool known = r->level == level && r->upper != 0;
+  uint32_t upper = known ? r->upper : kNone;
+  if (!known && level > 0) {
+    Head* h = head();
+    upper = h->upperEntries + 1;  // entry 0 stays empty, so that a zero row is told from a used one
+    h->upperEntries += level;
+  }
+  std::memset(static_cast<void*>(r), 0, rowStride_);
+  r->upper = upper;
+  r->level = static_cast<uint8_t>(level);
+  for (uint32_t l = 1; l <= level; l++) {
+    if (!touchUpper(node, l)) return false;
+    std::memset(upperList(node, l), 0, upperStride_);
+  }
+  unpublished_.fetch_add(1);
+  return setState(node, kAllocated);
+}
+
+void Graph::scanFree() {
+  if (freeKnown_) return;
+  const uint32_t n = nodes();
+  for (uint32_t node = n; node-- > 0;) {
+    if (state(node) == 0) free_.push_back(node);
+  }
+  freeKnown_ = true;
+}
+
+bool Graph::allocate(uint32_t count, uint32_t* out) {
+  if (!region_->touch(kHead, 0, sizeof(Head)) || !region_->ensure(kState, 0, nodes())) return false;
+  scanFree();
+  Head* h = head();
+  // A search that runs now may still hold freed numbers: see ScratchLease.
+  const bool reuse = searching_.load() == 0;
+  const uint32_t fromFree = reuse ? std::min<uint32_t>(count, static_cast<uint32_t>(free_.size())) : 0;
+  if (count - fromFree > options_.maxNodes - h->nodes) return false;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t node;
+    if (i < fromFree) {
+      node = free_.back();
+      free_.pop_back();
+    } else {
+      node = h->nodes;
+      relaxed(&h->nodes, node + 1);
+    }
+    out[i] = node;
+    if (!prepareNode(node)) return false;
+  }
+  return true;
+}
+
+bool Graph::claim(const uint32_t* wanted, uint32_t count) {
+  if (!region_->touch(kHead, 0, sizeof(Head)) || !region_->ensure(kState, 0, nodes())) return false;
+  scanFree();
+  Head* h = head();
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t node = wanted[i];
+    if (node >= options_.maxNodes) return false;
+    if (node >= h->nodes) {
+      for (uint32_t skipped = h->nodes; skipped < node; skipped++) {
+        free_.insert(std::lower_bound(free_.begin(), free_.end(), skipped, std::greater<uint32_t>()), skipped);
+      }
+      relaxed(&h->nodes, node + 1);
+    } else {
+      if (state(node) != 0) return false;
+      const auto at = std::lower_bound(free_.begin(), free_.end(), node, std::greater<uint32_t>());
+      if (at == free_.end() || *at != node) return false;
+      free_.erase(at);
+    }
+    if (!prepareNode(node)) return false;
+  }
+  return true;
+}
+
+bool Graph::abandon(const uint32_t* nodes, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (!setState(nodes[i], 0)) return false;
+    free_.push_back(nodes[i]);
+    unpublished_.fetch_sub(1);
+  }
+  std::sort(free_.begin(), free_.end(), std::greater<uint32_t>());
+  return true;
+}
+
+bool Graph::setVector(uint32_t node, const float* vector) {
+  if (!region_->touch(kVectors, node * vectorStride_, vectorStride_)) return false;
+  float* to = const_cast<float*>(raw(node));
+  std::memcpy(to, vector, options_.dimensions * sizeof(float));
+  if (options_.metric == Metric::kCosine) {
+    to[options_.dimensions] = 1.0f / std::sqrt(kernel->dot(vector, vector, options_.dimensions));
+  }
+  return true;
+}
+
+bool Graph::setId(uint32_t node, const uint8_t* slot) {
+  if (!region_->touch(kIds, node * kIdBytes, kIdBytes)) return false;
+  std::memcpy(region_->base(kIds) + node * kIdBytes, slot, kIdBytes);
+  return true;
+}
+
+const uint8_t* Graph::id(uint32_t node) {
+  return region_->ensure(kIds, node * kIdBytes, kIdBytes) ? region_->base(kIds) + node * kIdBytes : nullptr;
+}
+
+const float* Graph::vector(uint32_t node) { return ensureVector(node) ? raw(node) : nullptr; }
+
+bool Graph::publish(const uint32_t* liveNodes, uint32_t liveCount, const uint32_t* deadNodes, uint32_t deadCount) {
+  if (!region_->touch(kHead, 0, sizeof(Head))) return false;
+  Head* h = head();
+  for (uint32_t i = 0; i < deadCount; i++) {
+    const uint8_t s = state(deadNodes[i]);
+    if (!(s & kLive)) continue;
+    if (!setState(deadNodes[i], static_cast<uint8_t>((s & ~kLive) | kDead))) return false;
+    relaxed(&h->live, h->live - 1);
+    relaxed(&h->dead, h->dead + 1);
+  }
+  for (uint32_t i = 0; i < liveCount; i++) {
+    const uint8_t s = state(liveNodes[i]);
+    if ((s & kLive) || !(s & kAllocated)) continue;
+    if (!setState(liveNodes[i], s | kLive)) return false;
+    relaxed(&h->live, h->live + 1);
+    unpublished_.fetch_sub(1);
+  }
+  return true;
+}
+
+Graph::List Graph::list(uint32_t node, uint32_t level) const {
+  if (level == 0) {
+    const uint32_t degree = __atomic_load_n(&row(node)->degree, __ATOMIC_RELAXED);
+    return {bottomIds(node), std::min(degree, 2 * options_.m)};
+  }
+  const Row* r = row(node);
+  if (level > r->level || r->upper == kNone || uint64_t(r->upper) + level - 1 > head()->upperEntries) return {nullptr, 0};
+  const uint32_t* entry = upperList(node, level);
+  return {entry + 1, std::min(relaxed(entry), options_.m)};
+}
+
+int32_t Graph::neighbors(uint32_t node, uint32_t* out) {
+  if (!ensureRow(node)) return -1;
+  const List l = list(node, 0);
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < l.count; i++) {
+    const uint32_t id = relaxed(l.ids + i);
+    if (id < nodes()) out[count++] = id;
+  }
+  return static_cast<int32_t>(count);
+}
+
+void Scratch::prepare(uint32_t nodes) {
+  if (visited.size() < nodes) {
+    visited.assign(nodes + nodes / 4 + 64, 0);
+    epoch = 0;
+  }
+  if (++epoch == 0) {
+    std::fill(visited.begin(), visited.end(), 0);
+    epoch = 1;
+  }
+}
+
+ScratchLease::ScratchLease(Graph& graph) : graph_(graph) {
+  graph.searching_.fetch_add(1);
+  std::lock_guard<std::mutex> guard(graph.scratchMutex_);
+  if (graph.scratches_.empty()) {
+    scratch_ = std::make_unique<Scratch>();
+  } else {
+    scratch_ = std::move(graph.scratches_.back());
+    graph.scratches_.pop_back();
+  }
+}
+
+ScratchLease::~ScratchLease() {
+  {
+    std::lock_guard<std::mutex> guard(graph_.scratchMutex_);
+    graph_.scratches_.push_back(std::move(scratch_));
+  }
+  graph_.searching_.fetch_sub(1);
+}
+
+}  // namespace hebb
