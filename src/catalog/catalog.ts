@@ -1,0 +1,506 @@
+/**
+ * The catalog: ids, payloads, filters, full text, feedback and settings in SQLite, following the log.
+ *
+ * One connection keeps one transaction open, and its own reads see it; `commit` ends it. The caller commits only
+ * after it has synced the log that far: a change on disk here is always a change in the log. So until then, changes
+ * wait in SQLite's bounded page cache and, past that, as frames without a commit mark that nobody will ever read.
+ *
+ * What may take long runs on a worker (checkpoints, building indexes, the check) or in slices (bulk changes).
+ */
+import { existsSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { performance } from "node:perf_hooks";
+import { setImmediate as breath } from "node:timers/promises";
+import type Database from "better-sqlite3";
+import { HebbError } from "../../base/errors.js";
+import type { Filter, Id, Payload } from "../../base/types.js";
+import { Background } from "./background.js";
+import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
+import { candidates } from "./candidates.js";
+import type { Fault } from "./check.js";
+import { EntryRows, parsePayload } from "./entry-rows.js";
+import { decodeFeedback, type FeedbackRecord, FeedbackRows, type StoredFeedback } from "./feedback-rows.js";
+import { canonical, matcher, parseFilter, textScreen } from "./filter.js";
+import { FullText, type TextHit, textOf } from "./full-text.js";
+import { checkIndexes, connect, createTables, isEmpty, type Meta, readMeta, writeMeta } from "./schema.js";
+import { SettingRows } from "./setting-rows.js";
+import { asHebbError, guarded } from "./sqlite-errors.js";
+
+/** How long a bulk change holds the main thread at a time. */
+const SLICE_MS = 1.5;
+/**
+ * SQLite's page cache. It bounds what a commit has to write, and so how long it takes (512 pages take about 3 ms):
+ * a transaction with more changed pages writes the surplus as it goes.
+ */
+const CACHE_KIB = 2048;
+/** How long to wait for another process that is just opening the file. */
+const BUSY_MS = 1000;
+/** What a change costs beside the caller's bytes, roughly. */
+const ROW_BYTES = 64;
+/** Where SQLite's own log is larger than this, writers wait for the whole checkpoint, so that it can be emptied. */
+const LARGE_LOG_BYTES = 64 << 20;
+
+export interface CatalogOptions {
+  /** The store's 16 bytes; a catalog of another store is refused. */
+  storeId: Uint8Array;
+  /** Reads one fixed state, that of the moment of opening. Default false. */
+  readOnly?: boolean;
+  /** Payload fields (dotted) with expression indexes. Default: those the catalog has. */
+  indexes?: readonly string[];
+  /** Creates the tables where the file is missing or empty. Default false: that is CATALOG_CORRUPT. */
+  create?: boolean;
+}
+
+/** A row to insert. `json`, where given, is the payload as JSON.stringify writes it, and `payload` is not read. */
+export interface CatalogRow {
+  node: number;
+  id: Id;
+  payload?: Payload | undefined;
+  json?: string | undefined;
+}
+
+export interface CatalogEntry {
+  node: number;
+  id: Id;
+  payload: Payload | undefined;
+}
+
+export class Catalog {
+  readonly readOnly: boolean;
+  readonly #path: string;
+  readonly #db: Database.Database;
+  readonly #background: Background;
+  readonly #entries: EntryRows;
+  readonly #fullText: FullText;
+  readonly #feedback: FeedbackRows;
+  readonly #settings: SettingRows;
+  readonly #bitmaps = new Bitmaps();
+  readonly #begin: Database.Statement;
+  readonly #end: Database.Statement;
+  /** As on disk; `#meta` is ahead of it by what the open transaction holds. */
+  #committed: Meta;
+  #meta: Meta;
+  #checkpointedLsn = 0;
+  #checkpointing: Promise<number> | undefined;
+  /** Set while the worker empties SQLite's log: writers wait for it. */
+  #gate: Promise<void> | undefined;
+  /** At least one more than the largest node. */
+  #nodesEnd: number;
+  #pendingRows = 0;
+  #pendingBytes = 0;
+  #isClosed = false;
+
+  /**
+   * Opens or creates a catalog.
+   * @throws {HebbError} CATALOG_CORRUPT (damaged, no database, missing), STORE_MISMATCH (another store's),
+   *   STORE_VERSION, IO_ERROR, DISK_FULL
+   * @throws {TypeError} on an index name that is no payload field
+   */
+  static async open(path: string, options: CatalogOptions): Promise<Catalog> {
+    const file = resolve(path);
+    const store = Buffer.from(options.storeId).toString("hex");
+    const { readOnly = false, create = false } = options;
+    const indexes = options.indexes && [...new Set(options.indexes)].sort();
+    if (indexes !== undefined) checkIndexes(indexes);
+    if (!create && !existsSync(file)) {
+      throw new HebbError("CATALOG_CORRUPT", `${file} is missing; restore it from a copy`, { path: file });
+    }
+    const db = connect(file, readOnly ? "read" : create ? "create" : "write", BUSY_MS);
+    const background = new Background(file);
+    try {
+      const meta = guarded("open", () => {
+        if (readOnly) db.exec("BEGIN"); // one state for as long as it is open
+        if (create && isEmpty(db)) {
+          createTables(db, store, indexes ?? []);
+          db.pragma("wal_checkpoint(TRUNCATE)");
+        }
+        return readMeta(db);
+      });
+      if (meta.store !== store) {
+        throw new HebbError("STORE_MISMATCH", `${file} belongs to store ${meta.store}; expected ${store}`, {
+          path: file,
+        });
+      }
+      if (indexes !== undefined && !readOnly && indexes.join("\n") !== meta.indexes.join("\n")) {
+        await background.run({ task: "indexes", indexes });
+      }
+      return guarded("open", () => new Catalog(file, db, background));
+    } catch (error) {
+      db.close();
+      await background.stop();
+      throw error;
+    }
+  }
+
+  private constructor(path: string, db: Database.Database, background: Background) {
+    db.pragma(`cache_size = ${-CACHE_KIB}`);
+    this.readOnly = db.readonly;
+    this.#path = path;
+    this.#db = db;
+    this.#background = background;
+    this.#committed = readMeta(db);
+    this.#meta = { ...this.#committed };
+    this.#entries = new EntryRows(db);
+    this.#fullText = new FullText(db);
+    this.#feedback = new FeedbackRows(db);
+    this.#settings = new SettingRows(db);
+    this.#nodesEnd = this.#entries.nodesEnd();
+    this.#begin = db.prepare("BEGIN IMMEDIATE");
+    this.#end = db.prepare("COMMIT");
+  }
+
+  /** Rows, those not yet committed included. */
+  get size(): number {
+    return this.#meta.entries;
+  }
+
+  /** The largest log sequence number applied, committed or not. */
+  get lsn(): number {
+    return this.#meta.lsn;
+  }
+
+  /** The log sequence number of the last commit: where a replay has to begin, and the bound for cutting the log. */
+  get committedLsn(): number {
+    return this.#committed.lsn;
+  }
+
+  /** The log sequence number up to which the last checkpoint made the catalog durable; 0 before the first. */
+  get checkpointedLsn(): number {
+    return this.#checkpointedLsn;
+  }
+
+  /** Rows changed since the last commit. */
+  get pendingRows(): number {
+    return this.#pendingRows;
+  }
+
+  /** Bytes of ids, payloads, feedback and settings written since the last commit. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /** Declared indexes, sorted. */
+  get indexes(): readonly string[] {
+    return this.#committed.indexes;
+  }
+
+  /** Bytes on disk, SQLite's own log included. */
+  get bytes(): number {
+    return fileBytes(this.#path) + this.#logBytes;
+  }
+
+  get #logBytes(): number {
+    return fileBytes(`${this.#path}-wal`);
+  }
+
+  // ---- changes: visible at once to this handle, durable by commit and checkpoint; each may be applied again ----
+
+  /** Inserts rows, or replaces those of the same nodes. Takes turns with other work on the main thread. */
+  insert(rows: Iterable<CatalogRow>, lsn: number): Promise<void> {
+    return this.#inSlices("insert", lsn, withText(rows), (row) => this.#put(row));
+  }
+
+  /** Removes rows; nodes without a row are passed over. */
+  remove(nodes: Iterable<number>, lsn: number): Promise<void> {
+    return this.#inSlices("remove", lsn, nodes, (node) => {
+      if (!this.#entries.remove(node)) return 0;
+      this.#fullText.remove(node);
+      this.#bitmaps.remove(node);
+      this.#meta.entries--;
+      return ROW_BYTES;
+    });
+  }
+
+  /** Replaces a row's payload (undefined: none); a node without a row is passed over. */
+  setPayload(node: number, payload: Payload | undefined, lsn: number): Promise<void> {
+    const row = this.#read("set a payload", () => this.#entries.byNode(node));
+    return this.insert(row === undefined ? [] : [{ node, id: row[1], payload }], lsn);
+  }
+
+  /** Keeps a feedback event under its log sequence number. */
+  addFeedback(lsn: number, event: StoredFeedback): Promise<void> {
+    return this.#inSlices("keep feedback", lsn, [event], () => {
+      if (this.#feedback.put(lsn, event)) this.#meta.feedback++;
+      return ROW_BYTES + event.query.byteLength;
+    });
+  }
+
+  /** Keeps a small named blob. */
+  putSetting(name: string, value: Uint8Array, lsn: number): Promise<void> {
+    return this.#inSlices("keep a setting", lsn, [value], () => {
+      this.#settings.put(name, value);
+      return ROW_BYTES + value.byteLength;
+    });
+  }
+
+  /**
+   * Commits all changes under `lsn`: the catalog holds the log's effects up to it. The caller has synced the log that
+   * far. While a checkpoint empties SQLite's log, and so nothing is pending, this puts nothing on disk: see `committedLsn`.
+   * @throws {HebbError} DISK_FULL, IO_ERROR; the catalog is then back at `committedLsn`, to be replayed from there
+   */
+  commit(lsn: number): void {
+    this.#checkWritable();
+    if (lsn < this.#committed.lsn) {
+      throw new RangeError(
+        `catalog: commit at LSN ${lsn}; expected at least ${this.#committed.lsn}, the last commit's`,
+      );
+    }
+    if (!this.#db.inTransaction && (lsn === this.#committed.lsn || this.#gate !== undefined)) return;
+    this.#write("commit", lsn, () => {
+      writeMeta(this.#db, { ...this.#meta, lsn });
+      this.#end.run();
+    });
+    this.#committed = { ...this.#meta, lsn };
+    this.#pendingRows = 0;
+    this.#pendingBytes = 0;
+  }
+
+  /**
+   * Makes what is committed durable: SQLite's log is written into the database file and synced, on the worker. Where no
+   * transaction is open afterwards, that log is emptied, and changes wait for it: so commit just before.
+   * @returns the LSN up to which the database file is durable; an earlier one where a reader of another process
+   *   still needs an older state
+   */
+  checkpoint(): Promise<number> {
+    this.#checkWritable();
+    this.#checkpointing ??= this.#checkpoint().finally(() => {
+      this.#checkpointing = undefined;
+    });
+    return this.#checkpointing;
+  }
+
+  async #checkpoint(): Promise<number> {
+    const { lsn } = this.#committed;
+    const isQuiet = () => !this.#db.inTransaction;
+    let open = isQuiet() && this.#logBytes > LARGE_LOG_BYTES ? this.#closeGate() : undefined;
+    try {
+      const isComplete = await this.#background.run({ task: "checkpoint" });
+      if (!isComplete) return this.#checkpointedLsn;
+      this.#checkpointedLsn = lsn;
+      if (isQuiet()) {
+        open ??= this.#closeGate();
+        await this.#background.run({ task: "truncate" });
+      }
+      return lsn;
+    } finally {
+      open?.();
+    }
+  }
+
+  #closeGate(): () => void {
+    let open = () => {};
+    this.#gate = new Promise((resolve) => {
+      open = () => {
+        this.#gate = undefined;
+        resolve();
+      };
+    });
+    return () => open();
+  }
+
+  /** Drops what is not committed, and checkpoints and closes. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      if (!this.readOnly) {
+        if (this.#db.inTransaction) this.#rollBack();
+        await this.checkpoint();
+      }
+    } finally {
+      this.#isClosed = true;
+      await this.#background.stop();
+      guarded("close", () => this.#db.close());
+    }
+  }
+
+  // ---- rows ----
+
+  /** The id of a node's row. */
+  idOf(node: number): Id | undefined {
+    return this.#read("read an id", () => this.#entries.byNode(node))?.[1];
+  }
+
+  /** The node of an id. While a batch replaces rows, two may hold one id: `isLive` tells which counts. */
+  nodeOf(id: Id, isLive: (node: number) => boolean): number | undefined {
+    return this.#read("look an id up", () => this.#entries.byId(id)).find(([node]) => isLive(node))?.[0];
+  }
+
+  /** `nodeOf` for each id, in order. */
+  nodesOf(ids: readonly Id[], isLive: (node: number) => boolean): (number | undefined)[] {
+    return ids.map((id) => this.nodeOf(id, isLive));
+  }
+
+  /** The payloads of the first `count` nodes: fresh objects, undefined where there is none. */
+  payloads(nodes: ArrayLike<number>, count: number): (Payload | undefined)[] {
+    return this.#read("read payloads", () => {
+      const payloads = new Array<Payload | undefined>(count);
+      for (let i = 0; i < count; i++) payloads[i] = this.#entries.payload(nodes[i]);
+      return payloads;
+    });
+  }
+
+  /** All rows in the order of nodes. Changes between steps are allowed; those further on are seen. */
+  *entries(): Generator<CatalogEntry> {
+    let last = -1;
+    for (;;) {
+      const page = this.#read("read rows", () => this.#entries.page(last));
+      if (page.length === 0) return;
+      for (const [node, id, text] of page) yield { node, id, payload: parsePayload(text) };
+      last = page[page.length - 1][0];
+    }
+  }
+
+  // ---- filters and full text ----
+
+  /**
+   * The rows that match a filter (see filter.ts), those not yet committed included. Cached by meaning: the first call
+   * reads all rows (or an index's candidates), later ones are free, as changes keep cached bitmaps up to date.
+   * @throws {TypeError} on an invalid filter
+   */
+  bitmap(filter: Filter): Bitmap {
+    const condition = parseFilter(filter);
+    const key = canonical(condition);
+    const cached = this.#bitmaps.get(key, this.#nodesEnd);
+    if (cached !== undefined) return cached;
+    return this.#read("filter", () => {
+      const matches = matcher(condition);
+      const mayMatch = textScreen(condition);
+      const narrowed = candidates(condition, this.#committed.indexes);
+      const bitmap: Bitmap = { bits: new Uint32Array(Math.ceil(this.#nodesEnd / 32)), count: 0 };
+      let rows = 0;
+      for (const [node, , text] of this.#entries.scan(narrowed)) {
+        rows++;
+        if (mayMatch !== undefined && (text === null || !mayMatch(text))) continue;
+        if (matches(parsePayload(text))) mark(bitmap, node, true);
+      }
+      if (narrowed === undefined && rows !== this.#meta.entries) {
+        throw new HebbError(
+          "CATALOG_CORRUPT",
+          `catalog.sqlite: ${rows} rows found; expected ${this.#meta.entries}. Run "hebb check <dir>"`,
+        );
+      }
+      this.#bitmaps.put(key, matches, bitmap);
+      return { ...bitmap };
+    });
+  }
+
+  /** The rows that hold words of `query`, best first by BM25, at most `limit` of those accepted. Takes any string. */
+  fullText(query: string, limit: number, accept: (node: number) => boolean = () => true): TextHit[] {
+    return this.#read("search text", () => this.#fullText.search(query, limit, accept));
+  }
+
+  // ---- feedback and settings ----
+
+  /** Events kept, those not yet committed included. */
+  get feedbackCount(): number {
+    return this.#meta.feedback;
+  }
+
+  /** All feedback in the order of the log, after `afterLsn` (default: all). */
+  *feedback(afterLsn = -1): Generator<FeedbackRecord> {
+    let last = afterLsn;
+    for (;;) {
+      const page = this.#read("read feedback", () => this.#feedback.page(last));
+      if (page.length === 0) return;
+      for (const row of page) yield decodeFeedback(row);
+      last = page[page.length - 1][0];
+    }
+  }
+
+  /** A named blob, a fresh copy. */
+  setting(name: string): Uint8Array | undefined {
+    return this.#read("read a setting", () => this.#settings.get(name));
+  }
+
+  /** Looks for damage in what is committed: structure, checksums, counts, indexes, full text. On the worker. */
+  check(): Promise<Fault[]> {
+    return this.#background.run({ task: "check" }) as Promise<Fault[]>;
+  }
+
+  // ---- the open transaction ----
+
+  #put([node, id, text]: TextRow): number {
+    const isNew = node >= this.#nodesEnd || !this.#entries.remove(node);
+    if (isNew) this.#meta.entries++;
+    else this.#fullText.remove(node);
+    this.#entries.insert(node, id, text);
+    this.#nodesEnd = Math.max(this.#nodesEnd, node + 1);
+    if (this.#bitmaps.size > 0 || text?.includes('"text":')) {
+      const payload = parsePayload(text);
+      const words = textOf(payload);
+      if (words !== undefined) this.#fullText.insert(node, words);
+      this.#bitmaps.set(node, payload);
+    }
+    return ROW_BYTES + (text?.length ?? 0);
+  }
+
+  /** Runs synchronously to its first pause, so that a single change is visible as soon as it was asked for. */
+  async #inSlices<T>(what: string, lsn: number, items: Iterable<T>, apply: (item: T) => number): Promise<void> {
+    this.#checkWritable();
+    if (this.#gate !== undefined) await this.#untilWritable();
+    let sliceEnds = performance.now() + SLICE_MS;
+    for (const item of items) {
+      this.#pendingBytes += this.#write(what, lsn, () => apply(item));
+      this.#pendingRows++;
+      if (performance.now() < sliceEnds) continue;
+      await breath();
+      await this.#untilWritable();
+      sliceEnds = performance.now() + SLICE_MS;
+    }
+    this.#meta.lsn = Math.max(this.#meta.lsn, lsn);
+  }
+
+  async #untilWritable(): Promise<void> {
+    while (this.#gate !== undefined) await this.#gate;
+    this.#checkWritable();
+  }
+
+  /** A failed change takes all that is pending with it: the catalog is back at its last commit. */
+  #write<T>(what: string, lsn: number, work: () => T): T {
+    try {
+      if (!this.#db.inTransaction) this.#begin.run();
+      const result = work();
+      this.#meta.lsn = Math.max(this.#meta.lsn, lsn);
+      return result;
+    } catch (error) {
+      this.#rollBack();
+      throw asHebbError(what, error);
+    }
+  }
+
+  #rollBack(): void {
+    if (this.#db.inTransaction) guarded("roll back", () => this.#db.exec("ROLLBACK"));
+    this.#meta = { ...this.#committed };
+    this.#pendingRows = 0;
+    this.#pendingBytes = 0;
+    this.#bitmaps.clear();
+    this.#entries.forgetAll();
+  }
+
+  #read<T>(what: string, work: () => T): T {
+    this.#checkOpen();
+    return guarded(what, work);
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new HebbError("INDEX_CLOSED", "the catalog was closed");
+  }
+
+  #checkWritable(): void {
+    this.#checkOpen();
+    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the catalog was opened with readOnly: true");
+  }
+}
+
+type TextRow = [node: number, id: Id, text: string | null];
+
+/** Serialized outside of the transaction's care: a payload that is no JSON is the caller's mistake. */
+function* withText(rows: Iterable<CatalogRow>): Generator<TextRow> {
+  for (const { node, id, payload, json } of rows) {
+    yield [node, id, json ?? (payload === undefined ? null : JSON.stringify(payload))];
+  }
+}
+
+function fileBytes(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

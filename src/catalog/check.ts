@@ -1,0 +1,118 @@
+/** The full check of a catalog: SQLite's structure, our checksums and counts, and full text against the rows. */
+import Database from "better-sqlite3";
+import { HebbError } from "../../base/errors.js";
+import { textCrc } from "./checksum.js";
+import { type EntryRow, parsePayload, verified } from "./entry-rows.js";
+import { decodeFeedback, type FeedbackRow } from "./feedback-rows.js";
+import { textOf } from "./full-text.js";
+import { type Meta, readMeta, TEXT_TABLE } from "./schema.js";
+import { decodeSetting, type SettingRow } from "./setting-rows.js";
+import { asHebbError } from "./sqlite-errors.js";
+
+/** One piece of damage. `offset` is a node for a row, an LSN for feedback, else 0. */
+export interface Fault {
+  code: "CATALOG_CORRUPT";
+  section: "catalog";
+  offset: number;
+  message: string;
+}
+
+const MOST_FAULTS = 1000;
+
+/** Reads everything once; a fault in one part does not hide those of others. */
+export function checkCatalog(db: Database.Database): Fault[] {
+  const faults: Fault[] = [];
+  const report = (message: string, offset = 0) => {
+    if (faults.length < MOST_FAULTS) faults.push({ code: "CATALOG_CORRUPT", section: "catalog", offset, message });
+  };
+  const part = <T>(what: string, offset: number, work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (thrown) {
+      const error = asHebbError(what, thrown);
+      if (!(error instanceof HebbError) || !["CATALOG_CORRUPT", "STORE_VERSION"].includes(error.code)) throw error;
+      report(error.message.slice(error.code.length + 2), offset);
+      return undefined;
+    }
+  };
+  part("begin", 0, () => db.exec("BEGIN")); // one state throughout
+  const meta = part("check the meta row", 0, () => readMeta(db));
+  part("check the structure", 0, () => {
+    for (const { integrity_check: line } of db.pragma(`integrity_check(${MOST_FAULTS})`) as {
+      integrity_check: string;
+    }[]) {
+      if (line !== "ok") report(`catalog.sqlite: ${line}`);
+    }
+  });
+  const tables = {
+    entries: ["SELECT node, id, payload, crc FROM entry", (row: unknown) => verified(row as EntryRow)],
+    feedback: ["SELECT lsn, query, event, crc FROM feedback", (row: unknown) => decodeFeedback(row as FeedbackRow)],
+    settings: ["SELECT name, value, crc FROM setting", (row: unknown) => decodeSetting(row as SettingRow)],
+  } as const;
+  for (const [name, [sql, decode]] of Object.entries(tables)) {
+    part(`check ${name}`, 0, () => {
+      let rows = 0;
+      for (const row of db.prepare(sql).raw().iterate() as Iterable<[unknown]>) {
+        rows++;
+        part(`check ${name}`, typeof row[0] === "number" ? row[0] : 0, () => decode(row));
+      }
+      const expected = meta?.[name as keyof Meta] ?? rows;
+      if (name !== "settings" && rows !== expected)
+        report(`catalog.sqlite: ${rows} ${name} found; expected ${expected}`);
+    });
+  }
+  if (faults.length === 0) part("check full text", 0, () => checkFullText(db, report));
+  return faults;
+}
+
+/** Every occurrence of every word, summed without order: the table's own must be those of the rows' texts. */
+function checkFullText(db: Database.Database, report: (message: string) => void): void {
+  db.exec("CREATE VIRTUAL TABLE temp.stored_word USING fts5vocab(main, full_text, instance)");
+  const stored = occurrences(db, "temp.stored_word");
+  const expected: Occurrences = { count: 0, sum: 0 };
+  const fresh = new Database(":memory:");
+  try {
+    fresh.exec(TEXT_TABLE);
+    fresh.exec("CREATE VIRTUAL TABLE fresh_word USING fts5vocab(full_text, instance)");
+    const insert = fresh.prepare("INSERT INTO full_text (rowid, text) VALUES (?, ?)");
+    let pending = 0;
+    const drain = () => {
+      const { count, sum } = occurrences(fresh, "fresh_word");
+      expected.count += count;
+      expected.sum = (expected.sum + sum) >>> 0;
+      fresh.exec("INSERT INTO full_text (full_text) VALUES ('delete-all')");
+      pending = 0;
+    };
+    const rows = db.prepare("SELECT node, payload FROM entry WHERE payload LIKE '%\"text\":%'").raw();
+    for (const [node, text] of rows.iterate() as Iterable<[number, string]>) {
+      const words = textOf(parsePayload(text));
+      if (words === undefined) continue;
+      insert.run(node, words);
+      pending += words.length;
+      if (pending > 1 << 20) drain();
+    }
+    drain();
+  } finally {
+    fresh.close();
+  }
+  if (stored.count !== expected.count || stored.sum !== expected.sum) {
+    report(
+      `catalog.sqlite: full text holds ${stored.count} words that are not the rows' ${expected.count}; rebuild it`,
+    );
+  }
+}
+
+interface Occurrences {
+  count: number;
+  sum: number;
+}
+
+function occurrences(db: Database.Database, table: string): Occurrences {
+  let count = 0;
+  let sum = 0;
+  for (const row of db.prepare(`SELECT term, doc, offset FROM ${table}`).raw().iterate()) {
+    sum = (sum + textCrc("word", String(row))) >>> 0;
+    count++;
+  }
+  return { count, sum };
+}

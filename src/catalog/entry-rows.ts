@@ -1,0 +1,130 @@
+/** Rows of `entry`: every one is verified against its checksum when it is read. */
+import type Database from "better-sqlite3";
+import { HebbError } from "../../base/errors.js";
+import type { Id, Payload } from "../../base/types.js";
+import { entryCrc } from "./checksum.js";
+
+/** A row as SQLite hands it over; the types are checked with the checksum. */
+export type EntryRow = [node: number, id: Id, payload: string | null, crc: number];
+
+const COLUMNS = "node, id, payload, crc";
+const PAGE_ROWS = 256;
+const CACHE_BYTES = 16 << 20;
+/** What a cached text costs beside its characters: a map's slot and a string's header. */
+const CACHE_SLOT_BYTES = 80;
+
+export class EntryRows {
+  readonly #db: Database.Database;
+  readonly #insert: Database.Statement;
+  readonly #delete: Database.Statement;
+  readonly #byNode: Database.Statement;
+  readonly #byId: Database.Statement;
+  readonly #page: Database.Statement;
+  /** Verified payload texts by node (null: a row without payload), oldest first. Objects are parsed anew each time. */
+  readonly #cache = new Map<number, string | null>();
+  #cacheBytes = 0;
+
+  constructor(db: Database.Database) {
+    this.#db = db;
+    this.#insert = db.prepare(`INSERT INTO entry (${COLUMNS}) VALUES (?, ?, ?, ?)`);
+    this.#delete = db.prepare("DELETE FROM entry WHERE node = ?");
+    this.#byNode = db.prepare(`SELECT ${COLUMNS} FROM entry WHERE node = ?`).raw();
+    this.#byId = db.prepare(`SELECT ${COLUMNS} FROM entry WHERE id = ?`).raw();
+    this.#page = db.prepare(`SELECT ${COLUMNS} FROM entry WHERE node > ? ORDER BY node LIMIT ${PAGE_ROWS}`).raw();
+  }
+
+  /** One more than the largest node. */
+  nodesEnd(): number {
+    const last = this.#db.prepare("SELECT max(node) FROM entry").pluck().get() as number | null;
+    return last === null ? 0 : last + 1;
+  }
+
+  insert(node: number, id: Id, payload: string | null): void {
+    this.#forget(node);
+    this.#insert.run(node, id, payload, entryCrc(node, id, payload));
+  }
+
+  /** @returns true where there was such a row */
+  remove(node: number): boolean {
+    this.#forget(node);
+    return this.#delete.run(node).changes > 0;
+  }
+
+  byNode(node: number): EntryRow | undefined {
+    const row = this.#byNode.get(node) as EntryRow | undefined;
+    return row && verified(row);
+  }
+
+  byId(id: Id): EntryRow[] {
+    return (this.#byId.all(id) as EntryRow[]).map(verified);
+  }
+
+  /** Rows after `node`, in order, at most a page of them. */
+  page(node: number): EntryRow[] {
+    return (this.#page.all(node) as EntryRow[]).map(verified);
+  }
+
+  /** All rows, or those whose nodes a query selects. Read to the end before the next statement. */
+  *scan(nodes?: { sql: string; parameters: (string | number)[] }): Generator<EntryRow> {
+    const where = nodes === undefined ? "" : ` WHERE node IN (${nodes.sql})`;
+    const statement = this.#db.prepare(`SELECT ${COLUMNS} FROM entry${where}`).raw();
+    for (const row of statement.iterate(...(nodes?.parameters ?? []))) yield verified(row as EntryRow);
+  }
+
+  /** A fresh object; undefined for a row without payload, and for a missing row. */
+  payload(node: number): Payload | undefined {
+    let text = this.#cache.get(node);
+    if (text === undefined) {
+      const row = this.byNode(node);
+      if (row === undefined) return undefined;
+      text = row[2];
+      this.#remember(node, text);
+    }
+    return parsePayload(text);
+  }
+
+  forgetAll(): void {
+    this.#cache.clear();
+    this.#cacheBytes = 0;
+  }
+
+  #remember(node: number, text: string | null): void {
+    const bytes = cacheBytes(text);
+    if (bytes > CACHE_BYTES / 16) return;
+    this.#cache.set(node, text);
+    this.#cacheBytes += bytes;
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cacheBytes <= CACHE_BYTES) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(node: number): void {
+    const text = this.#cache.get(node);
+    if (text === undefined) return;
+    this.#cache.delete(node);
+    this.#cacheBytes -= cacheBytes(text);
+  }
+}
+
+const cacheBytes = (text: string | null): number => 2 * (text?.length ?? 0) + CACHE_SLOT_BYTES;
+
+export const parsePayload = (text: string | null): Payload | undefined =>
+  text === null ? undefined : (JSON.parse(text) as Payload);
+
+/** @throws {HebbError} CATALOG_CORRUPT naming the id and the node */
+export function verified(row: EntryRow): EntryRow {
+  const [node, id, payload, crc] = row;
+  const hasTypes =
+    (typeof id === "string" || typeof id === "number") && (payload === null || typeof payload === "string");
+  const computed = hasTypes ? entryCrc(node, id, payload) : undefined;
+  if (computed !== crc) {
+    throw new HebbError(
+      "CATALOG_CORRUPT",
+      `catalog.sqlite: the row of id ${JSON.stringify(id)} (node ${node}): checksum ${crc} stored, ${computed} computed. ` +
+        'Run "hebb check <dir>"',
+      { id, node },
+    );
+  }
+  return row;
+}

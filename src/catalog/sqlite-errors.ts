@@ -1,0 +1,50 @@
+/** SQLite's errors as Hebb's: callers above never see an error of SQLite itself, except as a cause. */
+import Database from "better-sqlite3";
+import { type ErrorCode, HebbError } from "../../base/errors.js";
+
+/** Result codes that are about the machine and not about the file's content. */
+const OPERATING: readonly string[] = [
+  "SQLITE_IOERR",
+  "SQLITE_CANTOPEN",
+  "SQLITE_READONLY",
+  "SQLITE_BUSY",
+  "SQLITE_LOCKED",
+  "SQLITE_PERM",
+  "SQLITE_NOMEM",
+  "SQLITE_PROTOCOL",
+  "SQLITE_INTERRUPT",
+  "SQLITE_NOLFS",
+  "SQLITE_AUTH",
+];
+
+/**
+ * Runs `work`; an error of SQLite's becomes a HebbError. FULL is DISK_FULL and OPERATING codes are IO_ERROR.
+ * Everything else is CATALOG_CORRUPT: our statements are fixed text, so that a missing column, a failed
+ * constraint or a malformed JSON text can only mean that the file is not what we wrote.
+ */
+export function guarded<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw asHebbError(what, error);
+  }
+}
+
+/** The HebbError for an error of SQLite's; anything else as it is. */
+export function asHebbError(what: string, error: unknown): unknown {
+  if (!(error instanceof Database.SqliteError)) return error;
+  const code = errorCode(error.code);
+  const advice = {
+    DISK_FULL: "Free some space and open the store again",
+    IO_ERROR: "Look at the disk and the file's permissions, then open the store again",
+    CATALOG_CORRUPT: 'Run "hebb check <dir>"',
+  }[code];
+  const message = `catalog.sqlite: ${what}: ${error.message} (${error.code}). ${advice}`;
+  return new HebbError(code, message, { sqlite: error.code }, error);
+}
+
+function errorCode(sqlite: string): Extract<ErrorCode, "DISK_FULL" | "IO_ERROR" | "CATALOG_CORRUPT"> {
+  if (sqlite === "SQLITE_FULL") return "DISK_FULL";
+  if (sqlite === "SQLITE_IOERR_CORRUPTFS") return "CATALOG_CORRUPT";
+  return OPERATING.some((code) => sqlite === code || sqlite.startsWith(`${code}_`)) ? "IO_ERROR" : "CATALOG_CORRUPT";
+}
