@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+/** `npm run bench -- ann|learn|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+import { availableParallelism } from "node:os";
+import { basename, resolve } from "node:path";
+import { ENGINES } from "./ann/engine.js";
+import { MEASURES } from "./ann/measures.js";
+import { runAnn } from "./ann/run.js";
+import { UsageError } from "./data.js";
+import { runLearn } from "./learn/run.js";
+import { Options } from "./options.js";
+import { RESULTS } from "./record.js";
+import { runSmoke } from "./smoke.js";
+
+const USAGE = `npm run bench -- <what> [options]
+
+ann    recall and speed of Hebb beside usearch and hnswlib-node; reopening, filters and churn of Hebb
+  --data NAME             folder under the data root, a path, or synthetic (ann-mnist)
+  --m N                   links a node (16)            --ef-construction N   (200)
+  --queries N             (1000)                       --k N                 (10)
+  --ef N,N,...            efs of the sweep             --repeats N           timed passes at each (5)
+  --threads N             for building and "all threads" (the machine's)
+  --base N                only the first N rows (all)
+  --engines NAME,...      ${ENGINES.join(",")}
+  --measures NAME,...     ${MEASURES.join(",")}, or none
+  --filter-queries N      (200)
+
+learn  feedback in 5 folds over queries: neural beside static and simple learners
+  --data NAME,...         (ir-cranfield); also ir-cisi, ir-scifact
+  --placebo               once more with the feedback shuffled: the gain must vanish
+
+smoke  both, on small seeded data, in seconds; needs no data and no rivals
+
+all    --out DIR          where records go (bench/results)
+
+Data lie in $HEBB_DATA, else in ../shared/data. Rivals: npm --prefix bench ci`;
+
+async function main([what, ...args]: string[]): Promise<boolean> {
+  switch (what) {
+    case "ann":
+      return ann(args);
+    case "learn": {
+      const options = new Options(args, ["data", "out"], ["placebo"]);
+      let holds = true;
+      for (const data of options.text("data", "ir-cranfield").split(",")) {
+        const name = `{date}-learn-${basename(data).replace(/^ir-/, "")}`;
+        const placebo = options.flag("placebo");
+        holds = (await runLearn({ data, placebo, out: resolve(options.text("out", RESULTS)), name })) && holds;
+      }
+      return holds;
+    }
+    case "smoke":
+      return runSmoke(resolve(new Options(args, ["out"]).text("out", RESULTS)));
+    case undefined:
+    case "help":
+    case "--help":
+      console.log(USAGE);
+      return true;
+    default:
+      throw new UsageError(`nothing is called "${what}"; there are ann, learn and smoke (npm run bench -- --help)`);
+  }
+}
+
+function ann(args: string[]): Promise<boolean> {
+  const names = ["data", "m", "ef-construction", "queries", "k", "ef", "repeats", "threads", "base", "engines"];
+  const options = new Options(args, [...names, "measures", "filter-queries", "out"]);
+  const data = options.text("data", "ann-mnist");
+  const base = options.count("base", 0);
+  return runAnn({
+    spec: {
+      data,
+      base: base || undefined,
+      queries: options.count("queries", 1000),
+      k: options.count("k", 10),
+      dimensions: 64,
+      seed: 1,
+    },
+    graph: {
+      m: options.count("m", 16),
+      efConstruction: options.count("ef-construction", 200),
+      threads: options.count("threads", availableParallelism()),
+    },
+    engines: options.words("engines", ENGINES),
+    efs: options.counts("ef", [10, 16, 24, 32, 48, 64, 96, 128, 200, 400]).sort((a, b) => a - b),
+    repeats: options.count("repeats", 5),
+    measures: options.words("measures", MEASURES),
+    filterQueries: options.count("filter-queries", 200),
+    floor: 0.95,
+    rivalsOptional: false,
+    out: resolve(options.text("out", RESULTS)),
+    name: `{date}-ann-${basename(data).replace(/^ann-/, "")}`,
+  });
+}
+
+main(process.argv.slice(2)).then(
+  (holds) => {
+    process.exitCode = holds ? 0 : 1;
+  },
+  (error: unknown) => {
+    console.error(error instanceof UsageError ? error.message : error);
+    process.exitCode = 1;
+  },
+);

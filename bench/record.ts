@@ -1,0 +1,97 @@
+/** What a run leaves behind: one JSON file with the machine, the commit, the settings and the raw points. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The checkout: dist/bench/record.js lies two folders below it. */
+export const CHECKOUT = fileURLToPath(new URL("../../", import.meta.url));
+
+export const RESULTS = join(CHECKOUT, "bench", "results");
+
+export interface Machine {
+  cpu: string;
+  cores: number;
+  memoryBytes: number;
+  kernel: string;
+  node: string;
+  /** Load average of the last minute when the run began: figures of a busy machine are no figures. */
+  load: number;
+}
+
+export const machine = (): Machine => ({
+  cpu: cpus()[0]?.model ?? "unknown",
+  cores: availableParallelism(),
+  memoryBytes: totalmem(),
+  kernel: `${type()} ${release()}`,
+  node: process.version,
+  load: loadavg()[0],
+});
+
+/** Commit of the checkout, with `+` where tracked files differ from it; "unknown" outside a git checkout. */
+export function commit(): string {
+  const git = (...args: string[]) =>
+    execFileSync("git", args, { cwd: CHECKOUT, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  try {
+    return git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "-uno") === "" ? "" : "+");
+  } catch {
+    return "unknown"; // a package or a copied tree: the record says so, and the bench can still run
+  }
+}
+
+/** Version in the package.json at `path`. */
+export const versionAt = (path: string): string =>
+  (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+
+/** Something a run claims: a correctness that must hold, or a figure the project aims at. */
+export interface Claim {
+  name: string;
+  /** `assertion`: the run fails without it. `target`: reported, and depends on the machine. */
+  kind: "assertion" | "target";
+  holds: boolean;
+  figure: string;
+}
+
+export interface Record {
+  bench: "ann" | "learn";
+  data: string;
+  settings: object;
+  claims: Claim[];
+  results: object;
+}
+
+/** Writes `record` as JSON and gives its path without the extension, for a picture beside it. */
+export function writeRecord(folder: string, name: string, record: Record): string {
+  mkdirSync(folder, { recursive: true });
+  const date = new Date().toISOString();
+  const stem = join(folder, name.replace("{date}", date.slice(0, 19).replaceAll(":", "-")));
+  const whole = {
+    bench: record.bench,
+    date,
+    commit: commit(),
+    hebb: versionAt(join(CHECKOUT, "package.json")),
+    machine: machine(),
+    data: record.data,
+    settings: record.settings,
+    claims: record.claims,
+    results: record.results,
+  };
+  writeFileSync(`${stem}.json`, `${JSON.stringify(whole, roundNumbers, 1)}\n`);
+  return stem;
+}
+
+/** Seven significant digits say all that a measurement knows. */
+function roundNumbers(_key: string, value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, (x) => Number(x.toPrecision(7)));
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
+}
+
+/** Prints the claims, and says whether every assertion holds. */
+export function printClaims(claims: readonly Claim[]): boolean {
+  for (const { name, kind, holds, figure } of claims) {
+    const word = holds ? "ok   " : kind === "assertion" ? "FAIL " : "short";
+    console.log(`${word} ${name}: ${figure}`);
+  }
+  return claims.every(({ kind, holds }) => holds || kind === "target");
+}
