@@ -52,16 +52,17 @@ export function dataFolder(data: string): string {
   );
 }
 
-export function loadAnn(spec: AnnSpec): AnnSet {
+/** `kth` where the truth is known already; otherwise it is read, or computed by brute force where it is not stored. */
+export function loadAnn(spec: AnnSpec, kth?: Float64Array): AnnSet {
   const { d, rows, held, name } = spec.data === "synthetic" ? syntheticVectors(spec) : vectorsOf(dataFolder(spec.data));
   const total = rows.length / d;
   const n = Math.min(spec.base ?? total - held, total - held);
   const nq = Math.min(spec.queries, held);
   const base = Float32Array.from(rows.subarray(0, n * d));
   const queries = Float32Array.from(rows.subarray((total - held) * d, (total - held + nq) * d));
-  const stored =
-    n === total - held && spec.data !== "synthetic" ? storedTruth(dataFolder(spec.data), nq, spec.k) : undefined;
-  return { name, d, n, base, nq, queries, k: spec.k, kth: stored ?? kthDistances(base, queries, d, spec.k) };
+  const whole = n === total - held && spec.data !== "synthetic";
+  const known = kth ?? (whole ? storedTruth(dataFolder(spec.data), nq, spec.k) : undefined);
+  return { name, d, n, base, nq, queries, k: spec.k, kth: known ?? kthDistances(base, queries, d, spec.k) };
 }
 
 interface Vectors {

@@ -44,7 +44,8 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       for (const data of options.text("data", "ir-cranfield").split(",")) {
         const name = `{date}-learn-${basename(data).replace(/^ir-/, "")}`;
         const placebo = options.flag("placebo");
-        holds = (await runLearn({ data, placebo, out: resolve(options.text("out", RESULTS)), name })) && holds;
+        holds =
+          (await runLearn({ data, placebo, smoke: false, out: resolve(options.text("out", RESULTS)), name })) && holds;
       }
       return holds;
     }
@@ -85,7 +86,7 @@ function ann(args: string[]): Promise<boolean> {
     measures: options.words("measures", MEASURES),
     filterQueries: options.count("filter-queries", 200),
     floor: 0.95,
-    rivalsOptional: false,
+    smoke: false,
     out: resolve(options.text("out", RESULTS)),
     name: `{date}-ann-${basename(data).replace(/^ann-/, "")}`,
   });

@@ -10,13 +10,15 @@ export const CHECKOUT = fileURLToPath(new URL("../../", import.meta.url));
 
 export const RESULTS = join(CHECKOUT, "bench", "results");
 
+const LOAD_BEFORE = loadavg()[0];
+
 export interface Machine {
   cpu: string;
   cores: number;
   memoryBytes: number;
   kernel: string;
   node: string;
-  /** Load average of the last minute when the run began: figures of a busy machine are no figures. */
+  /** Load average of the minute before the run: figures of a busy machine are no figures. */
   load: number;
 }
 
@@ -26,7 +28,7 @@ export const machine = (): Machine => ({
   memoryBytes: totalmem(),
   kernel: `${type()} ${release()}`,
   node: process.version,
-  load: loadavg()[0],
+  load: LOAD_BEFORE,
 });
 
 /** Commit of the checkout, with `+` where tracked files differ from it; "unknown" outside a git checkout. */
@@ -77,7 +79,12 @@ export function writeRecord(folder: string, name: string, record: Record): strin
     claims: record.claims,
     results: record.results,
   };
-  writeFileSync(`${stem}.json`, `${JSON.stringify(whole, roundNumbers, 1)}\n`);
+  // Arrays of plain values stand on one line. A line break inside brackets is layout: in a JSON string it is written "\\n".
+  const text = JSON.stringify(whole, roundNumbers, 1).replace(
+    /\[\n\s*([^[\]{}]*?)\n\s*\]/g,
+    (_, values: string) => `[${values.replace(/\n\s*/g, " ")}]`,
+  );
+  writeFileSync(`${stem}.json`, `${text}\n`);
   return stem;
 }
 

@@ -14,11 +14,11 @@ export async function runSmoke(out: string): Promise<boolean> {
     measures: [...MEASURES],
     filterQueries: 50,
     floor: 0.95,
-    rivalsOptional: true,
+    smoke: true,
     out,
     name: "smoke-ann",
   });
   console.log();
-  const learn = await runLearn({ data: "synthetic", placebo: false, out, name: "smoke-learn" });
+  const learn = await runLearn({ data: "synthetic", placebo: false, smoke: true, out, name: "smoke-learn" });
   return ann && learn;
 }

@@ -99,7 +99,7 @@ function reportFilters(results: FilterResult[], claims: Claim[]): void {
     const { atEqualEf, atEqualRecall } = result;
     claims.push({
       name: `${name}: recall within it >= .95`,
-      kind: "target",
+      kind: "assertion",
       holds: atEqualEf !== undefined,
       figure: atEqualEf ? `${fixed(atEqualEf.recall)} at ef ${atEqualEf.ef}` : `best ${bestOf(result)}`,
     });
@@ -131,7 +131,7 @@ function reportChurn(result: ChurnResult, claims: Claim[]): void {
   claims.push(
     {
       name: "recall after churn within .01 of the fresh build",
-      kind: "target",
+      kind: "assertion",
       holds: result.worstLoss <= 0.01,
       figure: `at worst ${fixed(result.worstLoss)} lower`,
     },

@@ -11,6 +11,8 @@ import type { ReopenResult } from "./reopen.js";
 export interface Setup {
   engine: EngineName;
   spec: AnnSpec;
+  /** The truth, as `AnnSet` has it: computed once, by the parent. */
+  kth: Float64Array;
   graph: GraphSettings;
   /** Where the engine may write; the parent removes it. */
   folder: string;

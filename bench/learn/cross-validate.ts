@@ -1,0 +1,150 @@
+/** The folds themselves: feedback from the training queries, every ranker asked for the test queries. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { JudgedSet } from "../data.js";
+import { type Index, open } from "../hebb.js";
+import { median } from "../stats.js";
+import { CONTROLS, chooseControl, DEPTH, dot, type Feedback, rank, unlearned } from "./controls.js";
+import { foldRandom, permutation, splitFolds } from "./folds.js";
+import { judge } from "./ndcg.js";
+import type { Outcomes } from "./strata.js";
+
+export const FOLDS = 5;
+export const SEED = 1;
+export const NEAR_DUPLICATE = 0.95;
+
+export interface FoldReport {
+  learnSeconds: number;
+  trainSeconds: number;
+  /** Median milliseconds of `query` in each mode, the k best of which is `DEPTH`. */
+  vectorMs: number;
+  neuralMs: number;
+  /** `stats().learning` after training: events taken, which learners serve. */
+  learning: object;
+  settings: Record<string, string>;
+}
+
+export interface Run {
+  outcomes: Outcomes;
+  folds: FoldReport[];
+  /** Whether neural answers were those of vector, bit for bit, before any feedback. */
+  untouched: boolean;
+}
+
+export async function crossValidate(
+  set: JudgedSet,
+  { shuffleFeedback, controls }: { shuffleFeedback: boolean; controls: boolean },
+): Promise<Run> {
+  const random = foldRandom(SEED);
+  const outcomes: Outcomes = new Map();
+  const folds: FoldReport[] = [];
+  let untouched = true;
+  for (const { train, test } of splitFolds(permutation(set.queries.length, random), FOLDS)) {
+    const chosen = train.map((query) => [...set.relevant[query].keys()]);
+    const order = shuffleFeedback ? permutation(chosen.length, random) : [...chosen.keys()];
+    const feedback = train.map((query, i) => ({ query, chosen: chosen[order[i]] }));
+    const trained = new Set(chosen.flat());
+    const distinct = new Map(test.map((query) => [query, isDistinct(set, query, train)]));
+    const record = (ranker: string, query: number, ranking: number[]) => {
+      const of = outcomes.get(ranker) ?? [];
+      of.push({ query, distinct: distinct.get(query)!, ...judge(ranking, set.relevant[query], trained) });
+      outcomes.set(ranker, of);
+    };
+
+    const settings: Record<string, string> = {};
+    for (const name of controls ? Object.keys(CONTROLS) : []) {
+      const control = chooseControl(name, set, feedback);
+      settings[name] = control.settings;
+      const learned = control.learner(set, feedback);
+      for (const query of test) record(name, query, rank(set, learned, query));
+    }
+    const plain = unlearned(set, feedback);
+    for (const query of test) record("exact static", query, rank(set, plain, query));
+    const report = await withIndex(set, async (index) => {
+      untouched = (await unchangedWithoutFeedback(index, set, test.slice(0, 20))) && untouched;
+      return learnAndAsk(index, set, feedback, test, record);
+    });
+    folds.push({ ...report, settings });
+    console.log(
+      `fold ${folds.length} of ${FOLDS}: learned ${feedback.length} events in ${(report.learnSeconds + report.trainSeconds).toFixed(1)} s`,
+    );
+  }
+  return { outcomes, folds, untouched };
+}
+
+async function withIndex<T>(set: JudgedSet, use: (index: Index) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), "hebb-bench-"));
+  try {
+    const index = await open(join(folder, "learn.hebb"), { dimensions: set.d, metric: "cosine", durability: "off" });
+    await index.putMany({ ids: set.documents, vectors: set.documentVectors });
+    await index.settle();
+    const result = await use(index);
+    await index.close();
+    return result;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function learnAndAsk(
+  index: Index,
+  set: JudgedSet,
+  feedback: Feedback[],
+  test: number[],
+  record: (ranker: string, query: number, ranking: number[]) => void,
+): Promise<Omit<FoldReport, "settings">> {
+  const started = performance.now();
+  await index.learn(
+    feedback.map(({ query, chosen }, i) => ({
+      query: vectorOf(set, query),
+      chosen: chosen.map((document) => set.documents[document]),
+      time: 1.7e12 + i * 1000,
+    })),
+  );
+  const learned = performance.now();
+  await index.train({});
+  const trained = performance.now();
+  const numberOf = new Map(set.documents.map((id, i) => [id, i]));
+  const elapsed = { vector: [] as number[], neural: [] as number[] };
+  for (const query of test) {
+    for (const mode of ["vector", "neural"] as const) {
+      const start = performance.now();
+      const hits = await ask(index, set, query, mode);
+      elapsed[mode].push(performance.now() - start);
+      record(
+        mode === "vector" ? "static" : "neural",
+        query,
+        hits.map(({ id }) => numberOf.get(String(id))!),
+      );
+    }
+  }
+  return {
+    learnSeconds: (learned - started) / 1e3,
+    trainSeconds: (trained - learned) / 1e3,
+    vectorMs: median(elapsed.vector),
+    neuralMs: median(elapsed.neural),
+    learning: index.stats().learning,
+  };
+}
+
+async function ask(index: Index, set: JudgedSet, query: number, mode: "vector" | "neural") {
+  const k = Math.min(DEPTH, set.documents.length);
+  return (await index.query({ vector: vectorOf(set, query), mode, k, ef: DEPTH })).hits;
+}
+
+async function unchangedWithoutFeedback(index: Index, set: JudgedSet, queries: number[]): Promise<boolean> {
+  for (const query of queries) {
+    const answers = [await ask(index, set, query, "vector"), await ask(index, set, query, "neural")];
+    const [vector, neural] = answers.map((hits) =>
+      JSON.stringify(hits.map(({ id, score, distance }) => [id, score, distance])),
+    );
+    if (vector !== neural) return false;
+  }
+  return true;
+}
+
+const vectorOf = (set: JudgedSet, query: number) => set.queryVectors.subarray(query * set.d, (query + 1) * set.d);
+
+const isDistinct = (set: JudgedSet, query: number, train: number[]): boolean =>
+  train.every((other) => dot(vectorOf(set, query), vectorOf(set, other)) <= NEAR_DUPLICATE);
