@@ -1,0 +1,289 @@
+/**
+ * A store's directory: index.hebb, its journal, the log and the lock, opened together. The store
+ * keeps bytes and knows nothing of what they mean.
+ *
+ * Every change goes to the log first (`log.append`, then `log.sync` where it must be durable before
+ * it is acknowledged), then to the region. A checkpoint makes index.hebb hold the region; the log is
+ * cut once every follower has what it says. After a crash `replay` hands out what they lack.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { HebbError } from "../base/errors.js";
+import type { Json, Metric } from "../base/types.js";
+import type { Region } from "../native/index.js";
+import type { Fault } from "./check.js";
+import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
+import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
+import { INDEX_NAME, IndexFile, JOURNAL_NAME, type SectionSpec } from "./index-file.js";
+import { type Group, Log } from "./log.js";
+import { Poison } from "./poison.js";
+
+export type { Fault } from "./check.js";
+export type { Meta } from "./format.js";
+export type { SectionSpec } from "./index-file.js";
+export type { Group, LogRecord, NewRecord } from "./log.js";
+
+/** What a store is made with, and keeps for ever. */
+export interface Identity {
+  dimensions: number;
+  metric: Metric;
+  /** Free-form, at most 8 KiB as JSON; a checkpoint may replace it. */
+  config: Json;
+}
+
+export interface StoreOptions {
+  /** Default: the disk. */
+  files?: Files;
+  /** Makes the store where there is none. Where there is one, its dimensions and metric must be these. */
+  create?: Identity;
+  /** The sections wanted in a store of this identity; section i of the region is the i-th. */
+  sections: (identity: Identity) => readonly SectionSpec[];
+  /** Default false. Excludes a writer while open, as a writer excludes every other handle. */
+  readOnly?: boolean;
+}
+
+const LOCK_NAME = "LOCK";
+const LOG_NAME = "wal";
+/** index.hebb until it is whole. */
+const NEW_INDEX_NAME = "index.hebb-new";
+
+export class Store {
+  private busy: Promise<unknown> = Promise.resolve();
+  private closing: Promise<void> | undefined;
+
+  private constructor(
+    /** Whether this handle made the store. */
+    readonly created: boolean,
+    readonly readOnly: boolean,
+    readonly log: Log,
+    private readonly index: IndexFile,
+    private readonly lock: Lock,
+    private readonly poison: Poison,
+  ) {}
+
+  /**
+   * Opens a store, or makes it. `replay` must follow before anything is written.
+   * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH,
+   *   INDEX_CORRUPT, JOURNAL_CORRUPT, DISK_FULL, IO_ERROR
+   */
+  static async open(directory: string, options: StoreOptions): Promise<Store> {
+    if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
+      throw new TypeError(`directory is ${JSON.stringify(directory)}; expected a path without NUL`);
+    }
+    const { files = diskFiles, create, sections, readOnly = false } = options;
+    const make = create !== undefined && !readOnly;
+    const kind = await files.kind(directory, true);
+    if (kind === undefined && make) await makeDirectories(files, directory);
+    else if (kind === undefined) throw notFound(directory);
+    else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
+    if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
+
+    const lock = await files.lock(join(directory, LOCK_NAME), readOnly ? "shared" : "exclusive");
+    const poison = new Poison();
+    const opened: { close(): Promise<void> }[] = [];
+    try {
+      // Asked again under the lock: another process may have made it meanwhile.
+      const created = !(await holdsStore(files, directory));
+      if (created) {
+        if (create === undefined || readOnly) throw notFound(directory);
+        await createStore(files, directory, create);
+      }
+      const wanted = (meta: Meta) => {
+        if (create !== undefined) checkIdentity(directory, meta, create);
+        return sections(meta);
+      };
+      const index = await IndexFile.open(files, directory, wanted, readOnly, poison);
+      opened.push(index);
+      const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly);
+      return new Store(created, readOnly, log, index, lock, poison);
+    } catch (error) {
+      // The first error tells more than one from closing.
+      for (const one of opened) await one.close().catch(() => {});
+      await lock.release().catch(() => {});
+      throw error;
+    }
+  }
+
+  /** As of the last checkpoint: the region may be ahead. */
+  get meta(): Meta {
+    return this.index.meta;
+  }
+
+  /** The sections in memory. Changes reach the file with a checkpoint, never by themselves. */
+  get region(): Region {
+    return this.index.region;
+  }
+
+  /** The failure after which this handle only reads, if there was one. */
+  get poisonedBy(): unknown {
+    return this.poison.cause;
+  }
+
+  /** What opening had to put right, in words. */
+  readonly recovered: string[] = [];
+
+  /**
+   * Recovers the log and hands out its groups after the lowest of the followers' LSNs, in order. A
+   * follower skips what it has: the region has everything up to `meta.lsn`.
+   * @param followerLsns the last LSN that each other follower holds durably
+   * @throws {HebbError} WAL_CORRUPT where a record that is needed, or was durable, is damaged or gone
+   */
+  async *replay(followerLsns: readonly number[] = []): AsyncGenerator<Group> {
+    const lsns = [this.meta.lsn, ...followerLsns];
+    const needed = Math.min(...lsns);
+    const cut = await this.log.recover(needed, Math.max(...lsns));
+    this.recovered.push(...this.index.recovered, ...(cut === undefined ? [] : [cut]));
+    yield* this.log.read(needed);
+  }
+
+  /**
+   * Makes index.hebb hold the region as of log record `lsn`, durably, and cuts the log. Nothing may
+   * change the region meanwhile; reading goes on. Costs what changed, not what there is.
+   * @param prepareFollowers makes the other followers durable and returns the lowest LSN they hold;
+   *   called once the log is durable
+   * @param config replaces `meta.config`
+   * @throws {HebbError} where it failed: the old checkpoint holds, or the new one, and the store goes
+   *   on; after a failed sync it only reads (STORE_POISONED)
+   */
+  checkpoint(
+    lsn: number,
+    { prepareFollowers, config = this.meta.config }: { prepareFollowers?: () => Promise<number>; config?: Json } = {},
+  ): Promise<void> {
+    return this.alone(async () => {
+      this.checkWritable();
+      await this.log.sync();
+      if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
+        throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
+      }
+      const followers = prepareFollowers === undefined ? lsn : await prepareFollowers();
+      const sameConfig = JSON.stringify(config) === JSON.stringify(this.meta.config);
+      const nothingNew = sameConfig && this.log.lastChangeLsn <= this.meta.lsn && !this.index.isChanged();
+      if (!nothingNew) await this.index.checkpoint(lsn, config);
+      await this.log.cut(Math.min(this.meta.lsn, followers));
+    });
+  }
+
+  /** Reads index.hebb and the log whole, from disk, and reports all damage. A checkpoint waits meanwhile. */
+  check(): Promise<Fault[]> {
+    return this.alone(async () => {
+      const faults = await this.index.check();
+      for (const { segment, offset, lsn } of await this.log.check()) {
+        const message = `wal/${segment}, offset ${offset}: record ${lsn} is damaged`;
+        faults.push({ code: "WAL_CORRUPT", section: segment, offset, message });
+      }
+      return faults;
+    });
+  }
+
+  /**
+   * Marks the log as cleanly ended and gives everything back, whatever fails on the way; then throws
+   * the first failure. What the region holds beyond the last checkpoint is in the log.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.alone(async () => {
+      const failures: unknown[] = [];
+      const attempt = async (step: () => Promise<void>) => {
+        try {
+          await step();
+        } catch (error) {
+          failures.push(error);
+        }
+      };
+      if (!this.readOnly && this.poison.cause === undefined) await attempt(() => this.log.markClosed());
+      await attempt(() => this.log.close());
+      await attempt(() => this.index.close());
+      await attempt(() => this.lock.release());
+      if (failures.length > 0) throw failures[0];
+    });
+    return this.closing;
+  }
+
+  private checkWritable(): void {
+    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    this.poison.check();
+  }
+
+  /** Checkpoint, check and close exclude each other. */
+  private alone<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.busy.then(action);
+    this.busy = result.catch(() => {}); // whoever asked gets the error
+    return result;
+  }
+}
+
+/**
+ * Whether a directory holds a store, false where it is empty or a creation was cut short.
+ * @throws {HebbError} NOT_A_STORE where it holds something else; INDEX_CORRUPT where index.hebb is gone
+ */
+async function holdsStore(files: Files, directory: string): Promise<boolean> {
+  const names = await files.list(directory);
+  const kindOf = (name: string) => files.kind(join(directory, name));
+  const expected = { [LOCK_NAME]: "file", [JOURNAL_NAME]: "file", [INDEX_NAME]: "file", [LOG_NAME]: "directory" };
+  for (const [name, kind] of Object.entries(expected)) {
+    const found = names.includes(name) ? await kindOf(name) : undefined;
+    if (found !== undefined && found !== kind) {
+      throw new HebbError("NOT_A_STORE", `${join(directory, name)} is no plain ${kind}; a store has one there`);
+    }
+  }
+  if (names.includes(INDEX_NAME)) return true;
+  const foreign = names.find(
+    (name) => !(name in expected) && name !== NEW_INDEX_NAME && !name.startsWith("catalog.sqlite"),
+  );
+  if (foreign !== undefined) {
+    const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;
+    throw new HebbError("NOT_A_STORE", message);
+  }
+  // A creation that was cut short leaves no records, and nothing beside the log.
+  let used = names.some((name) => name.startsWith("catalog.sqlite"));
+  for (const path of [join(directory, JOURNAL_NAME), ...(await segmentPaths(files, directory))]) {
+    if ((await files.kind(path)) !== "file") continue;
+    const file = await files.open(path, "read");
+    if ((await file.size()) > SEGMENT_HEADER_BYTES) used = true;
+    await file.close();
+  }
+  if (used) {
+    const message = `${join(directory, INDEX_NAME)} is gone, yet the store's other files hold data. Restore it from a copy`;
+    throw new HebbError("INDEX_CORRUPT", message);
+  }
+  return false;
+}
+
+async function segmentPaths(files: Files, directory: string): Promise<string[]> {
+  const log = join(directory, LOG_NAME);
+  if ((await files.kind(log)) === undefined) return [];
+  const names = (await files.list(log)).filter((name) => segmentLsn(name) !== undefined);
+  return names.map((name) => join(log, name));
+}
+
+/** Makes all files of a store, index.hebb last: until it has its name there is no store, and this can begin again. */
+async function createStore(files: Files, directory: string, identity: Identity): Promise<void> {
+  const { dimensions, metric, config } = identity;
+  const storeId = randomBytes(STORE_ID_BYTES);
+  const log = join(directory, LOG_NAME);
+  for (const path of await segmentPaths(files, directory)) {
+    if (path !== join(log, segmentName(1))) await files.unlink(path);
+  }
+  await files.makeDirectory(log);
+  await Log.create(files, log, storeId);
+  const path = join(directory, NEW_INDEX_NAME);
+  if ((await files.kind(path)) !== undefined) await files.unlink(path);
+  await IndexFile.create(files, path, { storeId, dimensions, metric, config });
+  const journal = await files.open(join(directory, JOURNAL_NAME), "create");
+  await journal.close();
+  await files.syncDirectory(directory); // everything index.hebb counts on, before it
+  await files.rename(path, join(directory, INDEX_NAME));
+  await files.syncDirectory(directory);
+}
+
+function checkIdentity(directory: string, meta: Meta, { dimensions, metric }: Identity): void {
+  if (meta.dimensions === dimensions && meta.metric === metric) return;
+  throw new HebbError(
+    "STORE_MISMATCH",
+    `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}`,
+    { stored: { dimensions: meta.dimensions, metric: meta.metric }, asked: { dimensions, metric } },
+  );
+}
+
+function notFound(directory: string): HebbError {
+  return new HebbError("STORE_NOT_FOUND", `${directory} holds no store; give dimensions and metric to create one`);
+}
