@@ -79,7 +79,7 @@ export async function hebbEngine(set: AnnSet, settings: GraphSettings, folder: s
     },
     async searchMany(out) {
       inNodes = false;
-      const many = await index.searchMany(set.queries, { k, ef: useEf });
+      const many = await index.searchMany(set.queries, { k, ef: useEf, include: [] });
       many.forEach((hits, query) => {
         for (let i = 0; i < k; i++) out[query * k + i] = i < hits.length ? (hits[i].id as number) : -1;
       });
