@@ -14,6 +14,7 @@ export type ErrorCode =
   | "STORE_MISMATCH" // dimensions, metric or config contradict what is stored
   | "STORE_READ_ONLY" // a write on a read-only handle
   | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
+  | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed
   | "INDEX_CORRUPT" // damage in index.hebb
   | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point

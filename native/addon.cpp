@@ -12,14 +12,17 @@ Napi::Value fail(Napi::Env env, const char* message) {
   return env.Undefined();
 }
 
+// JavaScript's own function that makes the error for a fault, one for each environment.
 void throwFault(Napi::Env env, const BlockFault& fault) {
-  Napi::Error error = Napi::Error::New(env, "a block of mapped memory does not have its checksum");
-  error.Set("code", Napi::String::New(env, "INDEX_CORRUPT"));
-  error.Set("section", Napi::Number::New(env, fault.section));
-  error.Set("block", Napi::Number::New(env, static_cast<double>(fault.block)));
-  error.Set("expected", Napi::Number::New(env, fault.expected));
-  error.Set("computed", Napi::Number::New(env, fault.computed));
-  error.ThrowAsJavaScriptException();
+  const Napi::FunctionReference* make = env.GetInstanceData<Napi::FunctionReference>();
+  if (!make) {
+    fail(env, "a block of mapped memory does not have its checksum");
+    return;
+  }
+  const Napi::Value error =
+      make->Call({Napi::Number::New(env, fault.section), Napi::Number::New(env, static_cast<double>(fault.block)),
+                  Napi::Number::New(env, fault.expected), Napi::Number::New(env, fault.computed)});
+  if (!env.IsExceptionPending()) napi_throw(env, error);
 }
 
 namespace {
@@ -57,6 +60,11 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), platform::allocate(info[0].As<Napi::Number>().Int32Value(), whole(info[1]), whole(info[2])));
 }
 
+Napi::Value makeFaultsBy(const Napi::CallbackInfo& info) {
+  info.Env().SetInstanceData(new Napi::FunctionReference(Napi::Persistent(info[0].As<Napi::Function>())));
+  return info.Env().Undefined();
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   const char* error = nullptr;
   if (!kernel) kernel = selectKernel(std::getenv("HEBB_KERNEL"), &error);
@@ -71,6 +79,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("dot", Napi::Function::New(env, dot));
   exports.Set("tryLock", Napi::Function::New(env, tryLock));
   exports.Set("allocate", Napi::Function::New(env, allocate));
+  exports.Set("makeFaultsBy", Napi::Function::New(env, makeFaultsBy));
   exports.Set("Region", RegionObject::define(env));
   exports.Set("Graph", defineGraph(env));
   return exports;

@@ -10,6 +10,8 @@ export interface Addon {
   dot(a: Float32Array, b: Float32Array): number;
   tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
   allocate(fd: number, offset: number, length: number): number;
+  /** The function that makes the error for a block without its checksum. */
+  makeFaultsBy(make: (section: number, block: number, expected: number, computed: number) => Error): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
 }

@@ -25,15 +25,6 @@ export const PAGE_BYTES = 4096;
 /** Bytes of a block, the unit that has a checksum. */
 export const BLOCK_BYTES = 65536;
 
-/** Thrown by any read of mapped memory whose block does not have its checksum. */
-export interface BlockFault extends Error {
-  code: "INDEX_CORRUPT";
-  section: number;
-  block: number;
-  expected: number;
-  computed: number;
-}
-
 /**
  * Sections of memory, each one contiguous range of addresses that never moves. A range is backed
  * by a file (private and copy-on-write: changes never reach the file by themselves) or by nothing

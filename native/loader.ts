@@ -18,10 +18,27 @@ function packageRoot(): string {
   return folder;
 }
 
+/** Names of the sections that the kernel knows, by number; docs/format.md has their contents. */
+const SECTION_NAMES = ["head", "state", "vectors", "rows", "upper", "ids", "overlay", "parameters"];
+const BLOCK_BYTES = 65536;
+
+function blockFault(section: number, block: number, expected: number, computed: number): HebbError {
+  const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
+  const name = SECTION_NAMES[section] ?? String(section);
+  return new HebbError(
+    "INDEX_CORRUPT",
+    `section ${name}, block ${block}, offset ${block * BLOCK_BYTES}: checksum ${hex(expected)} stored, ` +
+      `${hex(computed)} computed. Run "hebb check <dir>"`,
+    { section, block, expected, computed },
+  );
+}
+
 function load(): Addon {
   const require = createRequire(import.meta.url);
   try {
-    return (require("node-gyp-build") as (root: string) => Addon)(packageRoot());
+    const addon = (require("node-gyp-build") as (root: string) => Addon)(packageRoot());
+    addon.makeFaultsBy(blockFault);
+    return addon;
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);

@@ -1,0 +1,36 @@
+/** The whole check: files, catalog, and whether graph and catalog tell the same story. */
+import { idKey } from "./validate.js";
+import type { Fault } from "../types.js";
+import type { Session } from "./session.js";
+
+/** Of faults of one kind, so many are listed; the rest is counted. */
+const LISTED = 20;
+
+export async function checkStore(session: Session): Promise<Fault[]> {
+  const { store, catalog, graph } = session;
+  const faults: Fault[] = [...(await store.check()), ...(await catalog.check())];
+  if (faults.length > 0) return faults; // what is damaged need not agree
+  return [...faults, ...crossCheck(session, graph.live)];
+}
+
+function crossCheck({ catalog, graph, searcher }: Session, live: number): Fault[] {
+  const faults: Fault[] = [];
+  let more = 0;
+  const add = (message: string, offset: number) => {
+    if (faults.length < LISTED) faults.push({ code: "INDEX_CORRUPT", section: "ids", offset, message });
+    else more++;
+  };
+  let rows = 0;
+  for (const { node, id } of catalog.entries()) {
+    if (!graph.isLive(node)) {
+      add(`the catalog has id ${JSON.stringify(id)} at node ${node}, which is not live in the graph`, node);
+      continue;
+    }
+    rows++;
+    const [stored] = searcher.ids(Uint32Array.of(node), 1);
+    if (idKey(stored) !== idKey(id)) add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
+  }
+  if (rows !== live) add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
+  if (more > 0) faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });
+  return faults;
+}

@@ -1,0 +1,157 @@
+/** Opening a store: settings, files, catalog, graph, and whatever the log has that they have not. */
+import { join } from "node:path";
+import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
+import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, graphStrides } from "../../native/graph.js";
+import { type SectionSpec, Store } from "../../storage/store.js";
+import { Catalog } from "../catalog/catalog.js";
+import { type Config, loadConfig } from "../config.js";
+import type { OpenOptions } from "../types.js";
+import { applyChanges, type Change, changeOf, type Parts } from "./changes.js";
+import { ENCODER_SETTING, TextEncoder } from "./encoding.js";
+import { Index } from "./hebb-index.js";
+import { Learned, learnedSections } from "./learned.js";
+import { Querier } from "./querying.js";
+import { decodePut, RECORD } from "./records.js";
+import { Searcher } from "./searching.js";
+import { Session } from "./session.js";
+import { Trainer } from "./trainer.js";
+import { show } from "./validate.js";
+
+const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
+const MAX_DIMENSIONS = 65536;
+/** Of the hash that gives nodes their levels. */
+const LEVEL_SEED = 1;
+/** Rows of the log that are linked together while it is replayed. */
+const REPLAY_ROWS = 4096;
+
+/** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
+interface StoredConfig {
+  hnsw_m: number;
+  hnsw_ml: number;
+}
+
+/**
+ * Opens the index in a directory, or creates it. One handle writes at a time; `readOnly` handles
+ * share the store among themselves.
+ * @param directory created when missing; its parent too
+ * @throws {TypeError | RangeError} on an option that is none, or out of range
+ * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID,
+ *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE
+ */
+export async function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+  checkOptions("open", options, OPTIONS);
+  const { readOnly = false, indexes } = options;
+  if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
+  if (indexes !== undefined && !(Array.isArray(indexes) && indexes.every((i) => typeof i === "string"))) {
+    throw new TypeError(`indexes is ${show(indexes)}; expected an array of payload fields`);
+  }
+  const dimensions = options.dimensions === undefined ? undefined : checkInteger("dimensions", options.dimensions, 1, MAX_DIMENSIONS);
+  const metric = options.metric === undefined ? undefined : checkOneOf("metric", options.metric, METRICS);
+  if ((dimensions === undefined) !== (metric === undefined)) {
+    throw new TypeError("open got only one of dimensions and metric; expected both (to create) or none (to open what is there)");
+  }
+  const config = loadConfig(options.config);
+  const durability = checkOneOf("durability", options.durability ?? config.storage.durability, DURABILITIES);
+  if (dimensions !== undefined) config.checkAgainst({ dimensions });
+
+  const fresh: StoredConfig = { hnsw_m: config.ruvector.hnsw_m, hnsw_ml: config.levelMultiplier };
+  const store = await Store.open(directory, {
+    readOnly,
+    create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },
+    sections: (identity) => sectionsOf(graphOptions(identity, config)),
+  });
+  let catalog: Catalog | undefined;
+  let graph: Graph | undefined;
+  try {
+    config.checkAgainst({ dimensions: store.meta.dimensions });
+    const settings = graphOptions(store.meta, config);
+    graph = createGraph(store.region, settings);
+    catalog = await Catalog.open(join(directory, "catalog.sqlite"), {
+      storeId: store.meta.storeId,
+      readOnly,
+      indexes,
+      create: !readOnly && store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
+    });
+    if (catalog.committedLsn < store.meta.lsn) {
+      throw new HebbError("CATALOG_CORRUPT", `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`);
+    }
+    const { metric: stored, dimensions: d } = store.meta;
+    const searcher = new Searcher(graph, catalog, d, stored, config.ruvector.hnsw_ef_search);
+    const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config);
+    const parts: Parts = { graph, catalog, learned };
+    await replay(store, parts);
+    const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, catalog.setting(ENCODER_SETTING));
+    const session = new Session(
+      { directory, store, graph, catalog, learned, config, durability, encoder, searcher },
+      { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
+    );
+    return new Index(session);
+  } catch (error) {
+    // The first error tells more than one from closing.
+    graph?.close();
+    await catalog?.close().catch(() => {});
+    await store.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** The graph's options: those the store was made with, and of the config what may change from one opening to the next. */
+function graphOptions({ dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json }, config: Config): GraphOptions {
+  const { hnsw_m: m, hnsw_ml: ml } = stored as unknown as StoredConfig;
+  const asked = config.ruvector;
+  for (const [key, value, kept] of [["hnsw_m", asked.hnsw_m, m], ["hnsw_ml", config.levelMultiplier, ml]] as const) {
+    if (config.given.has(`ruvector.${key}`) && value !== kept) {
+      throw new HebbError("STORE_MISMATCH", `ruvector.${key} is ${value}, but the store was made with ${kept}; leave the key out, or build a new store`);
+    }
+  }
+  return { dimensions, metric, m, ml, efConstruction: asked.hnsw_ef_construction, seed: LEVEL_SEED, maxNodes: asked.max_nodes };
+}
+
+/** The region's sections. A kind is for ever; docs/format.md has the contents of each. */
+function sectionsOf(options: GraphOptions): SectionSpec[] {
+  const stride = graphStrides(options);
+  const n = options.maxNodes;
+  // A node has m_L / (1 - e^(-1/m_L)) upper lists on average, less than m_L + 1; the double is out of reach.
+  const upperLists = Math.ceil(n * 2 * (options.ml + 1)) + 64;
+  const sizes: Record<(typeof GRAPH_SECTIONS)[number], [stride: number, records: number]> = {
+    head: [4096, 1],
+    state: [1, n],
+    vectors: [stride.vector, n],
+    rows: [stride.row, n],
+    upper: [stride.upper, upperLists],
+    ids: [stride.id, n],
+  };
+  const graph = GRAPH_SECTIONS.map((name, i) => ({ kind: i + 1, name, stride: sizes[name][0], reserveBytes: sizes[name][0] * sizes[name][1] }));
+  return [...graph, ...learnedSections(options.dimensions, n, graph.length + 1)];
+}
+
+/** Applies what the log has and the store has not, some thousand rows at a time. */
+async function replay(store: Store, parts: Parts): Promise<void> {
+  let changes: Change[] = [];
+  let rows = 0;
+  const flush = async () => {
+    await applyChanges(parts, changes);
+    changes = [];
+    rows = 0;
+  };
+  for await (const group of store.replay([parts.catalog.committedLsn])) {
+    for (const { lsn, type, payload } of group.records) {
+      if (type === RECORD.put) {
+        const { nodes } = decodePut(payload);
+        if (!parts.graph.claim(nodes)) {
+          // Numbers are used again only after consolidation, which is not logged.
+          await flush();
+          await parts.graph.consolidate();
+          if (!parts.graph.claim(nodes)) {
+            throw new HebbError("WAL_CORRUPT", `log record ${lsn} puts rows at nodes that are in use`, { lsn });
+          }
+        }
+        rows += nodes.length;
+      }
+      changes.push(changeOf(parts, lsn, type, payload));
+    }
+    if (rows >= REPLAY_ROWS) await flush();
+  }
+  await flush();
+}

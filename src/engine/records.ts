@@ -1,0 +1,162 @@
+/**
+ * What the log holds, byte for byte (docs/format.md has the grids). Numbers are little-endian.
+ * Records name nodes, never only ids: applying one again needs no look-up and gives the same state.
+ */
+import { HebbError } from "../../base/errors.js";
+import type { Id } from "../../base/types.js";
+
+/** Types of log records. 0 is the closing marker of storage/. */
+export const RECORD = { put: 1, remove: 2, payload: 3, feedback: 4, learned: 5, setting: 6 } as const;
+
+/** A node where there is none. */
+export const NO_NODE = 0xffffffff;
+
+/** Rows that enter the index. */
+export interface PutRecord {
+  nodes: Uint32Array;
+  /** The node that row i takes the id from, or NO_NODE. */
+  replaces: Uint32Array;
+  ids: Id[];
+  payloads: (string | undefined)[];
+  /** nodes.length x dimensions */
+  vectors: Float32Array;
+}
+
+/** Feedback as it is kept: ids, because nodes change when a vector is put again. */
+export interface StoredFeedback {
+  query: Float32Array;
+  chosen: { id: Id; grade: number }[];
+  shown: Id[];
+  rejected: Id[];
+  source?: string;
+  time: number;
+}
+
+/** A change of what was learned. */
+export interface LearnedRecord {
+  parameters: { at: number; bytes: Uint8Array }[];
+  overlay: { node: number; shift: Float32Array | null }[];
+}
+
+class Writer {
+  private readonly parts: Uint8Array[] = [];
+
+  u32(...values: number[]): this {
+    return this.raw(new Uint8Array(Uint32Array.from(values).buffer));
+  }
+  words(values: Uint32Array): this {
+    return this.u32(values.length).raw(bytesOf(values));
+  }
+  floats(values: Float32Array): this {
+    return this.u32(values.length).raw(bytesOf(values));
+  }
+  bytes(value: Uint8Array): this {
+    return this.u32(value.length).raw(value);
+  }
+  json(value: unknown): this {
+    return this.bytes(Buffer.from(JSON.stringify(value)));
+  }
+  raw(value: Uint8Array): this {
+    this.parts.push(value);
+    return this;
+  }
+  done(): Uint8Array[] {
+    return this.parts;
+  }
+}
+
+const bytesOf = (array: Uint32Array | Float32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+
+class Reader {
+  private at = 0;
+  constructor(private readonly source: Uint8Array) {}
+
+  private take(length: number): Uint8Array {
+    if (length > this.source.length - this.at) {
+      throw new HebbError("WAL_CORRUPT", `a log record ends at byte ${this.source.length}, inside a field of ${length} bytes at ${this.at}`);
+    }
+    this.at += length;
+    return this.source.subarray(this.at - length, this.at);
+  }
+  u32(): number {
+    const b = this.take(4);
+    return new DataView(b.buffer, b.byteOffset, 4).getUint32(0, true);
+  }
+  /** A copy, because records start at any byte. */
+  private copied(count: number): ArrayBuffer {
+    const length = count * 4;
+    const from = this.take(length);
+    return from.buffer.slice(from.byteOffset, from.byteOffset + length) as ArrayBuffer;
+  }
+  words(): Uint32Array {
+    return new Uint32Array(this.copied(this.u32()));
+  }
+  floats(): Float32Array {
+    return new Float32Array(this.copied(this.u32()));
+  }
+  bytes(): Uint8Array {
+    return this.take(this.u32());
+  }
+  json<T>(): T {
+    const text = Buffer.from(this.bytes()).toString("utf8");
+    return JSON.parse(text) as T;
+  }
+}
+
+export const encodePut = (r: PutRecord): Uint8Array[] =>
+  new Writer()
+    .words(r.nodes)
+    .words(r.replaces)
+    .json(r.ids)
+    .json(r.payloads.map((p) => p ?? null))
+    .floats(r.vectors)
+    .done();
+
+export function decodePut(bytes: Uint8Array): PutRecord {
+  const r = new Reader(bytes);
+  const [nodes, replaces, ids] = [r.words(), r.words(), r.json<Id[]>()];
+  const payloads = r.json<(string | null)[]>().map((p) => p ?? undefined);
+  return { nodes, replaces, ids, payloads, vectors: r.floats() };
+}
+
+export const encodeRemove = (nodes: Uint32Array): Uint8Array[] => new Writer().words(nodes).done();
+export const decodeRemove = (bytes: Uint8Array): Uint32Array => new Reader(bytes).words();
+
+export const encodePayload = (node: number, payload: string | undefined): Uint8Array[] =>
+  new Writer().u32(node).json(payload ?? null).done();
+export function decodePayload(bytes: Uint8Array): { node: number; payload: string | undefined } {
+  const r = new Reader(bytes);
+  return { node: r.u32(), payload: r.json<string | null>() ?? undefined };
+}
+
+export function encodeFeedback({ query, ...rest }: StoredFeedback): Uint8Array[] {
+  return new Writer().floats(query).json(rest).done();
+}
+export function decodeFeedback(bytes: Uint8Array): StoredFeedback {
+  const r = new Reader(bytes);
+  return { query: r.floats(), ...r.json<Omit<StoredFeedback, "query">>() };
+}
+
+export function encodeLearned(r: LearnedRecord): Uint8Array[] {
+  const w = new Writer().u32(r.parameters.length, r.overlay.length);
+  for (const { at, bytes } of r.parameters) w.u32(at).bytes(bytes);
+  for (const { node, shift } of r.overlay) w.u32(node).floats(shift ?? new Float32Array(0));
+  return w.done();
+}
+export function decodeLearned(bytes: Uint8Array): LearnedRecord {
+  const r = new Reader(bytes);
+  const [parameters, overlay] = [r.u32(), r.u32()];
+  return {
+    parameters: Array.from({ length: parameters }, () => ({ at: r.u32(), bytes: r.bytes() })),
+    overlay: Array.from({ length: overlay }, () => {
+      const [node, shift] = [r.u32(), r.floats()];
+      return { node, shift: shift.length === 0 ? null : shift };
+    }),
+  };
+}
+
+export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] => new Writer().json(name).bytes(value).done();
+export function decodeSetting(bytes: Uint8Array): { name: string; value: Uint8Array } {
+  const r = new Reader(bytes);
+  return { name: r.json<string>(), value: r.bytes() };
+}

@@ -1,0 +1,156 @@
+/** Searching: options in, hits out. */
+import { checkOptions } from "../../base/errors.js";
+import type { Filter, Id, Metric } from "../../base/types.js";
+import type { Graph } from "../../native/graph.js";
+import type { Catalog } from "../catalog/catalog.js";
+import type { Hit, SearchOptions } from "../types.js";
+import { checkEf, checkK, checkRows, checkValues, checkVector, show } from "./validate.js";
+
+export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "exact"] as const;
+const INCLUDES = ["payload", "vector"];
+
+/** Search options, validated and complete. */
+export interface SearchPlan {
+  k: number;
+  ef: number;
+  exact: boolean;
+  maxDistance: number;
+  withPayload: boolean;
+  withVector: boolean;
+  bits: Uint32Array | undefined;
+  count: number;
+}
+
+export class Searcher {
+  private nodes = new Uint32Array(64);
+  private distances = new Float32Array(64);
+
+  constructor(
+    readonly graph: Graph,
+    readonly catalog: Catalog,
+    readonly dimensions: number,
+    readonly metric: Metric,
+    private readonly standardEf: number,
+  ) {}
+
+  plan(options: SearchOptions): SearchPlan {
+    const { filter, include = ["payload"], maxDistance = Infinity, exact = false } = options;
+    const k = checkK(options.k);
+    if (!Array.isArray(include) || include.some((part) => !INCLUDES.includes(part))) {
+      throw new TypeError(`include is ${show(include)} with ${JSON.stringify(include)}; expected a list of ${INCLUDES.join(", ")}`);
+    }
+    if (typeof maxDistance !== "number" || Number.isNaN(maxDistance)) {
+      throw new TypeError(`maxDistance is ${show(maxDistance)}; expected a number`);
+    }
+    if (typeof exact !== "boolean") throw new TypeError(`exact is ${show(exact)}; expected true or false`);
+    return {
+      k,
+      ef: checkEf(options.ef, k, this.standardEf),
+      exact,
+      maxDistance,
+      withPayload: include.includes("payload"),
+      withVector: include.includes("vector"),
+      ...this.bitmap(filter),
+    };
+  }
+
+  /** A filter's bitmap, or none. */
+  bitmap(filter: Filter | undefined): { bits: Uint32Array | undefined; count: number } {
+    if (filter === undefined) return { bits: undefined, count: 0 };
+    return this.catalog.bitmap(filter);
+  }
+
+  search(query: unknown, options: SearchOptions): Hit[] {
+    checkOptions("search", options, SEARCH_OPTIONS);
+    const vector = checkVector("query", query, this.dimensions, this.metric === "cosine");
+    const plan = this.plan(options);
+    const count = this.find(vector, plan);
+    return this.hits(this.nodes, this.distances, count, plan);
+  }
+
+  /** Fills this.nodes and this.distances; returns how many. */
+  private find(vector: Float32Array, plan: SearchPlan): number {
+    const room = Math.min(plan.k, this.graph.live);
+    if (this.nodes.length < room) {
+      this.nodes = new Uint32Array(room);
+      this.distances = new Float32Array(room);
+    }
+    if (room === 0) return 0;
+    return this.graph.search(vector, room, Math.max(plan.ef, room), this.nodes, this.distances, plan.exact, plan.bits, plan.count);
+  }
+
+  /** The nearest nodes with their distances, ascending, as arrays of their own. */
+  nearest(vector: Float32Array, plan: SearchPlan): { nodes: Uint32Array; distances: Float32Array } {
+    const count = this.find(vector, plan);
+    return { nodes: this.nodes.slice(0, count), distances: this.distances.slice(0, count) };
+  }
+
+  /** The allocation-free form: k results at most, into the caller's arrays. */
+  searchNodes(query: Float32Array, k: number, ef: number, outNodes: Uint32Array, outDistances: Float32Array): number {
+    if (!(query instanceof Float32Array) || query.length !== this.dimensions) {
+      checkVector("query", query, this.dimensions, false);
+    }
+    if (!(outNodes instanceof Uint32Array) || !(outDistances instanceof Float32Array)) {
+      throw new TypeError(`outNodes is ${show(outNodes)}, outDistances ${show(outDistances)}; expected a Uint32Array and a Float32Array`);
+    }
+    checkK(k);
+    if (outNodes.length < k || outDistances.length < k) {
+      throw new RangeError(`outNodes has room for ${outNodes.length}, outDistances for ${outDistances.length}; expected at least k = ${k}`);
+    }
+    checkValues("query", query, this.dimensions, this.metric === "cosine");
+    return this.graph.search(query, k, checkEf(ef, k, this.standardEf), outNodes, outDistances, false);
+  }
+
+  async searchMany(queries: unknown, options: SearchOptions): Promise<Hit[][]> {
+    checkOptions("searchMany", options, SEARCH_OPTIONS);
+    const n = checkRows("queries", queries, this.dimensions);
+    const rows = queries as Float32Array;
+    checkValues("queries", rows, this.dimensions, this.metric === "cosine", (row) => `query ${row}`);
+    const plan = this.plan(options);
+    const room = Math.min(plan.k, this.graph.live);
+    if (n === 0 || room === 0) return Array.from({ length: n }, () => []);
+    const found = await this.graph.searchMany(rows, room, Math.max(plan.ef, room), plan.exact, plan.bits, plan.count);
+    return Array.from({ length: n }, (_, i) => {
+      const at = i * room;
+      const part = [found.nodes.subarray(at, at + room), found.distances.subarray(at, at + room)] as const;
+      return this.hits(part[0], part[1], found.counts[i], plan);
+    });
+  }
+
+  /** The score of a distance: the same order, larger is better. */
+  scoreOf(distance: number): number {
+    return this.metric === "cosine" ? 1 - distance : 0 - distance;
+  }
+
+  /** Nodes as callers see them. `scores` where they do not follow from the distances. */
+  hits(nodes: Uint32Array, distances: Float32Array, found: number, plan: SearchPlan, scores?: ArrayLike<number>): Hit[] {
+    let count = found;
+    if (plan.maxDistance !== Infinity) {
+      const kept = Array.from({ length: found }, (_, i) => i).filter((i) => distances[i] <= plan.maxDistance);
+      if (kept.length < found) {
+        nodes = Uint32Array.from(kept, (i) => nodes[i]);
+        distances = Float32Array.from(kept, (i) => distances[i]);
+        scores = scores && kept.map((i) => scores![i]);
+        count = kept.length;
+      }
+    }
+    const ids = this.ids(nodes, count);
+    const payloads = plan.withPayload ? this.catalog.payloads(nodes, count) : undefined;
+    const hits = new Array<Hit>(count);
+    for (let i = 0; i < count; i++) {
+      const distance = distances[i];
+      const hit: Hit = { id: ids[i], score: scores ? scores[i] : this.scoreOf(distance), distance };
+      if (payloads) hit.payload = payloads[i];
+      if (plan.withVector) hit.vector = this.graph.vector(nodes[i]);
+      hits[i] = hit;
+    }
+    return hits;
+  }
+
+  /** Ids of nodes; those too long for the graph's slots come from the catalog. */
+  ids(nodes: Uint32Array, count: number): Id[] {
+    const ids = this.graph.idsOf(nodes, count);
+    for (let i = 0; i < count; i++) ids[i] ??= this.catalog.idOf(nodes[i]) ?? null;
+    return ids as Id[];
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * An open store with everything around it: the one writer, the followers of the log, and what
+ * reads them. `Index` checks arguments and asks here.
+ */
+import { HebbError } from "../../base/errors.js";
+import type { Durability, Metric } from "../../base/types.js";
+import type { Graph } from "../../native/graph.js";
+import type { Store } from "../../storage/store.js";
+import type { Catalog } from "../catalog/catalog.js";
+import type { Config } from "../config.js";
+import { applyChanges, type Change, type Parts } from "./changes.js";
+import { ENCODER_SETTING, type TextEncoder } from "./encoding.js";
+import type { Learned } from "./learned.js";
+import { GroupNames, type NewRows, type Operation } from "./planning.js";
+import type { Querier } from "./querying.js";
+import type { Searcher } from "./searching.js";
+import type { Trainer } from "./trainer.js";
+import { type Queued, WriteQueue } from "./write-queue.js";
+
+/** Rows and bytes that may wait in the catalog's open transaction. */
+const CATALOG_PENDING_ROWS = 2000;
+const CATALOG_PENDING_BYTES = 4 << 20;
+/** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
+const DEAD_SHARE = 0.1;
+const DEAD_LEAST = 1000;
+
+export interface SessionParts extends Parts {
+  directory: string;
+  store: Store;
+  graph: Graph;
+  catalog: Catalog;
+  learned: Learned;
+  config: Config;
+  durability: Durability;
+  encoder: TextEncoder;
+  searcher: Searcher;
+}
+
+export class Session {
+  readonly directory: string;
+  readonly store: Store;
+  readonly graph: Graph;
+  readonly catalog: Catalog;
+  readonly learned: Learned;
+  readonly config: Config;
+  readonly encoder: TextEncoder;
+  readonly searcher: Searcher;
+  readonly durability: Durability;
+  readonly querier: Querier;
+  readonly trainer: Trainer;
+
+  private readonly queue: WriteQueue<Operation>;
+  private readonly flights = new Set<Promise<unknown>>();
+  private readonly stopSyncing: () => void;
+  private closing: Promise<void> | undefined;
+  private isClosed = false;
+  /** What broke between the log and what follows it: from then on this handle only reads. */
+  private broken: unknown;
+  /** The last record that the followers hold. */
+  private appliedLsn: number;
+  /** Rows linked since the last look at whether all can be reached. */
+  private linkedSinceAudit = 0;
+  private maintenance: Promise<void> | undefined;
+  /** Why the last checkpoint in the background failed, until one succeeds. */
+  private checkpointFailure: string | undefined;
+
+  constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
+    this.directory = parts.directory;
+    this.store = parts.store;
+    this.graph = parts.graph;
+    this.catalog = parts.catalog;
+    this.learned = parts.learned;
+    this.config = parts.config;
+    this.encoder = parts.encoder;
+    this.searcher = parts.searcher;
+    this.durability = parts.durability;
+    this.appliedLsn = parts.store.log.lastLsn;
+    this.queue = new WriteQueue((group) => this.commit(group));
+    this.querier = make.querier(this);
+    this.trainer = make.trainer(this);
+    const writesByInterval = this.durability === "interval" && !this.store.readOnly;
+    this.stopSyncing = writesByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
+  }
+
+  get dimensions(): number {
+    return this.searcher.dimensions;
+  }
+  get metric(): Metric {
+    return this.searcher.metric;
+  }
+
+  /** What users should know though nothing failed. */
+  get warnings(): string[] {
+    const pending = this.config.notBuilt.map((key) => `${key} is set, and has no effect in this release`);
+    return this.checkpointFailure ? [...pending, `the last checkpoint failed: ${this.checkpointFailure}`] : pending;
+  }
+
+  checkOpen(): void {
+    if (this.isClosed) throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is closed; open it again`);
+  }
+
+  checkWritable(): void {
+    this.checkOpen();
+    if (this.closing) throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is being closed; open it again`);
+    if (this.store.readOnly) {
+      throw new HebbError("STORE_READ_ONLY", `the index at ${this.directory} was opened with readOnly; open it without to write`);
+    }
+    const cause = this.broken ?? this.store.poisonedBy;
+    if (cause !== undefined) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new HebbError("STORE_POISONED", `an earlier write failed (${reason}), so this handle only reads; close it and open again`, {}, cause);
+    }
+  }
+
+  /** Counts something asynchronous that reads, so that closing waits for it. */
+  inFlight<T>(work: () => Promise<T>): Promise<T> {
+    const flight = work();
+    const settled = flight.then(
+      () => {},
+      () => {}, // whoever asked gets the error
+    );
+    this.flights.add(settled);
+    void settled.then(() => this.flights.delete(settled));
+    return flight;
+  }
+
+  /** Queues a change and resolves once it is durable and searchable. */
+  write(operation: Operation, bytes: number): Promise<void> {
+    return this.queue.submit(operation, bytes);
+  }
+
+  /** Runs a task with no write under way. */
+  alone<T>(task: () => Promise<T>): Promise<T> {
+    return this.queue.alone(task);
+  }
+
+  drain(): Promise<void> {
+    return this.queue.drain();
+  }
+
+  /** Fills in the vectors of texts; the first texts of all fit the built-in encoder. */
+  async encodeInto(rows: NewRows, texts: { row: number; text: string }[]): Promise<void> {
+    const all = texts.map((t) => t.text);
+    const fit = await this.encoder.fit(all);
+    if (fit) rows.settings.push({ name: ENCODER_SETTING, value: fit });
+    const vectors = await this.encoder.encode(all);
+    vectors.forEach((vector, i) => {
+      rows.vectors.set(vector, texts[i].row * this.dimensions);
+    });
+  }
+
+  searchNodes(query: Float32Array, k: number, ef: number, nodes: Uint32Array, distances: Float32Array): number {
+    this.checkOpen();
+    return this.searcher.searchNodes(query, k, ef, nodes, distances);
+  }
+
+  async settle(): Promise<void> {
+    await this.queue.drain();
+    this.checkOpen();
+    if (this.store.readOnly) return;
+    await this.alone(async () => {
+      if (this.graph.dead > 0) await this.graph.consolidate();
+      if (this.linkedSinceAudit > 0) await this.graph.reconnect();
+      this.linkedSinceAudit = 0;
+    });
+  }
+
+  checkpoint(): Promise<void> {
+    return this.alone(() => this.checkpointNow());
+  }
+
+  /** Logs, applies and publishes records made by `make` while nothing else runs: for learning. */
+  logAlone(make: () => Promise<{ records: { type: number; payload: Uint8Array[] }[]; changes: (first: number) => Change[] } | undefined>): Promise<void> {
+    return this.alone(async () => {
+      this.checkWritable();
+      const made = await make();
+      if (!made || made.records.length === 0) return;
+      const { first, last } = await this.store.log.append(made.records);
+      if (this.durability === "sync") await this.store.log.sync();
+      await this.apply(made.changes(first), last);
+    });
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeNow();
+    return this.closing;
+  }
+
+  private async closeNow(): Promise<void> {
+    this.stopSyncing();
+    await this.queue.drain();
+    await Promise.all(this.flights);
+    await this.queue.drain();
+    const failures: unknown[] = [];
+    const attempt = async (step: () => Promise<unknown> | undefined) => {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    const sound = this.broken === undefined && this.store.poisonedBy === undefined;
+    if (!this.store.readOnly && sound) await attempt(() => this.checkpointNow());
+    this.isClosed = true;
+    this.graph.close();
+    await attempt(() => this.catalog.close());
+    await attempt(() => this.store.close());
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** A group on its way: planned and logged one by one, made durable and applied together. */
+  private async commit(group: readonly Queued<Operation>[]): Promise<void> {
+    this.checkOpen();
+    const cause = this.broken ?? this.store.poisonedBy;
+    if (cause !== undefined) throw new HebbError("STORE_POISONED", "an earlier write failed, so this handle only reads; close it and open again", {}, cause);
+    const names = new GroupNames(this);
+    const changes: Change[] = [];
+    let lastLsn = 0;
+    for (const queued of group) {
+      try {
+        const planned = await queued.item.plan(this, names);
+        if (!planned) continue;
+        try {
+          const { first, last } = await this.store.log.append(planned.records);
+          planned.remember(names);
+          changes.push(...planned.changes(first, last));
+          lastLsn = last;
+        } catch (error) {
+          planned.abandon();
+          throw error;
+        }
+      } catch (error) {
+        queued.fail(error);
+      }
+    }
+    if (changes.length === 0) return;
+    if (this.durability === "sync") await this.store.log.sync();
+    await this.apply(changes, lastLsn);
+    this.maintain();
+  }
+
+  private async apply(changes: readonly Change[], lsn: number): Promise<void> {
+    try {
+      await applyChanges(this, changes);
+      this.appliedLsn = lsn;
+      for (const change of changes) this.linkedSinceAudit += change.nodes?.length ?? 0;
+      if (this.catalog.pendingRows > CATALOG_PENDING_ROWS || this.catalog.pendingBytes > CATALOG_PENDING_BYTES) {
+        await this.store.log.sync(); // no follower passes the log's durable LSN
+        this.catalog.commit(lsn);
+      }
+    } catch (error) {
+      // The log has it and the followers do not: only opening again brings them together.
+      this.broken ??= error;
+      throw error;
+    }
+  }
+
+  /** Work that the store asks for by itself, queued behind what waits already. */
+  private maintain(): void {
+    if (this.maintenance) return;
+    const { graph } = this;
+    const full = this.store.log.bytes() > this.config.storage.checkpoint_wal_mb * 2 ** 20;
+    const stale = graph.dead > Math.max(DEAD_LEAST, graph.live * DEAD_SHARE);
+    if (!full && !stale) return;
+    this.maintenance = this.alone(async () => {
+      try {
+        if (stale) await graph.consolidate();
+        if (full) await this.checkpointNow();
+      } catch (error) {
+        this.checkpointFailure = error instanceof Error ? error.message : String(error);
+      }
+    }).finally(() => {
+      this.maintenance = undefined;
+    });
+  }
+
+  private async checkpointNow(): Promise<void> {
+    const lsn = this.appliedLsn;
+    await this.store.checkpoint(lsn, {
+      prepareFollowers: async () => {
+        this.catalog.commit(lsn);
+        return await this.catalog.checkpoint();
+      },
+    });
+    this.checkpointFailure = undefined;
+  }
+}

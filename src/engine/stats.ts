@@ -1,0 +1,60 @@
+/** What `stats()` tells. */
+import { lstatSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Metric, TIERS, type Tier } from "../../base/types.js";
+import { kernelName } from "../../native/index.js";
+import type { LearningReport } from "./learned.js";
+import type { Session } from "./session.js";
+
+export interface Stats {
+  /** Rows in the index. */
+  size: number;
+  dimensions: number;
+  metric: Metric;
+  /** Which compiled kernel runs: scalar, avx2, avx512 or neon. */
+  kernel: string;
+  /** Acknowledged rows that are not linked into the graph yet. */
+  backlog: number;
+  /** Deleted rows whose places are not free yet. */
+  deleted: number;
+  /** Vectors and their bytes by precision. */
+  tiers: Record<Tier, { count: number; bytes: number }>;
+  /** On disk, but for `resident`: what of the mapped file is in memory. */
+  bytes: { file: number; wal: number; catalog: number; resident: number };
+  learning: LearningReport;
+  /** "hashed-tfidf", "custom", or undefined without an encoder. */
+  encoder: string | undefined;
+  /** What users should know though nothing failed. */
+  warnings: string[];
+}
+
+export function statsOf(session: Session): Stats {
+  const { graph, store, catalog, directory } = session;
+  const tiers = Object.fromEntries(TIERS.map((tier) => [tier, { count: 0, bytes: 0 }])) as Stats["tiers"];
+  tiers.hot = { count: graph.live, bytes: graph.live * session.dimensions * Float32Array.BYTES_PER_ELEMENT };
+  return {
+    size: graph.live,
+    dimensions: session.dimensions,
+    metric: session.metric,
+    kernel: kernelName,
+    backlog: 0, // a put is acknowledged once it is linked
+    deleted: graph.dead,
+    tiers,
+    bytes: {
+      file: sizeOf(join(directory, "index.hebb")),
+      wal: store.log.bytes(),
+      catalog: catalog.bytes,
+      resident: store.region.residentBytes(),
+    },
+    learning: session.learned.report(),
+    encoder: session.encoder.name,
+    warnings: session.warnings,
+  };
+}
+
+/** Bytes of a file, or of everything in a folder. */
+export function sizeOf(path: string): number {
+  const found = lstatSync(path);
+  if (!found.isDirectory()) return found.size;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
+}

@@ -1,0 +1,7 @@
+/** Hebb: an embedded vector index that learns from its use. The only public exports. */
+export { type ErrorCode, HebbError } from "../base/errors.js";
+export { Index } from "./engine/hebb-index.js";
+export type { LearnerReport, LearningReport } from "./engine/learned.js";
+export { open } from "./engine/opening.js";
+export type { Stats } from "./engine/stats.js";
+export type * from "./types.js";
