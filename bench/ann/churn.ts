@@ -1,7 +1,7 @@
 /** Deleting half and inserting as many: recall against the fresh build, and whether every live id can be found. */
 import { Prng } from "../../base/prng.js";
+import type { Index } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
-import type { Index } from "../hebb.js";
 import type { CurvePoint } from "../stats.js";
 import { recallOf } from "../truth.js";
 import { queryRows } from "./engine.js";

@@ -1,6 +1,7 @@
 /** Filtered search: recall within the filter, and speed against the same call without one. */
+
+import type { Index, SearchOptions } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
-import type { Index, SearchOptions } from "../hebb.js";
 import { type CurvePoint, median, speedAt } from "../stats.js";
 import { kthDistances, recallOf } from "../truth.js";
 import { queryRows } from "./engine.js";

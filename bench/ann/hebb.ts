@@ -2,8 +2,8 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Prng } from "../../base/prng.js";
+import { type Index, open } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
-import { type Index, open } from "../hebb.js";
 import { CHECKOUT, versionAt } from "../record.js";
 import { type Engine, type GraphSettings, queryRows } from "./engine.js";
 

@@ -1,7 +1,7 @@
 /** Closing and opening again: how long until the first result, how much comes into memory, and whether anything changed. */
 import { memoryUsage } from "node:process";
+import type { Index } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
-import type { Index } from "../hebb.js";
 import { median } from "../stats.js";
 import { type GraphSettings, queryRows } from "./engine.js";
 import { directoryBytes, type HebbEngine, openStore } from "./hebb.js";

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Index, open } from "../../src/index.js";
 import type { JudgedSet } from "../data.js";
-import { type Index, open } from "../hebb.js";
 import { median } from "../stats.js";
 import { CONTROLS, chooseControl, DEPTH, dot, type Feedback, rank, unlearned } from "./controls.js";
 import { foldRandom, permutation, splitFolds } from "./folds.js";
