@@ -20,9 +20,9 @@ export function printSweep(results: EngineResult[], rawBytes: number): void {
     ]),
   );
   console.log(`\n${table(["engine", "ef", "recall", "queries/s", "all threads", "p50 ms", "p99 ms"], rows)}\n`);
-  const built = results.map(({ engine, build, points }) => [
+  const built = results.map(({ engine, build }) => [
     `${engine} ${build.version}`,
-    count(points.length ? build.rows / build.seconds : 0),
+    count(build.rows / build.seconds),
     String(build.threads),
     megabytes(build.residentBytes),
     build.peakBytes === undefined ? "-" : megabytes(build.peakBytes),

@@ -9,7 +9,7 @@ import { type CurvePoint, median, percentile } from "../stats.js";
 import { fixed } from "../table.js";
 import { recallOf } from "../truth.js";
 import type { EngineName } from "./engine.js";
-import type { BuildResult } from "./protocol.js";
+import type { BuildResult, Pass } from "./protocol.js";
 import type { Remote } from "./remote.js";
 
 /** One ef of one engine over all its rounds. */
@@ -28,46 +28,45 @@ export interface EngineResult {
   points: SweepPoint[];
 }
 
+/** What the passes of one engine at one ef gave so far. */
+interface Cell {
+  ef: number;
+  /** Of the untimed pass: every timed one must agree. */
+  recall: number;
+  seconds: number[];
+  secondsMany: number[];
+  p50Ms: number[];
+  p99Ms: number[];
+}
+
 export async function sweep(
   remotes: Remote[],
   builds: BuildResult[],
-  options: { efs: number[]; repeats: number; floor: number },
+  { efs, repeats, floor }: { efs: number[]; repeats: number; floor: number },
   set: AnnSet,
   claims: Claim[],
 ): Promise<EngineResult[]> {
-  const { efs, repeats } = options;
   const cells = remotes.map(() =>
-    efs.map(() => ({
-      seconds: [] as number[],
-      many: [] as number[],
-      p50: [] as number[],
-      p99: [] as number[],
-      recall: Number.NaN,
-    })),
+    efs.map((ef): Cell => ({ ef, recall: Number.NaN, seconds: [], secondsMany: [], p50Ms: [], p99Ms: [] })),
   );
-  let unsteady = 0;
+  for (const [which, remote] of remotes.entries()) {
+    for (const cell of cells[which]) {
+      const pass = await remote.ask("pass", { ef: cell.ef, many: false });
+      cell.recall = recallOf(pass!.rows, set, set.kth);
+    }
+  }
   let passes = 0;
-  for (let round = -1; round < repeats; round++) {
+  let unsteady = 0;
+  for (let round = 0; round < repeats; round++) {
     for (let turn = 0; turn < remotes.length; turn++) {
-      const which = (turn + Math.max(0, round)) % remotes.length; // another goes first in each round
-      for (const [at, ef] of efs.entries()) {
-        const cell = cells[which][at];
+      const which = (turn + round) % remotes.length; // another goes first in each round
+      for (const cell of cells[which]) {
         for (const many of [false, true]) {
-          const pass = await remotes[which].ask("pass", { ef, many });
+          const pass = await remotes[which].ask("pass", { ef: cell.ef, many });
           if (!pass) continue;
-          const recall = recallOf(pass.rows, set, set.kth);
-          if (round < 0) {
-            if (!many) cell.recall = recall; // the untimed round warms up, and says what to expect
-            continue;
-          }
           passes++;
-          if (Math.abs(recall - cell.recall) > 1e-3) unsteady++;
-          if (many) cell.many.push(pass.seconds);
-          else {
-            cell.seconds.push(pass.seconds);
-            cell.p50.push(percentile(pass.latenciesMs, 0.5));
-            cell.p99.push(percentile(pass.latenciesMs, 0.99));
-          }
+          if (Math.abs(recallOf(pass.rows, set, set.kth) - cell.recall) > 1e-3) unsteady++;
+          take(cell, pass, many);
         }
       }
     }
@@ -79,25 +78,34 @@ export async function sweep(
     figure: `${passes - unsteady} of ${passes} passes within .001`,
   });
   return remotes.map(({ name: engine }, which) => {
-    const points = efs.map((ef, at) => {
-      const { seconds, many, p50, p99, recall } = cells[which][at];
-      return {
-        ef,
-        recall,
-        queriesPerSecond: set.nq / median(seconds),
-        queriesPerSecondMany: many.length ? set.nq / median(many) : undefined,
-        p50Ms: median(p50),
-        p99Ms: median(p99),
-        passSeconds: seconds,
-      };
-    });
+    const points = cells[which].map((cell) => pointOf(cell, set.nq));
     const best = points.at(-1)!;
     claims.push({
-      name: `${engine} recall@${set.k} at ef ${best.ef} >= ${options.floor}`,
+      name: `${engine} recall@${set.k} at ef ${best.ef} >= ${floor}`,
       kind: "assertion",
-      holds: best.recall >= options.floor,
+      holds: best.recall >= floor,
       figure: fixed(best.recall),
     });
     return { engine, build: builds[which], points };
   });
 }
+
+function take(cell: Cell, pass: Pass, many: boolean): void {
+  if (many) {
+    cell.secondsMany.push(pass.seconds);
+    return;
+  }
+  cell.seconds.push(pass.seconds);
+  cell.p50Ms.push(percentile(pass.latenciesMs, 0.5));
+  cell.p99Ms.push(percentile(pass.latenciesMs, 0.99));
+}
+
+const pointOf = ({ ef, recall, seconds, secondsMany, p50Ms, p99Ms }: Cell, queries: number): SweepPoint => ({
+  ef,
+  recall,
+  queriesPerSecond: queries / median(seconds),
+  queriesPerSecondMany: secondsMany.length > 0 ? queries / median(secondsMany) : undefined,
+  p50Ms: median(p50Ms),
+  p99Ms: median(p99Ms),
+  passSeconds: seconds,
+});

@@ -77,11 +77,13 @@ async function withIndex<T>(set: JudgedSet, use: (index: Index) => Promise<T>): 
   const folder = mkdtempSync(join(tmpdir(), "hebb-bench-"));
   try {
     const index = await open(join(folder, "learn.hebb"), { dimensions: set.d, metric: "cosine", durability: "off" });
-    await index.putMany({ ids: set.documents, vectors: set.documentVectors });
-    await index.settle();
-    const result = await use(index);
-    await index.close();
-    return result;
+    try {
+      await index.putMany({ ids: set.documents, vectors: set.documentVectors });
+      await index.settle();
+      return await use(index);
+    } finally {
+      await index.close();
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
