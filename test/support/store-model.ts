@@ -137,7 +137,8 @@ export class Subject {
         group.map((put) => ({ type: PUT, payload: [encodePut(put).subarray(0, 5), encodePut(put).subarray(5)] })),
       );
     } catch (error) {
-      if (error instanceof HebbError) this.model.failed(first, group.length);
+      // A poisoned store does not know what became of it.
+      if (error instanceof HebbError && this.store.poisonedBy === undefined) this.model.failed(first, group.length);
       throw error;
     }
     group.forEach((put, i) => {
