@@ -157,7 +157,7 @@ export class Index {
 
   /** The nearest rows, ascending by distance. Synchronous. */
   search(query: Float32Array | number[], options: SearchOptions = {}): Hit[] {
-    return this.#session.reading(() => this.#open().searcher.search(query, options));
+    return this.#open().searcher.search(query, options);
   }
 
   /** `search` for each row of `queries` (n x dimensions), on all cores, off this thread. */
@@ -210,7 +210,7 @@ export class Index {
 
   /** Sizes, the kernel, and what the learners are doing. */
   stats(): Stats {
-    return this.#session.reading(() => statsOf(this.#open()));
+    return statsOf(this.#open());
   }
 
   /** Verifies every checksum, the catalog, and that graph and catalog agree. Changes nothing. */
