@@ -28,11 +28,11 @@ import { asHebbError, guarded } from "./sqlite-errors.js";
 
 /** How long a bulk change holds the main thread at a time. */
 const SLICE_MS = 1.5;
-/**
- * SQLite's page cache. It bounds what a commit has to write, and so how long it takes (512 pages take about 3 ms):
- * a transaction with more changed pages writes the surplus as it goes.
- */
-const CACHE_KIB = 2048;
+/** SQLite's page cache: a transaction with more changed pages writes the surplus as it goes, and not at its commit. */
+const CACHE_KIB = 1024;
+/** A commit of this much takes 2-5 ms; it grows with the rows, as SQLite then sums surplus pages a second time. */
+const COMMIT_ROWS = 2000;
+const COMMIT_BYTES = 1 << 20;
 /** How long to wait for another process that is just opening the file. */
 const BUSY_MS = 1000;
 /** What a change costs beside the caller's bytes, roughly. */
@@ -179,6 +179,11 @@ export class Catalog {
     return this.#pendingBytes;
   }
 
+  /** True once so much is pending that the next commit would hold the main thread for more than 5 ms. */
+  get needsCommit(): boolean {
+    return this.#pendingRows >= COMMIT_ROWS || this.#pendingBytes >= COMMIT_BYTES;
+  }
+
   /** Declared indexes, sorted. */
   get indexes(): readonly string[] {
     return this.#committed.indexes;
@@ -247,6 +252,7 @@ export class Catalog {
     }
     if (!this.#db.inTransaction && (lsn === this.#committed.lsn || this.#gate !== undefined)) return;
     this.#write("commit", lsn, () => {
+      this.#fullText.flush();
       writeMeta(this.#db, { ...this.#meta, lsn });
       this.#end.run();
     });
@@ -368,11 +374,11 @@ export class Catalog {
       const narrowed = candidates(condition, this.#committed.indexes);
       const bitmap: Bitmap = { bits: new Uint32Array(Math.ceil(this.#nodesEnd / 32)), count: 0 };
       let rows = 0;
-      for (const [node, , text] of this.#entries.scan(narrowed)) {
+      this.#entries.scan(narrowed, ([node, , text]) => {
         rows++;
-        if (mayMatch !== undefined && (text === null || !mayMatch(text))) continue;
+        if (mayMatch !== undefined && (text === null || !mayMatch(text))) return;
         if (matches(parsePayload(text))) mark(bitmap, node, true);
-      }
+      });
       if (narrowed === undefined && rows !== this.#meta.entries) {
         throw new HebbError(
           "CATALOG_CORRUPT",
@@ -386,7 +392,7 @@ export class Catalog {
 
   /** The rows that hold words of `query`, best first by BM25, at most `limit` of those accepted. Takes any string. */
   fullText(query: string, limit: number, accept: (node: number) => boolean = () => true): TextHit[] {
-    return this.#read("search text", () => this.#fullText.search(query, limit, accept));
+    return this.#read("search text", () => this.#fullText.search(query, limit, this.#meta.entries, accept));
   }
 
   // ---- feedback and settings ----
@@ -475,6 +481,7 @@ export class Catalog {
     this.#pendingBytes = 0;
     this.#bitmaps.clear();
     this.#entries.forgetAll();
+    this.#fullText.forget();
   }
 
   #read<T>(what: string, work: () => T): T {

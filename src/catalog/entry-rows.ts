@@ -2,6 +2,7 @@
 import type Database from "better-sqlite3";
 import { HebbError } from "../../base/errors.js";
 import type { Id, Payload } from "../../base/types.js";
+import type { Candidates } from "./candidates.js";
 import { entryCrc } from "./checksum.js";
 
 /** A row as SQLite hands it over; the types are checked with the checksum. */
@@ -41,7 +42,8 @@ export class EntryRows {
 
   insert(node: number, id: Id, payload: string | null): void {
     this.#forget(node);
-    this.#insert.run(node, id, payload, entryCrc(node, id, payload));
+    // As a bigint, a number is stored as SQLite's INTEGER and not as its REAL.
+    this.#insert.run(node, typeof id === "number" ? BigInt(id) : id, payload, entryCrc(node, id, payload));
   }
 
   /** @returns true where there was such a row */
@@ -56,19 +58,26 @@ export class EntryRows {
   }
 
   byId(id: Id): EntryRow[] {
-    return (this.#byId.all(id) as EntryRow[]).map(verified);
+    return (this.#byId.all(typeof id === "number" ? BigInt(id) : id) as EntryRow[]).map(verified);
   }
 
   /** Rows after `node`, in order, at most a page of them. */
   page(node: number): EntryRow[] {
-    return (this.#page.all(node) as EntryRow[]).map(verified);
+    const rows = this.#page.all(node) as EntryRow[];
+    for (const row of rows) verified(row);
+    return rows;
   }
 
-  /** All rows, or those whose nodes a query selects. Read to the end before the next statement. */
-  *scan(nodes?: { sql: string; parameters: (string | number)[] }): Generator<EntryRow> {
-    const where = nodes === undefined ? "" : ` WHERE node IN (${nodes.sql})`;
-    const statement = this.#db.prepare(`SELECT ${COLUMNS} FROM entry${where}`).raw();
-    for (const row of statement.iterate(...(nodes?.parameters ?? []))) yield verified(row as EntryRow);
+  /** Visits all rows in the order of nodes, or those that a query for nodes selects. */
+  scan(nodes: Candidates | undefined, visit: (row: EntryRow) => void): void {
+    if (nodes !== undefined) {
+      const statement = this.#db.prepare(`SELECT ${COLUMNS} FROM entry WHERE node IN (${nodes.sql})`).raw();
+      for (const row of statement.iterate(...nodes.parameters)) visit(verified(row as EntryRow));
+      return;
+    }
+    for (let page = this.page(-1); page.length > 0; page = this.page(page[page.length - 1][0])) {
+      for (const row of page) visit(row);
+    }
   }
 
   /** A fresh object; undefined for a row without payload, and for a missing row. */

@@ -15,7 +15,7 @@
  */
 import Database from "better-sqlite3";
 import { HebbError } from "../../base/errors.js";
-import { schemaCrc, textCrc } from "./checksum.js";
+import { textCrc } from "./checksum.js";
 import { guarded } from "./sqlite-errors.js";
 
 export const FORMAT_VERSION = 1;
@@ -33,6 +33,7 @@ CREATE TABLE meta (key INTEGER PRIMARY KEY CHECK (key = 1), value TEXT NOT NULL,
 export const TEXT_TABLE = `
 CREATE VIRTUAL TABLE full_text USING fts5(text, content='', contentless_delete=1,
   tokenize='porter unicode61 remove_diacritics 2');
+INSERT INTO full_text (full_text, rank) VALUES ('automerge', 0), ('crisismerge', 1999);
 `;
 
 /** The one row of `meta`. */
@@ -143,7 +144,7 @@ export function checkIndexes(indexes: readonly string[]): void {
 /** CRC-32C over what sqlite_schema says now. */
 function currentSchema(db: Database.Database): number {
   const rows = db.prepare("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY rowid").raw().all();
-  return schemaCrc(JSON.stringify(rows));
+  return textCrc("schema", JSON.stringify(rows));
 }
 
 /** Reads and verifies `meta`, and the schema against it. */
