@@ -12,7 +12,7 @@ import type { Payload } from "../../base/types.js";
 /** More distinct words than a query needs; a whole document as the query is cut here. */
 const MOST_WORDS = 64;
 /** Occurrences to rank for one query, at about a microsecond each; the words beyond, the commonest, are left out. */
-const MOST_OCCURRENCES = 20_000;
+const MOST_OCCURRENCES = 10_000;
 /** Word counts remembered. */
 const MOST_COUNTS = 4096;
 /** Characters of text between two flushes, which take about a millisecond each, and what a removal counts as. */
@@ -82,7 +82,7 @@ export class FullText {
   /**
    * The `limit` best rows among those accepted, of `rows` in all; each holds at least one word of the query. Any string
    * is a query. Words that most rows hold carry no weight in BM25 and are left out, and so are the commonest words of
-   * a query whose words occur more than 20,000 times, as long as a rarer one remains.
+   * a query whose words occur more than 10,000 times, as long as a rarer one remains.
    */
   search(query: string, limit: number, rows: number, accept: (node: number) => boolean): TextHit[] {
     const hits: TextHit[] = [];

@@ -576,7 +576,7 @@ describe("damage", () => {
         expect(["none", "CATALOG_CORRUPT", "STORE_VERSION", "IO_ERROR", "STORE_MISMATCH"]).toContain(code);
         for (const end of ["", "-wal", "-shm"]) rmSync(copy + end, { force: true });
       }),
-      { ...runs(400), endOnFailure: true },
+      { ...runs(200), endOnFailure: true },
     );
     expect(outcomes.open + outcomes.read + outcomes.check).toBeGreaterThan(0);
   });

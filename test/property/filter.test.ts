@@ -25,7 +25,7 @@ function holds(filter: Filter, payload: Payload | undefined): boolean {
     if (key === "$not") return !holds(operand as Filter, payload);
     let value: Json | undefined = payload;
     for (const step of key.split(".")) {
-      const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+      const isObject: boolean = typeof value === "object" && value !== null && !Array.isArray(value);
       value = isObject ? Object.entries(value as Payload).find(([name]) => name === step)?.[1] : undefined;
     }
     return fieldHolds(operand, value);
