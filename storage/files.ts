@@ -87,12 +87,33 @@ export function lockedError(path: string, mode: "exclusive" | "shared", holder: 
   return new HebbError("STORE_LOCKED", `${dirname(path)} is held by ${who}; ${hint}`, { path, holder });
 }
 
-/** Makes a directory and its missing parents, durably. */
+/**
+ * Makes a directory and its missing parents, durably. One that is there already may be the work of an
+ * attempt that failed just before its sync, so the name of the last such one is synced too.
+ */
 export async function makeDirectories(files: Files, path: string): Promise<void> {
-  if ((await files.kind(path, true)) !== undefined) return;
-  await makeDirectories(files, dirname(path));
+  const parent = dirname(path);
+  if ((await files.kind(path, true)) !== undefined) {
+    await files.syncDirectory(parent).catch((error: HebbError) => {
+      // A directory in one that we may not even read is not of our making.
+      if (error.details?.errno !== "EACCES") throw error;
+    });
+    return;
+  }
+  await makeDirectories(files, parent);
   await files.makeDirectory(path);
-  await files.syncDirectory(dirname(path));
+  await files.syncDirectory(parent);
+}
+
+/**
+ * Writes again what [from, to) of a file holds. After a sync that failed, the system may show bytes
+ * that are not on disk and take them for clean, so that no later sync would write them; whoever opens
+ * after a crash cannot know, and writes what it is going to rely on.
+ */
+export async function rewrite(file: StoredFile, from: number, to: number): Promise<void> {
+  for (let at = from; at < to; at += 4 << 20) {
+    await file.pwrite(await file.pread(Math.min(4 << 20, to - at), at), at);
+  }
 }
 
 /** Bytes at any place of a file, read through a window, so that walking over small structures costs few reads. */

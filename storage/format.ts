@@ -348,6 +348,11 @@ export interface RecordHeader {
   continues: boolean;
   length: number;
   payloadChecksum: number;
+  /**
+   * The checksum of the header before it in its segment, 0 for the first. Bytes that a cut left behind
+   * a new record are not its successor, even if they are a whole record with the right LSN.
+   */
+  link: number;
 }
 
 export function encodeRecordHeader(storeId: Uint8Array, record: RecordHeader): Uint8Array {
@@ -360,8 +365,14 @@ export function encodeRecordHeader(storeId: Uint8Array, record: RecordHeader): U
   bytes.set(storeId, 32);
   bytes[48] = record.type;
   bytes[49] = record.continues ? CONTINUES : 0;
+  bytes.writeUInt32LE(record.link, 52);
   bytes.writeUInt32LE(crc32c(bytes), 4);
   return bytes;
+}
+
+/** The checksum of a record's header, to which the next record links. */
+export function headerChecksum(header: Uint8Array): number {
+  return Buffer.from(header.buffer, header.byteOffset, RECORD_HEADER_BYTES).readUInt32LE(4);
 }
 
 /** @returns undefined where this is no whole header of a record of this store */
@@ -382,6 +393,7 @@ export function decodeRecordHeader(bytes: Uint8Array, storeId: Uint8Array): Reco
     continues: (view[49] & CONTINUES) !== 0,
     length,
     payloadChecksum: view.readUInt32LE(8),
+    link: view.readUInt32LE(52),
   };
 }
 

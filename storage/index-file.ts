@@ -68,7 +68,7 @@ const CHECKSUM_BATCH = 64;
 export class IndexFile {
   /** A committed journal is not in place yet. */
   private pending: Journal | undefined;
-  /** An attempt that failed before its commit point may have left a journal and a longer file. */
+  /** The journal is not empty, or the file longer than it need be. */
   private leftovers = false;
   /** Blocks of each section that are mapped from the file; behind them, memory alone holds the section. */
   private readonly mappedBlocks: number[];
@@ -178,23 +178,23 @@ export class IndexFile {
   async checkpoint(lsn: number, config: Json): Promise<void> {
     this.poison.check();
     if (this.pending !== undefined) await this.finish(this.pending);
-    if (this.leftovers) await this.discardAttempt();
+    if (this.leftovers) await this.discardLeftovers();
     const plan = await this.plan(lsn, config);
     this.leftovers = true;
-    let journal: Journal | undefined;
+    let journal: Journal;
     try {
       await this.writeNewExtents(plan);
       journal = await this.writeJournal(plan);
     } catch (error) {
       // Gives the disk space back; where that fails too, the next checkpoint tries again.
-      if (this.poison.cause === undefined) await this.discardAttempt().catch(() => {});
+      if (this.poison.cause === undefined) await this.discardLeftovers().catch(() => {});
       throw error;
     }
     // Committed.
-    this.leftovers = false;
     this.meta = plan.meta;
     this.table = plan.table;
     await this.finish(journal);
+    await this.discardLeftovers();
     this.release(plan.changed);
   }
 
@@ -311,10 +311,11 @@ export class IndexFile {
     }
   }
 
-  /** Undoes an attempt from before its commit point. The journal first, for it may have become whole. */
-  private async discardAttempt(): Promise<void> {
+  /** Removes what the last checkpoint leaves behind, or an attempt did. The journal first, for it may have become whole. */
+  private async discardLeftovers(): Promise<void> {
     await emptyJournal(this.journal!, this.poison);
-    await this.file.truncate(endBlock(this.meta.sections) * BLOCK_BYTES);
+    const end = endBlock(this.meta.sections) * BLOCK_BYTES;
+    if ((await this.file.size()) > end) await this.file.truncate(end);
     this.leftovers = false;
   }
 
@@ -350,11 +351,13 @@ function checkSections(meta: Meta, specs: readonly SectionSpec[]): void {
   }
 }
 
-/** A read-only handle takes what is there; a writer needs a journal, and one whose name is durable before its first use. */
+/**
+ * A read-only handle takes what is there. A writer needs a journal whose name is durable before its
+ * first use, as must be that of index.hebb, which a creation that was cut short may have left in doubt.
+ */
 async function openJournal(files: Files, directory: string, readOnly: boolean): Promise<StoredFile | undefined> {
   const path = join(directory, JOURNAL_NAME);
-  const present = (await files.kind(path)) !== undefined;
-  if (present || readOnly) return present ? files.open(path, readOnly ? "read" : "write") : undefined;
+  if (readOnly) return (await files.kind(path)) === undefined ? undefined : files.open(path, "read");
   const file = await files.open(path, "create");
   try {
     await files.syncDirectory(directory);

@@ -129,7 +129,7 @@ export async function readJournal(file: StoredFile): Promise<Journal | undefined
   return { header, meta: slot.meta };
 }
 
-/** Puts a committed journal in place and empties it. Harmless to repeat after a failure or a crash. */
+/** Puts a committed journal in place. Harmless to repeat after a failure or a crash. */
 export async function applyJournal(
   index: StoredFile,
   file: StoredFile,
@@ -151,7 +151,6 @@ export async function applyJournal(
   await poison.sync(index);
   await index.pwrite(slot, SLOTS[1]);
   await poison.sync(index);
-  await emptyJournal(file, poison);
 }
 
 /** Waits for all, also where one fails, so that no write is still under way when this returns. */

@@ -16,13 +16,15 @@ import { join } from "node:path";
 import { assert } from "../base/assert.js";
 import { HebbError } from "../base/errors.js";
 import { crc32c } from "../native/index.js";
-import type { Files, StoredFile } from "./files.js";
+import { type Files, rewrite, type StoredFile } from "./files.js";
 import {
   CLOSING_TYPE,
   encodeRecordHeader,
   encodeSegmentHeader,
+  headerChecksum,
   isSegmentHeader,
   MAX_RECORD_BYTES,
+  RECORD_HEADER_BYTES,
   SEGMENT_HEADER_BYTES,
   segmentLsn,
   segmentName,
@@ -51,6 +53,8 @@ interface Segment {
   firstLsn: number;
   /** Bytes up to the end of the last whole group; nothing behind counts. */
   end: number;
+  /** Header checksum of the last record there, 0 where there is none. */
+  link: number;
 }
 
 /** A place in the log where a whole record should be and is not. */
@@ -74,6 +78,8 @@ export class Log {
   lastChangeLsn = 0;
 
   private recovered = false;
+  /** The highest LSN that a record found by `scan` says was durable. */
+  private syncedLsn = 0;
   /** Appends and cuts run one after the other; this is the last of them. */
   private queue: Promise<unknown> = Promise.resolve();
   private syncing: Promise<void> | undefined;
@@ -106,7 +112,7 @@ export class Log {
     try {
       for (const firstLsn of lsns.sort((a, b) => a - b)) {
         const file = await files.open(join(directory, segmentName(firstLsn)), readOnly ? "read" : "write");
-        segments.push({ file, firstLsn, end: await file.size() });
+        segments.push({ file, firstLsn, end: await file.size(), link: 0 });
       }
     } catch (error) {
       await log.close();
@@ -124,7 +130,7 @@ export class Log {
    * @throws {HebbError} WAL_CORRUPT where a record that is needed, or was durable, is damaged or gone
    */
   async recover(needed: number, knownDurable: number): Promise<string | undefined> {
-    await this.dropUnneeded(needed);
+    const unneeded = await this.takeUnneeded(needed);
     const damage = await this.scan();
     let proven = knownDurable;
     for (const [i, segment] of this.segments.entries()) {
@@ -141,25 +147,42 @@ export class Log {
     }
     if (!this.readOnly) {
       await this.poison.guard(async () => {
-        if (damage !== undefined) {
-          while (this.segments.length > damage.kept) await this.dropSegment(this.segments.length - 1);
-          await this.segments.at(-1)!.file.truncate(this.segments.at(-1)!.end);
+        while (this.segments.length > (damage?.kept ?? this.segments.length)) {
+          await this.remove(this.segments.pop()!);
         }
-        // Also what a killed process wrote and did not sync: it is about to be applied.
-        await this.segments.at(-1)!.file.sync();
+        await this.settleTail(this.segments.at(-1)!);
         await this.files.syncDirectory(this.directory);
       });
     }
+    for (const segment of unneeded) await this.remove(segment);
     this.durableLsn = this.lastLsn;
     this.recovered = true;
     return damage && `log cut at record ${this.lastLsn + 1} (wal/${damage.segment}): the rest was never synced`;
   }
 
   /**
-   * Drops the segments before the last one that begins at or before the first needed record. A power
-   * failure may have brought some of them back after they were cut, and others not.
+   * Makes the end of the log what `scan` found, durably. What a killed process wrote and did not sync
+   * is about to be applied, so it is written again, and a header of zeros behind it, which no old
+   * record can survive; only then is the file cut.
    */
-  private async dropUnneeded(needed: number): Promise<void> {
+  private async settleTail(segment: Segment): Promise<void> {
+    const { file, end } = segment;
+    let from = 0;
+    for await (const found of wholeRecords(file, end, this.storeId, segment.firstLsn)) {
+      if (found.header.lsn > this.syncedLsn) break;
+      from = found.end;
+    }
+    await rewrite(file, from, end);
+    await file.pwrite(new Uint8Array(RECORD_HEADER_BYTES), end);
+    await file.sync();
+    await file.truncate(end);
+  }
+
+  /**
+   * Takes out the segments before the last one that begins at or before the first needed record. A
+   * power failure may have brought some of them back after they were cut, and others not.
+   */
+  private async takeUnneeded(needed: number): Promise<Segment[]> {
     let first = this.segments.length - 1;
     while (
       first >= 0 &&
@@ -168,11 +191,10 @@ export class Log {
       first--;
     }
     if (first < 0) {
-      const [oldest] = this.segments;
-      const segment = oldest === undefined ? segmentName(needed + 1) : segmentName(oldest.firstLsn);
+      const segment = segmentName(this.segments[0]?.firstLsn ?? needed + 1);
       throw corrupt({ segment, offset: 0, lsn: needed + 1 }, "no whole segment of the log begins at or before it");
     }
-    for (; first > 0; first--) await this.dropSegment(0);
+    return this.segments.splice(0, first);
   }
 
   /**
@@ -192,11 +214,14 @@ export class Log {
       segment.end = SEGMENT_HEADER_BYTES;
       let at = segment.end;
       let lsn = this.lastLsn;
-      for await (const { header, end } of wholeRecords(segment.file, size, this.storeId, segment.firstLsn)) {
-        at = end;
+      for await (const found of wholeRecords(segment.file, size, this.storeId, segment.firstLsn)) {
+        const { header } = found;
+        at = found.end;
         lsn = header.lsn;
+        this.syncedLsn = Math.max(this.syncedLsn, header.syncedLsn);
         if (header.continues) continue;
-        segment.end = end;
+        segment.end = found.end;
+        segment.link = found.checksum;
         this.lastLsn = lsn;
         if (header.type !== CLOSING_TYPE) this.lastChangeLsn = lsn;
       }
@@ -210,8 +235,7 @@ export class Log {
     return isSegmentHeader(await file.pread(SEGMENT_HEADER_BYTES, 0), this.storeId, firstLsn);
   }
 
-  private async dropSegment(index: number): Promise<void> {
-    const [{ file }] = this.segments.splice(index, 1);
+  private async remove({ file }: Segment): Promise<void> {
     await file.close();
     if (!this.readOnly) await this.files.unlink(file.path);
   }
@@ -240,7 +264,7 @@ export class Log {
     const segment = this.segments.at(-1)!;
     const first = this.lastLsn + 1;
     const last = this.lastLsn + records.length;
-    let at = segment.end;
+    let { end: at, link } = segment;
     let waiting: Uint8Array[] = [];
     let waitingBytes = 0;
     const flush = async () => {
@@ -261,7 +285,9 @@ export class Log {
           continues: lsn < last,
           length,
           payloadChecksum: parts.reduce((crc, part) => crc32c(part, crc), 0),
+          link,
         });
+        link = headerChecksum(header);
         waiting.push(header, ...parts);
         waitingBytes += header.length + length;
         if (waitingBytes >= WRITE_BYTES) await flush();
@@ -277,6 +303,7 @@ export class Log {
       throw error;
     }
     segment.end = at;
+    segment.link = link;
     this.lastLsn = last;
     if (records[0].type !== CLOSING_TYPE) this.lastChangeLsn = last;
     return { first, last };
@@ -335,7 +362,8 @@ export class Log {
       this.checkWritable();
       if (this.lastLsn <= lsn && this.segments.at(-1)!.end > SEGMENT_HEADER_BYTES) await this.rotate();
       // Not synced: names that come back after a power failure are dropped when the store is opened.
-      while (this.segments.length > 1 && this.segments[1].firstLsn <= lsn + 1) await this.dropSegment(0);
+      while (this.segments.length > 1 && this.segments[1].firstLsn <= lsn + 1)
+        await this.remove(this.segments.shift()!);
     });
   }
 
@@ -440,5 +468,5 @@ async function newSegment(
     await file.close();
     throw error;
   }
-  return { file, firstLsn, end: SEGMENT_HEADER_BYTES };
+  return { file, firstLsn, end: SEGMENT_HEADER_BYTES, link: 0 };
 }

@@ -4,16 +4,15 @@
  *
  * | slots | journal | then |
  * |---|---|---|
- * | both whole, equal | none, torn, or this generation's | the slots hold; the journal is emptied |
- * | any whole one | whole, of the next generation | committed: put it in place |
- * | both whole, one newer | whole, of the newer one | it was being put in place: do it again |
+ * | any whole one | whole, of its generation or the next | committed: put it in place, again perhaps |
+ * | both whole, equal | none or torn, or older | the slots hold; the journal is emptied |
  * | both whole, one newer | none or torn | JOURNAL_CORRUPT: pages may be half-way |
  * | one whole | none or torn | the whole one holds, the other is written again |
  * | none whole | any | INDEX_CORRUPT, STORE_VERSION or NOT_A_STORE; nothing is overwritten |
  */
 import { HebbError } from "../base/errors.js";
 import { BLOCK_BYTES } from "../native/index.js";
-import type { StoredFile } from "./files.js";
+import { rewrite, type StoredFile } from "./files.js";
 import { decodeSlot, encodeSlot, endBlock, type Meta, SLOT_BYTES, SLOTS, type Slot, versionError } from "./format.js";
 import { applyJournal, emptyJournal, patchedFile, readJournal } from "./journal.js";
 import type { Poison } from "./poison.js";
@@ -51,12 +50,17 @@ export async function recoverIndex(
   }
   const notes: string[] = [];
   let view = file;
-  const due = journal !== undefined && journal.meta.generation >= meta.generation + (equal ? 1 : 0);
-  if (due) {
+  if (journal !== undefined && journal.meta.generation >= meta.generation) {
     meta = journal.meta;
     await checkSize(file, meta);
-    if (readOnly) view = await patchedFile(file, journalFile!, journal);
-    else await applyJournal(file, journalFile!, journal, poison);
+    if (readOnly) {
+      view = await patchedFile(file, journalFile!, journal);
+    } else {
+      await rewrite(journalFile!, 0, await journalFile!.size());
+      await poison.sync(journalFile!);
+      await applyJournal(file, journalFile!, journal, poison);
+      await emptyJournal(journalFile!, poison);
+    }
     notes.push(`checkpoint ${meta.generation} was committed and is now in place`);
   } else {
     if (metas.length === 2 && !equal) {

@@ -3,6 +3,7 @@ import { crc32c } from "../native/index.js";
 import { type StoredFile, WindowReader } from "./files.js";
 import {
   decodeRecordHeader,
+  headerChecksum,
   isSegmentHeader,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
@@ -17,11 +18,14 @@ export interface LogRecord {
   payload: Uint8Array;
 }
 
-/** A record where it was found: its header, its payload, and the offset just behind it. */
+/** A record where it was found. */
 export interface Found {
   header: RecordHeader;
   payload: Uint8Array;
+  /** The offset just behind it. */
   end: number;
+  /** To which the next record links. */
+  checksum: number;
 }
 
 /**
@@ -38,14 +42,16 @@ export async function* wholeRecords(
   const reader = new WindowReader(file, size);
   if (!isSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES), storeId, firstLsn)) return;
   let at = SEGMENT_HEADER_BYTES;
+  let link = 0;
   for (let lsn = firstLsn; ; lsn++) {
     const head = await reader.bytes(at, RECORD_HEADER_BYTES);
     const header = head && decodeRecordHeader(head, storeId);
-    if (header === undefined || header.lsn !== lsn) return;
+    if (head === undefined || header === undefined || header.lsn !== lsn || header.link !== link) return;
     const payload = await reader.bytes(at + RECORD_HEADER_BYTES, header.length);
     if (payload === undefined || crc32c(payload) !== header.payloadChecksum) return;
     at += RECORD_HEADER_BYTES + header.length;
-    yield { header, payload, end: at };
+    link = headerChecksum(head);
+    yield { header, payload, end: at, checksum: link };
   }
 }
 

@@ -260,6 +260,7 @@ async function createStore(files: Files, directory: string, identity: Identity):
   const { dimensions, metric, config } = identity;
   const storeId = randomBytes(STORE_ID_BYTES);
   const log = join(directory, LOG_NAME);
+  await makeDirectories(files, directory);
   for (const path of await segmentPaths(files, directory)) {
     if (path !== join(log, segmentName(1))) await files.unlink(path);
   }
