@@ -167,7 +167,7 @@ export function decodeSlot(bytes: Uint8Array): Slot {
   } catch {
     return damaged("the config is not JSON");
   }
-  const storeId = slot.subarray(16, 16 + STORE_ID_BYTES).slice();
+  const storeId = Uint8Array.from(slot.subarray(16, 16 + STORE_ID_BYTES));
   return { state: "valid", meta: { storeId, dimensions, metric, generation, lsn, sections, config } };
 }
 
@@ -260,7 +260,7 @@ export function decodeJournalHeader(bytes: Uint8Array, fileBytes: number): Journ
   if (generation > MAX || bodyBytes > fileBytes - JOURNAL_BODY_AT || entries > bodyBytes / JOURNAL_ENTRY_BYTES) {
     return undefined;
   }
-  return { storeId: view.subarray(16, 16 + STORE_ID_BYTES).slice(), generation, entries, bodyBytes };
+  return { storeId: Uint8Array.from(view.subarray(16, 16 + STORE_ID_BYTES)), generation, entries, bodyBytes };
 }
 
 /** The head of a journal entry for `bytes`, which belong at `offset` of index.hebb. */

@@ -57,7 +57,7 @@ export class JournalWriter {
 
   /** Adds whole pages, at most 4 MiB. They are copied. */
   async add(offset: number, bytes: Uint8Array): Promise<void> {
-    this.gather(offset, bytes.slice());
+    this.gather(offset, Uint8Array.from(bytes));
     if (this.waitingBytes >= WRITE_BYTES) await this.flush();
   }
 
@@ -189,7 +189,7 @@ export async function patchedFile(index: StoredFile, file: StoredFile, journal: 
     patches,
     patch: (i) => file.pread(patches[i].length, patches[i].at),
     async pread(length, at) {
-      const bytes = (await index.pread(length, at)).slice();
+      const bytes = Uint8Array.from(await index.pread(length, at));
       for (const patch of patches) {
         const from = Math.max(at, patch.offset);
         const to = Math.min(at + bytes.length, patch.offset + patch.length);

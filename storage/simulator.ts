@@ -189,7 +189,7 @@ export class Simulator {
         path,
         fd: -1,
         pwrite: async (bytes, at) => {
-          const copy = bytes.slice();
+          const copy = Uint8Array.from(bytes);
           step(
             "pwrite",
             path,
