@@ -22,7 +22,7 @@ export interface ChurnResult {
   insertSeconds: number;
   fresh: CurvePoint[];
   churned: CurvePoint[];
-  /** The most that recall fell, over the efs measured (negative: it rose everywhere). */
+  /** The most that recall fell, over the efs at which the fresh build reaches .95 (negative: it rose everywhere). */
   worstLoss: number;
   auditFresh: AuditResult;
   auditChurned: AuditResult;
@@ -61,7 +61,9 @@ export async function measureChurn(index: Index, set: AnnSet, { efs }: { efs: nu
     insertSeconds,
     fresh,
     churned,
-    worstLoss: Math.max(...fresh.map(({ recall }, i) => recall - churned[i].recall)),
+    worstLoss: Math.max(
+      ...fresh.map(({ recall }, i) => (recall >= 0.95 ? recall - churned[i].recall : Number.NEGATIVE_INFINITY)),
+    ),
     auditFresh,
     auditChurned: await audit(index, set, idOfRow),
   };

@@ -46,10 +46,14 @@ export async function measureHebb(hebb: Remote, options: MeasureOptions, claims:
 }
 
 function reportReopen(result: ReopenResult, claims: Claim[]): void {
-  const { medianMs, identical, residentBytes, directoryBytes, closeMs } = result;
-  const memory = `${megabytes(residentBytes)} of ${megabytes(directoryBytes)}`;
+  const { medianMs, identical, residentBytes, directoryBytes, closeMs, cold } = result;
   console.log(
-    `\nreopen: first result after ${medianMs.toFixed(1)} ms, ${memory} came into memory; closing took ${median(closeMs).toFixed(1)} ms (medians of ${closeMs.length})`,
+    `\nreopen: first result after ${medianMs.toFixed(1)} ms (resident ${megabytes(residentBytes)} more), closing ${median(closeMs).toFixed(1)} ms; medians of ${closeMs.length}`,
+  );
+  console.log(
+    cold
+      ? `reopen, nothing cached: first result after ${cold.openToFirstResultMs.toFixed(1)} ms, ${megabytes(cold.readBytes)} of ${megabytes(directoryBytes)} read, ${megabytes(cold.openReadBytes)} of it by open itself`
+      : "reopen, nothing cached: this system does not let it be measured",
   );
   claims.push(
     {
@@ -64,13 +68,14 @@ function reportReopen(result: ReopenResult, claims: Claim[]): void {
       holds: medianMs < 100,
       figure: `${medianMs.toFixed(1)} ms`,
     },
-    {
-      name: "opening brings in under a quarter of the store",
-      kind: "target",
-      holds: residentBytes < directoryBytes / 4,
-      figure: memory,
-    },
   );
+  if (!cold) return;
+  claims.push({
+    name: "opening reads under a quarter of the store",
+    kind: "target",
+    holds: cold.openReadBytes < directoryBytes / 4,
+    figure: `${megabytes(cold.openReadBytes)} of ${megabytes(directoryBytes)}; ${megabytes(cold.readBytes)} with the first search and what the system reads ahead`,
+  });
 }
 
 function reportFilters(results: FilterResult[], claims: Claim[]): void {
@@ -130,7 +135,7 @@ function reportChurn(result: ChurnResult, claims: Claim[]): void {
   const furthest = missedAt.at(-1) ?? { ef, missed };
   claims.push(
     {
-      name: "recall after churn within .01 of the fresh build",
+      name: "recall after churn within .01 of the fresh build, where that is >= .95",
       kind: "assertion",
       holds: result.worstLoss <= 0.01,
       figure: `at worst ${fixed(result.worstLoss)} lower`,

@@ -15,6 +15,7 @@ import { usearchEngine } from "./usearch.js";
 let setup: Setup;
 let set: AnnSet;
 let engine: Engine;
+let residentBefore = 0;
 
 type Handlers = { [Name in RequestName]: (input: Requests[Name][0]) => Promise<Requests[Name][1]> };
 
@@ -26,7 +27,7 @@ const handlers: Handlers = {
   },
 
   async build() {
-    const before = await quietResident();
+    residentBefore = await quietResident();
     startPeak();
     engine = await createEngine(setup.engine);
     const start = performance.now();
@@ -40,11 +41,12 @@ const handlers: Handlers = {
       threads: engine.buildThreads,
       acknowledgedSeconds,
       seconds,
-      residentBytes: (await quietResident()) - before,
-      peakBytes: peak === undefined ? undefined : peak - before,
+      peakBytes: peak === undefined ? undefined : peak - residentBefore,
     };
     return { ...result, fileBytes: await engine.fileBytes() };
   },
+
+  resident: async () => (await quietResident()) - residentBefore,
 
   async pass({ ef, many }) {
     if (many && !engine.searchMany) return undefined;

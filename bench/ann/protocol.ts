@@ -26,8 +26,6 @@ export interface BuildResult {
   threads: number;
   acknowledgedSeconds: number;
   seconds: number;
-  /** Growth of the resident set from just before the build to just after it; the input vectors are in neither. */
-  residentBytes: number;
   /** The highest the resident set was during the build, above where it began; undefined where the system does not tell (not Linux). */
   peakBytes: number | undefined;
   fileBytes: number;
@@ -45,6 +43,8 @@ export interface Pass {
 export interface Requests {
   setup: [Setup, { n: number; d: number }];
   build: [undefined, BuildResult];
+  /** Growth of the resident set from just before the build to now; the input vectors are in neither. */
+  resident: [undefined, number];
   /** One pass over all queries on one thread (`many: false`) or all at once; undefined where the engine cannot. */
   pass: [{ ef: number; many: boolean }, Pass | undefined];
   reopen: [{ ef: number; repeats: number }, ReopenResult];

@@ -20,11 +20,11 @@ export function printSweep(results: EngineResult[], rawBytes: number): void {
     ]),
   );
   console.log(`\n${table(["engine", "ef", "recall", "queries/s", "all threads", "p50 ms", "p99 ms"], rows)}\n`);
-  const built = results.map(({ engine, build }) => [
+  const built = results.map(({ engine, build, residentBytes }) => [
     `${engine} ${build.version}`,
     count(build.rows / build.seconds),
     String(build.threads),
-    megabytes(build.residentBytes),
+    megabytes(residentBytes),
     build.peakBytes === undefined ? "-" : megabytes(build.peakBytes),
     megabytes(build.fileBytes),
     `${(build.fileBytes / rawBytes).toFixed(2)}x`,

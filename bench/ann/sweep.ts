@@ -25,6 +25,8 @@ export interface SweepPoint extends CurvePoint {
 export interface EngineResult {
   engine: EngineName;
   build: BuildResult;
+  /** Growth of the resident set from before the build until every query was asked at every ef: what is needed to serve. */
+  residentBytes: number;
   points: SweepPoint[];
 }
 
@@ -49,11 +51,13 @@ export async function sweep(
   const cells = remotes.map(() =>
     efs.map((ef): Cell => ({ ef, recall: Number.NaN, seconds: [], secondsMany: [], p50Ms: [], p99Ms: [] })),
   );
+  const residentBytes: number[] = [];
   for (const [which, remote] of remotes.entries()) {
     for (const cell of cells[which]) {
       const pass = await remote.ask("pass", { ef: cell.ef, many: false });
       cell.recall = recallOf(pass!.rows, set, set.kth);
     }
+    residentBytes.push(await remote.ask("resident"));
   }
   let passes = 0;
   let unsteady = 0;
@@ -86,7 +90,7 @@ export async function sweep(
       holds: best.recall >= floor,
       figure: fixed(best.recall),
     });
-    return { engine, build: builds[which], points };
+    return { engine, build: builds[which], residentBytes: residentBytes[which], points };
   });
 }
 
