@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Index, open } from "../../src/index.js";
+import { type Index, open, type Stats } from "../../src/index.js";
 import type { JudgedSet } from "../data.js";
 import { median } from "../stats.js";
 import { CONTROLS, chooseControl, DEPTH, dot, type Feedback, rank, unlearned } from "./controls.js";
@@ -21,7 +21,7 @@ export interface FoldReport {
   vectorMs: number;
   neuralMs: number;
   /** `stats().learning` after training: events taken, which learners serve. */
-  learning: object;
+  learning: Stats["learning"];
   settings: Record<string, string>;
 }
 
