@@ -1,0 +1,123 @@
+import type { Command } from "commander";
+import { Prng } from "../../../base/prng.js";
+import type { Id, Index } from "../../index.js";
+import { integerOf } from "../arguments.js";
+import { print, table } from "../print.js";
+import { formatCount, Progress } from "../progress.js";
+import { withStore } from "../store.js";
+
+const EFS = [10, 16, 32, 64, 128, 256];
+/** Noise on a stored vector that makes it a query, as a share of its length. */
+const NOISE = 0.1;
+const SEED = 1;
+
+interface BenchOptions {
+  queries: number;
+  k: number;
+  json?: boolean;
+}
+
+interface Measured {
+  ef: number;
+  recall: number;
+  queriesPerSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export function benchCommand(program: Command): void {
+  program
+    .command("bench")
+    .summary("recall and speed of a store of your own")
+    .description(
+      "Measures recall and speed of searches in a store for a range of ef, against exact search. The queries are stored vectors with 10% of noise, the same in each run.",
+    )
+    .argument("<store>", "directory of the store")
+    .option("-q, --queries <n>", "how many queries", integerOf, 200)
+    .option("-k, --k <n>", "results per query", integerOf, 10)
+    .option("--json", "print one line of JSON")
+    .addHelpText("after", "\nExample:\n  hebb bench images.hebb --queries 500")
+    .action(bench);
+}
+
+async function bench(store: string, { queries, k, json }: BenchOptions): Promise<void> {
+  if (queries < 1) throw new RangeError(`--queries is ${queries}; expected at least 1`);
+  const result = await withStore(store, { readOnly: true }, async (index) => {
+    if (index.size === 0) throw new RangeError(`${store} is empty; there is nothing to measure`);
+    const asked = sampleQueries(index, queries);
+    const progress = new Progress("searching exactly", "queries");
+    const truth = asked.map((query, i) => {
+      progress.update(i, i / asked.length);
+      return new Set(index.search(query, { k, exact: true, include: [] }).map((hit) => hit.id));
+    });
+    progress.stop();
+    const runs = EFS.map((ef) => measure(index, asked, truth, k, ef));
+    return {
+      store,
+      size: index.size,
+      dimensions: index.dimensions,
+      kernel: index.stats().kernel,
+      k,
+      queries: asked.length,
+      runs,
+    };
+  });
+  print(json, result, () => {
+    const { size, dimensions, kernel, runs } = result;
+    const rows = runs.map((run) => [
+      String(run.ef),
+      run.recall.toFixed(4),
+      formatCount(Math.round(run.queriesPerSecond)),
+      run.p50Ms.toFixed(3),
+      run.p99Ms.toFixed(3),
+    ]);
+    return [
+      `${formatCount(size)} x ${dimensions}, kernel ${kernel}, ${result.queries} queries, one thread`,
+      table([["ef", `recall@${k}`, "queries/s", "p50 ms", "p99 ms"], ...rows], [0, 1, 2, 3, 4]),
+    ].join("\n");
+  });
+}
+
+/** Stored vectors with noise, drawn evenly from the store (reservoir sampling). */
+function sampleQueries(index: Index, count: number): Float32Array[] {
+  const random = new Prng(SEED);
+  const sample: Float32Array[] = [];
+  let seen = 0;
+  for (const { vector } of index.entries()) {
+    seen++;
+    if (sample.length < count) sample.push(vector);
+    else {
+      const at = random.below(seen);
+      if (at < count) sample[at] = vector;
+    }
+  }
+  return sample.map((vector) => {
+    const length = Math.hypot(...vector);
+    const noise = (NOISE * length) / Math.sqrt(vector.length);
+    return vector.map((x) => x + noise * random.gaussian());
+  });
+}
+
+function measure(index: Index, queries: Float32Array[], truth: Set<Id>[], k: number, ef: number): Measured {
+  for (const query of queries) index.search(query, { k, ef, include: [] }); // warms caches
+  const latencies: number[] = [];
+  let found = 0;
+  let expected = 0;
+  queries.forEach((query, i) => {
+    const start = performance.now();
+    const hits = index.search(query, { k, ef, include: [] });
+    latencies.push(performance.now() - start);
+    found += hits.filter((hit) => truth[i]!.has(hit.id)).length;
+    expected += truth[i]!.size;
+  });
+  const total = latencies.reduce((sum, ms) => sum + ms, 0);
+  latencies.sort((a, b) => a - b);
+  const quantile = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))]!;
+  return {
+    ef,
+    recall: found / expected,
+    queriesPerSecond: (1000 * queries.length) / total,
+    p50Ms: quantile(0.5),
+    p99Ms: quantile(0.99),
+  };
+}

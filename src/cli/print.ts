@@ -1,0 +1,68 @@
+/** What the commands write: tables for people, one JSON document for programs (`--json`). */
+import type { Hit, Stats } from "../index.js";
+import { formatBytes, formatCount } from "./progress.js";
+
+const SNIPPET_CHARACTERS = 70;
+
+/** Writes the result of a command on stdout: as one line of JSON, or as text. */
+export function print(json: boolean | undefined, value: unknown, text: () => string): void {
+  process.stdout.write(json ? `${JSON.stringify(value, floatsAsArrays)}\n` : `${text()}\n`);
+}
+
+/** JSON.stringify writes typed arrays as objects; programs want arrays. */
+const floatsAsArrays = (_key: string, value: unknown): unknown =>
+  value instanceof Float32Array ? Array.from(value) : value;
+
+/** Columns padded to the widest cell; numbers belong to the right. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const widths = rows[0]?.map((_, c) => Math.max(...rows.map((row) => row[c]!.length))) ?? [];
+  const line = (row: readonly string[]) =>
+    row.map((cell, c) => (right.includes(c) ? cell.padStart(widths[c]!) : cell.padEnd(widths[c]!))).join("  ");
+  return rows.map((row) => line(row).trimEnd()).join("\n");
+}
+
+/** Hits with rank, score, distance, id, and the title or the beginning of the text, where there is one. */
+export function hitTable(hits: readonly Hit[]): string {
+  if (hits.length === 0) return "nothing found";
+  const rows = hits.map(({ id, score, distance, payload }, i) => [
+    String(i + 1),
+    score.toFixed(4),
+    distance.toFixed(4),
+    String(id),
+    snippet(payload),
+  ]);
+  return table([["", "score", "distance", "id", ""], ...rows], [0, 1, 2]);
+}
+
+function snippet(payload: Hit["payload"]): string {
+  if (payload === undefined || payload === null) return "";
+  const { title, text } = payload;
+  const line = (typeof title === "string" ? title : typeof text === "string" ? text : JSON.stringify(payload))
+    .replaceAll(/\s+/g, " ")
+    .trim();
+  return line.length > SNIPPET_CHARACTERS ? `${line.slice(0, SNIPPET_CHARACTERS - 3)}...` : line;
+}
+
+/** The tier table of `stats()`. */
+export function tierTable(stats: Stats): string {
+  const rows = Object.entries(stats.tiers).map(([tier, { count, bytes }]) => [
+    tier,
+    formatCount(count),
+    formatBytes(bytes),
+    count === 0 ? "" : `${(bytes / count).toFixed(0)} B each`,
+  ]);
+  return table([["tier", "vectors", "bytes", ""], ...rows], [1, 2, 3]);
+}
+
+/** What the learners are doing, a line per fact. */
+export function learningText({ events, serving, ...others }: Stats["learning"]): string {
+  const facts = [
+    ["feedback events", formatCount(events)],
+    ["serving", serving.length > 0 ? serving.join(", ") : "nothing yet: neural queries equal vector queries"],
+    ...Object.entries(others).map(([name, value]) => [
+      name,
+      typeof value === "object" ? JSON.stringify(value) : String(value),
+    ]),
+  ];
+  return table(facts);
+}

@@ -1,0 +1,104 @@
+/**
+ * Progress of anything that takes more than a second, on stderr: a bar with rate and time left on
+ * a terminal, plain lines elsewhere.
+ */
+import { Presets, SingleBar } from "cli-progress";
+
+const SILENT_MS = 1000;
+const REDRAW_MS = 100;
+const LINE_MS = 5000;
+const BAR_STEPS = 1000;
+
+/** One task's progress. Call `update` as often as it suits, `stop` at the end whatever happened. */
+export class Progress {
+  private readonly started = performance.now();
+  private drawn = 0;
+  private bar: SingleBar | undefined;
+
+  /**
+   * @param task what is being done, such as "adding"
+   * @param unit what is counted, such as "rows"
+   */
+  constructor(
+    private readonly task: string,
+    private readonly unit: string,
+    private readonly stream: NodeJS.WriteStream = process.stderr,
+  ) {}
+
+  /**
+   * @param done how many units are done
+   * @param fraction share of the whole, 0 to 1; undefined where nobody knows
+   */
+  update(done: number, fraction: number | undefined): void {
+    const now = performance.now();
+    if (now - this.started < SILENT_MS || now - this.drawn < (this.stream.isTTY ? REDRAW_MS : LINE_MS)) return;
+    this.drawn = now;
+    const state = progressState(done, fraction, this.seconds, this.unit);
+    if (!this.stream.isTTY) {
+      this.stream.write(
+        `${this.task}: ${[state.percent, state.count, state.rate, state.left].filter(Boolean).join(", ")}\n`,
+      );
+      return;
+    }
+    if (this.bar === undefined) {
+      const format = `${this.task} {bar} {percent} {count} {rate} {left}`;
+      this.bar = new SingleBar(
+        { format, stream: this.stream, hideCursor: true, clearOnComplete: true, linewrap: false },
+        Presets.shades_classic,
+      );
+      this.bar.start(BAR_STEPS, 0, { ...state });
+    }
+    this.bar.update(Math.floor((fraction ?? 0) * BAR_STEPS), { ...state });
+  }
+
+  /** Takes the bar away. */
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+
+  /** Seconds since the start. */
+  get seconds(): number {
+    return (performance.now() - this.started) / 1000;
+  }
+}
+
+/** What a bar or a line says. `left` and `percent` are empty where the whole is unknown. */
+export function progressState(
+  done: number,
+  fraction: number | undefined,
+  seconds: number,
+  unit: string,
+): { percent: string; count: string; rate: string; left: string } {
+  const known = fraction !== undefined && fraction > 0;
+  return {
+    percent: known ? `${Math.floor(fraction * 100)}%` : "",
+    count: `${formatCount(done)} ${unit}`,
+    rate: `${formatCount(Math.round(done / seconds))}/s`,
+    left: known ? `${formatDuration((seconds * (1 - fraction)) / fraction)} left` : "",
+  };
+}
+
+/** 1234567 as 1,234,567. */
+export const formatCount = (n: number): string => n.toLocaleString("en-US");
+
+/** Seconds as people say them: 850 ms, 12 s, 3 min 20 s, 2 h 5 min. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+}
+
+/** Bytes as people say them, in steps of 1,024. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
