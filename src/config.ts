@@ -46,6 +46,14 @@ const fraction = (value: number, below = 1): Key<number> => ({
   built: true,
 });
 
+/** A finite number in [low, high]. */
+const between = (value: number, low: number, high: number): Key<number> => ({
+  schema: z.number().min(low).max(high),
+  default: value,
+  expects: `a number from ${words(low)} to ${words(high)}`,
+  built: true,
+});
+
 const flag = (value: boolean): Key<boolean> => ({
   schema: z.boolean(),
   default: value,
@@ -106,7 +114,7 @@ const KEYS = {
     flush_interval_ms: integer(1000, 1, 600_000),
     prefetch_depth: notBuilt(integer(2, 0, 8)),
     learning_rate: positive(0.001, 1),
-    temperature: positive(0.07, 10),
+    temperature: between(0.07, 0.01, 10),
     batch_size: integer(256, 1, 65536),
     negative_samples: integer(64, 1, 65536),
   },
@@ -136,7 +144,22 @@ const KEYS = {
     checkpoint_wal_mb: integer(64, 1, 65536),
     keep_originals: notBuilt(flag(true)),
   },
-  learning: {},
+  learning: {
+    decoupled: flag(false),
+    rank: integer(128, 1, 4096),
+    adapter_rate: positive(0.03125, 1),
+    adapter_decay: between(1, 0, 1000),
+    adapter_epochs: integer(15, 1, 1000),
+    shift_rate: positive(0.05, 1),
+    shift_bound: between(0.6, 0, 2),
+    shift_epochs: integer(10, 1, 1000),
+    confidence: between(1.645, 0, 10),
+    disjoint_tolerance: between(0.005, 0, 1),
+    window: integer(512, 1, 1_000_000),
+    minimum_events: integer(30, 2, 1_000_000),
+    source_share: positive(0.5, 1),
+    replay: integer(20_000, 1, 10_000_000),
+  },
   text: {},
 } as const satisfies Record<string, Record<string, Key<unknown>>>;
 
