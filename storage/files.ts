@@ -79,10 +79,9 @@ export function ioError(cause: unknown, operation: string, path: string, offset?
   return new HebbError("IO_ERROR", `${operation} ${where}: ${message}`, details, cause);
 }
 
-/** The HebbError for a lock that someone else holds. `holder` is the process id in the lock file, if any. */
+/** The HebbError for a lock that someone else holds. `holder` is the process id in the lock file: a reader writes none. */
 export function lockedError(path: string, mode: "exclusive" | "shared", holder: number | undefined): HebbError {
-  const who =
-    holder === undefined ? "a read-only handle" : holder === process.pid ? "this process" : `process ${holder}`;
+  const who = holder === undefined ? "another handle" : holder === process.pid ? "this process" : `process ${holder}`;
   const hint = mode === "exclusive" ? "close it there first, or open with readOnly" : "close it there first";
   return new HebbError("STORE_LOCKED", `${dirname(path)} is held by ${who}; ${hint}`, { path, holder });
 }

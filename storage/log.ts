@@ -409,7 +409,8 @@ export class Log {
 
   /** Ends the log with a record that proves everything before it durable, where anything is left to prove. */
   async markClosed(): Promise<void> {
-    if (this.segments.at(-1)!.end === SEGMENT_HEADER_BYTES || this.lastLsn > this.lastChangeLsn) return;
+    const nothingToProve = this.segments.at(-1)!.end === SEGMENT_HEADER_BYTES || this.lastLsn > this.lastChangeLsn;
+    if (!this.recovered || nothingToProve) return;
     await this.sync();
     await this.enqueue(() => this.write([{ type: CLOSING_TYPE, payload: [] }]));
     await this.sync();
