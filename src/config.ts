@@ -113,7 +113,7 @@ const KEYS = {
     page_size: notBuilt(powerOfTwo(4096, 4096, 65536)),
     flush_interval_ms: integer(1000, 1, 600_000),
     prefetch_depth: notBuilt(integer(2, 0, 8)),
-    learning_rate: positive(0.001, 1),
+    learning_rate: notBuilt(positive(0.001, 1)),
     temperature: between(0.07, 0.01, 10),
     batch_size: integer(256, 1, 65536),
     negative_samples: integer(64, 1, 65536),

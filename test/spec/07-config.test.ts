@@ -105,7 +105,7 @@ describe("a bad config is refused with the key's full name, its value and its ra
     [{ ruvector: { hnsw_m: 1 } }, "ruvector.hnsw_m is 1; expected an integer from 2 to 128"],
     [{ ruvector: { hnsw_m: 16.5 } }, "ruvector.hnsw_m is 16.5; expected an integer from 2 to 128"],
     [{ ruvector: { hnsw_m: "16" } }, 'ruvector.hnsw_m is "16"; expected an integer'],
-    [{ ruvector: { temperature: Number.NaN } }, "ruvector.temperature is NaN; expected a number above 0"],
+    [{ ruvector: { temperature: Number.NaN } }, "ruvector.temperature is NaN; expected a number from 0.01 to 10"],
     [{ ruvector: { page_size: 5000 } }, "ruvector.page_size is 5000; expected a power of two"],
     [{ tensor_compress: { entropy_coder: "zip" } }, 'tensor_compress.entropy_coder is "zip"; expected one of "ans"'],
     [{ storage: { keep_originals: 1 } }, "storage.keep_originals is 1; expected true or false"],
