@@ -54,15 +54,15 @@ export function tierTable(stats: Stats): string {
   return table([["tier", "vectors", "bytes", ""], ...rows], [1, 2, 3]);
 }
 
-/** What the learners are doing, a line per fact. */
-export function learningText({ events, serving, ...others }: Stats["learning"]): string {
+/** What the learners are doing, and why each serves or not. */
+export function learningText(learning: Stats["learning"]): string {
+  const { events, trainedEvents, serving, arms, shifted } = learning;
+  const served = serving === "static" ? "nothing: neural answers equal vector answers" : serving.join(" + ");
   const facts = [
-    ["feedback events", formatCount(events)],
-    ["serving", serving.length > 0 ? serving.join(", ") : "nothing yet: neural queries equal vector queries"],
-    ...Object.entries(others).map(([name, value]) => [
-      name,
-      typeof value === "object" ? JSON.stringify(value) : String(value),
-    ]),
+    ["feedback events", `${formatCount(events)}, ${formatCount(trainedEvents)} of them in the last training`],
+    ["serving", served],
+    ["shifted rows", formatCount(shifted)],
+    ...Object.entries(arms).map(([name, { state, why }]) => [name, `${state}: ${why}`]),
   ];
   return table(facts);
 }

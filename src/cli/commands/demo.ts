@@ -195,7 +195,7 @@ async function crossValidate(
       const learned = order.filter((_, i) => i % FOLDS !== fold).map((i) => packages[i]!);
       await index.learn(eventsOf(learned));
       await index.train();
-      if (index.stats().learning.serving.length > 0) servingFolds++;
+      if (index.stats().learning.serving !== "static") servingFolds++;
       for (const { description, path } of held) others.push(await beforeAndAfter(index, description, path));
       for (const { keywords: words, path } of learned) {
         if (words.length > 1) keywords.push(await beforeAndAfter(index, words.join(" "), path));
