@@ -12,7 +12,9 @@ function fail(reason) {
     process.platform === "darwin"
       ? "xcode-select --install"
       : "apt-get install python3 make g++   (or your system's packages of these: g++ 11 or newer)";
-  console.error(`\nhebb: the native kernel could not be built: ${reason}.\nIt needs python3, make and a C++20 compiler. Install them and run npm again:\n  ${install}\n`);
+  console.error(
+    `\nhebb: the native kernel could not be built: ${reason}.\nIt needs python3, make and a C++20 compiler. Install them and run npm again:\n  ${install}\n`,
+  );
   process.exit(1);
 }
 
@@ -33,7 +35,10 @@ if (!prebuilt()) {
   const has = (command) => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
   const compiler = process.env.CXX?.split(" ").pop() ?? "c++";
   const missing = [["python3"], ["make"], [compiler, "g++", "clang++"]].filter((names) => !names.some(has));
-  if (missing.length > 0) fail(`${missing.map((names) => names.at(-1) === "clang++" ? "a C++ compiler" : names[0]).join(" and ")} not found`);
+  if (missing.length > 0)
+    fail(
+      `${missing.map((names) => (names.at(-1) === "clang++" ? "a C++ compiler" : names[0])).join(" and ")} not found`,
+    );
   const gyp = process.env.npm_config_node_gyp;
   const [command, ...args] = gyp ? [process.execPath, gyp] : ["node-gyp"];
   const built = spawnSync(command, [...args, "rebuild"], { cwd: root, encoding: "utf8" });

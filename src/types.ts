@@ -134,7 +134,12 @@ export interface QueryResult {
 
 /** What somebody did with results. */
 export interface Feedback {
-  query: Float32Array | number[] | { text: string } | { id: Id } | { positive: Id[]; negative?: Id[]; weights?: number[] };
+  query:
+    | Float32Array
+    | number[]
+    | { text: string }
+    | { id: Id }
+    | { positive: Id[]; negative?: Id[]; weights?: number[] };
   /** What was relevant, with a grade > 0 (default 1). */
   chosen: (Id | { id: Id; grade: number })[];
   /** What was displayed, in that order. */

@@ -12,6 +12,8 @@ export interface StoredFeedback {
   /** In the order of display. */
   shown: Id[];
   rejected: Id[];
+  /** Rows that the query was made from: no answers to it. */
+  examples?: Id[];
   source?: string;
   /** Milliseconds since 1970, as the caller gave it. */
   time: number;

@@ -11,7 +11,17 @@ import { HebbError } from "../../base/errors.js";
 import type { Graph } from "../../native/graph.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Learned } from "./learned.js";
-import { decodeFeedback, decodeLearned, decodePayload, decodePut, decodeRemove, decodeSetting, NO_NODE, type PutRecord, RECORD } from "./records.js";
+import {
+  decodeFeedback,
+  decodeLearned,
+  decodePayload,
+  decodePut,
+  decodeRemove,
+  decodeSetting,
+  NO_NODE,
+  type PutRecord,
+  RECORD,
+} from "./records.js";
 import { parsePayload } from "./validate.js";
 
 /** What changes act on. */
@@ -93,7 +103,10 @@ export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Ar
       return { lsn, finish: () => catalog.putSetting(name, value, lsn) };
     }
     default:
-      throw new HebbError("STORE_VERSION", `the log holds a record of type ${type} at LSN ${lsn}, which this release does not know; open the store with a newer one`);
+      throw new HebbError(
+        "STORE_VERSION",
+        `the log holds a record of type ${type} at LSN ${lsn}, which this release does not know; open the store with a newer one`,
+      );
   }
 }
 

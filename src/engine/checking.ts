@@ -1,7 +1,8 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
-import { idKey } from "./validate.js";
+
 import type { Fault } from "../types.js";
 import type { Session } from "./session.js";
+import { idKey } from "./validate.js";
 
 /** Of faults of one kind, so many are listed; the rest is counted. */
 const LISTED = 20;
@@ -28,9 +29,11 @@ function crossCheck({ catalog, graph, searcher }: Session, live: number): Fault[
     }
     rows++;
     const [stored] = searcher.ids(Uint32Array.of(node), 1);
-    if (idKey(stored) !== idKey(id)) add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
+    if (idKey(stored) !== idKey(id))
+      add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
   }
   if (rows !== live) add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
-  if (more > 0) faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });
+  if (more > 0)
+    faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });
   return faults;
 }

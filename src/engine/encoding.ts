@@ -20,13 +20,23 @@ export class TextEncoder {
    * @param given what `open` was called with
    * @param stored the fit that the store keeps, when it was made with the built-in encoder
    */
-  static of(dimensions: number, cosine: boolean, given: Encoder | string | undefined, stored: Uint8Array | undefined): TextEncoder {
+  static of(
+    dimensions: number,
+    cosine: boolean,
+    given: Encoder | string | undefined,
+    stored: Uint8Array | undefined,
+  ): TextEncoder {
     if (given !== undefined && given !== BUILT_IN_ENCODER && typeof given !== "function") {
-      throw new TypeError(`encoder is ${show(given)}; expected a function (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}"`);
+      throw new TypeError(
+        `encoder is ${show(given)}; expected a function (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}"`,
+      );
     }
     if (typeof given === "function") {
       if (stored !== undefined) {
-        throw new HebbError("STORE_MISMATCH", `the store's texts were encoded by "${BUILT_IN_ENCODER}"; leave encoder out, or build a new store with yours`);
+        throw new HebbError(
+          "STORE_MISMATCH",
+          `the store's texts were encoded by "${BUILT_IN_ENCODER}"; leave encoder out, or build a new store with yours`,
+        );
       }
       return new TextEncoder(dimensions, cosine, given, undefined);
     }
@@ -55,16 +65,27 @@ export class TextEncoder {
     }
     if (this.builtIn) return this.builtIn.encode(texts);
     if (!this.custom) {
-      throw new HebbError("NO_ENCODER", `a text needs an encoder; open the index with encoder: (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}" when creating it`);
+      throw new HebbError(
+        "NO_ENCODER",
+        `a text needs an encoder; open the index with encoder: (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}" when creating it`,
+      );
     }
     let vectors: unknown;
     try {
       vectors = await this.custom(texts);
     } catch (cause) {
-      throw new HebbError("ENCODER_FAILED", `the encoder threw: ${(cause as Error)?.message ?? String(cause)}`, {}, cause);
+      throw new HebbError(
+        "ENCODER_FAILED",
+        `the encoder threw: ${(cause as Error)?.message ?? String(cause)}`,
+        {},
+        cause,
+      );
     }
     if (!Array.isArray(vectors) || vectors.length !== texts.length) {
-      throw new HebbError("ENCODER_FAILED", `the encoder returned ${show(vectors)} for ${texts.length} texts; expected as many Float32Arrays`);
+      throw new HebbError(
+        "ENCODER_FAILED",
+        `the encoder returned ${show(vectors)} for ${texts.length} texts; expected as many Float32Arrays`,
+      );
     }
     return vectors.map((vector, i) => {
       try {

@@ -14,7 +14,11 @@ export interface Example {
  * by half of what lies between both means. Under cosine each example counts with unit length.
  * @throws {RangeError} where the examples cancel each other out under cosine
  */
-export function exampleVector(positive: readonly Example[], negative: readonly Example[], metric: Metric): Float32Array {
+export function exampleVector(
+  positive: readonly Example[],
+  negative: readonly Example[],
+  metric: Metric,
+): Float32Array {
   const likes = mean(positive, metric);
   const query = Float32Array.from(likes);
   if (negative.length > 0) {
@@ -22,7 +26,9 @@ export function exampleVector(positive: readonly Example[], negative: readonly E
     for (let i = 0; i < query.length; i++) query[i] += NEGATIVE_SHARE * (likes[i] - dislikes[i]);
   }
   if (metric === "cosine" && norm(query) < 1e-12) {
-    throw new RangeError("the examples cancel each other out; expected a direction: leave some out, or weigh them differently");
+    throw new RangeError(
+      "the examples cancel each other out; expected a direction: leave some out, or weigh them differently",
+    );
   }
   return query;
 }

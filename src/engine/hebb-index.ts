@@ -77,7 +77,9 @@ export class Index {
   ): Promise<void> {
     const { onProgress } = progressOf("putMany", options);
     if (typeof rows !== "object" || rows === null) {
-      throw new TypeError(`putMany got ${show(rows)}; expected { ids, vectors, payloads }, an array of entries, or an iterable`);
+      throw new TypeError(
+        `putMany got ${show(rows)}; expected { ids, vectors, payloads }, an array of entries, or an iterable`,
+      );
     }
     if (Array.isArray(rows)) {
       await this.#putRows(this.#rowsOfEntries(rows));
@@ -276,11 +278,16 @@ export class Index {
       ids.push(id);
       payloads.push(payloadText(id, entry.payload));
       if (entry.text !== undefined) {
-        if (entry.vector !== undefined) throw new TypeError(`id ${show(id)} has both vector and text; expected one of them`);
-        if (typeof entry.text !== "string") throw new TypeError(`text of id ${show(id)} is ${show(entry.text)}; expected a string`);
+        if (entry.vector !== undefined)
+          throw new TypeError(`id ${show(id)} has both vector and text; expected one of them`);
+        if (typeof entry.text !== "string")
+          throw new TypeError(`text of id ${show(id)} is ${show(entry.text)}; expected a string`);
         texts.push({ row: i, text: entry.text });
       } else {
-        vectors.set(checkVector(`vector of id ${show(id)}`, entry.vector, this.dimensions, cosine), i * this.dimensions);
+        vectors.set(
+          checkVector(`vector of id ${show(id)}`, entry.vector, this.dimensions, cosine),
+          i * this.dimensions,
+        );
       }
     });
     refuseDuplicates(ids);
@@ -305,11 +312,21 @@ export class Index {
         throw new TypeError(`texts is ${show(texts)}; expected an array of ${ids.length} strings, one for each id`);
       }
       const empty = new Float32Array(ids.length * this.dimensions);
-      return { rows: { ids, payloads: kept, vectors: empty, settings: [] }, texts: texts.map((text, row) => ({ row, text })) };
+      return {
+        rows: { ids, payloads: kept, vectors: empty, settings: [] },
+        texts: texts.map((text, row) => ({ row, text })),
+      };
     }
     const n = checkRows("vectors", vectors, this.dimensions);
-    if (n !== ids.length) throw new RangeError(`vectors holds ${n} rows of ${this.dimensions}; expected ${ids.length}, one for each id`);
-    checkValues("vectors", vectors!, this.dimensions, this.metric === "cosine", (row) => `vector of id ${show(ids[row])}`);
+    if (n !== ids.length)
+      throw new RangeError(`vectors holds ${n} rows of ${this.dimensions}; expected ${ids.length}, one for each id`);
+    checkValues(
+      "vectors",
+      vectors!,
+      this.dimensions,
+      this.metric === "cosine",
+      (row) => `vector of id ${show(ids[row])}`,
+    );
     return { rows: { ids, payloads: kept, vectors: vectors!.slice(), settings: [] }, texts: [] };
   }
 

@@ -4,6 +4,7 @@ import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/er
 import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
 import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, graphStrides } from "../../native/graph.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
+import { LEARNING_DEFAULTS } from "../../training/options.js";
 import { Catalog } from "../catalog/catalog.js";
 import { type Config, loadConfig } from "../config.js";
 import type { OpenOptions } from "../types.js";
@@ -29,6 +30,8 @@ const REPLAY_ROWS = 4096;
 interface StoredConfig {
   hnsw_m: number;
   hnsw_ml: number;
+  /** Directions of the query adapter: the layout of section `parameters` follows from it. */
+  learning_rank: number;
 }
 
 /**
@@ -46,16 +49,23 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   if (indexes !== undefined && !(Array.isArray(indexes) && indexes.every((i) => typeof i === "string"))) {
     throw new TypeError(`indexes is ${show(indexes)}; expected an array of payload fields`);
   }
-  const dimensions = options.dimensions === undefined ? undefined : checkInteger("dimensions", options.dimensions, 1, MAX_DIMENSIONS);
+  const dimensions =
+    options.dimensions === undefined ? undefined : checkInteger("dimensions", options.dimensions, 1, MAX_DIMENSIONS);
   const metric = options.metric === undefined ? undefined : checkOneOf("metric", options.metric, METRICS);
   if ((dimensions === undefined) !== (metric === undefined)) {
-    throw new TypeError("open got only one of dimensions and metric; expected both (to create) or none (to open what is there)");
+    throw new TypeError(
+      "open got only one of dimensions and metric; expected both (to create) or none (to open what is there)",
+    );
   }
   const config = loadConfig(options.config);
   const durability = checkOneOf("durability", options.durability ?? config.storage.durability, DURABILITIES);
   if (dimensions !== undefined) config.checkAgainst({ dimensions });
 
-  const fresh: StoredConfig = { hnsw_m: config.ruvector.hnsw_m, hnsw_ml: config.levelMultiplier };
+  const fresh: StoredConfig = {
+    hnsw_m: config.ruvector.hnsw_m,
+    hnsw_ml: config.levelMultiplier,
+    learning_rank: LEARNING_DEFAULTS.rank,
+  };
   const store = await Store.open(directory, {
     readOnly,
     create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },
@@ -74,11 +84,15 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
       create: !readOnly && store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
     });
     if (catalog.committedLsn < store.meta.lsn) {
-      throw new HebbError("CATALOG_CORRUPT", `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`);
+      throw new HebbError(
+        "CATALOG_CORRUPT",
+        `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`,
+      );
     }
     const { metric: stored, dimensions: d } = store.meta;
     const searcher = new Searcher(graph, catalog, d, stored, config.ruvector.hnsw_ef_search);
-    const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config);
+    const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
+    const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
     const parts: Parts = { graph, catalog, learned };
     await replay(store, parts);
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, catalog.setting(ENCODER_SETTING));
@@ -97,15 +111,32 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
 }
 
 /** The graph's options: those the store was made with, and of the config what may change from one opening to the next. */
-function graphOptions({ dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json }, config: Config): GraphOptions {
+function graphOptions(
+  { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
+  config: Config,
+): GraphOptions {
   const { hnsw_m: m, hnsw_ml: ml } = stored as unknown as StoredConfig;
   const asked = config.ruvector;
-  for (const [key, value, kept] of [["hnsw_m", asked.hnsw_m, m], ["hnsw_ml", config.levelMultiplier, ml]] as const) {
+  for (const [key, value, kept] of [
+    ["hnsw_m", asked.hnsw_m, m],
+    ["hnsw_ml", config.levelMultiplier, ml],
+  ] as const) {
     if (config.given.has(`ruvector.${key}`) && value !== kept) {
-      throw new HebbError("STORE_MISMATCH", `ruvector.${key} is ${value}, but the store was made with ${kept}; leave the key out, or build a new store`);
+      throw new HebbError(
+        "STORE_MISMATCH",
+        `ruvector.${key} is ${value}, but the store was made with ${kept}; leave the key out, or build a new store`,
+      );
     }
   }
-  return { dimensions, metric, m, ml, efConstruction: asked.hnsw_ef_construction, seed: LEVEL_SEED, maxNodes: asked.max_nodes };
+  return {
+    dimensions,
+    metric,
+    m,
+    ml,
+    efConstruction: asked.hnsw_ef_construction,
+    seed: LEVEL_SEED,
+    maxNodes: asked.max_nodes,
+  };
 }
 
 /** The region's sections. A kind is for ever; docs/format.md has the contents of each. */
@@ -122,7 +153,12 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     upper: [stride.upper, upperLists],
     ids: [stride.id, n],
   };
-  const graph = GRAPH_SECTIONS.map((name, i) => ({ kind: i + 1, name, stride: sizes[name][0], reserveBytes: sizes[name][0] * sizes[name][1] }));
+  const graph = GRAPH_SECTIONS.map((name, i) => ({
+    kind: i + 1,
+    name,
+    stride: sizes[name][0],
+    reserveBytes: sizes[name][0] * sizes[name][1],
+  }));
   return [...graph, ...learnedSections(options.dimensions, n, graph.length + 1)];
 }
 

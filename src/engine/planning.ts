@@ -75,7 +75,10 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
       }
       const nodes = parts.graph.allocate(ids.length);
       if (!nodes) {
-        throw new HebbError("STORE_FULL", `${ids.length} more rows would pass max_nodes; raise ruvector.max_nodes, or delete some`);
+        throw new HebbError(
+          "STORE_FULL",
+          `${ids.length} more rows would pass max_nodes; raise ruvector.max_nodes, or delete some`,
+        );
       }
       const record: PutRecord = { nodes, replaces, ids, payloads, vectors };
       const kept = settings.map(({ name, value }) => ({ type: RECORD.setting, payload: encodeSetting(name, value) }));
@@ -115,7 +118,9 @@ export function removeOperation(ids: readonly Id[]): Operation & { removed: numb
   const operation = {
     removed: 0,
     async plan(parts: Parts, names: GroupNames): Promise<Planned | undefined> {
-      const there = [...new Map(ids.map((id) => [idKey(id), id])).values()].filter((id) => names.nodeOf(id) !== undefined);
+      const there = [...new Map(ids.map((id) => [idKey(id), id])).values()].filter(
+        (id) => names.nodeOf(id) !== undefined,
+      );
       operation.removed = there.length;
       if (there.length === 0) return undefined;
       const nodes = Uint32Array.from(there, (id) => names.nodeOf(id)!);

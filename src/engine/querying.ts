@@ -2,15 +2,23 @@
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { fuseRankings } from "../text/fuse.js";
-import { type Query, QUERY_MODES, type QueryInput, type QueryResult } from "../types.js";
+import { QUERY_MODES, type Query, type QueryInput, type QueryResult } from "../types.js";
 import { exampleVector } from "./examples.js";
-import { type SearchPlan, SEARCH_OPTIONS } from "./searching.js";
+import { SEARCH_OPTIONS, type SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { softSearch } from "./soft-search.js";
 import { checkId, checkVector, show } from "./validate.js";
 
 const INPUTS = ["vector", "text", "id", "positive", "negative", "weights"];
-const OPTIONS = [...INPUTS, "mode", "hybrid", "temperature", "gnnDepth", "returnAttention", ...SEARCH_OPTIONS.filter((o) => o !== "exact")];
+const OPTIONS = [
+  ...INPUTS,
+  "mode",
+  "hybrid",
+  "temperature",
+  "gnnDepth",
+  "returnAttention",
+  ...SEARCH_OPTIONS.filter((o) => o !== "exact"),
+];
 /** Rows that each ranking of a hybrid query contributes, at least. */
 const FUSED_LEAST = 100;
 
@@ -40,7 +48,13 @@ export class Querier {
     const mode = checkOneOf("mode", query.mode ?? "vector", QUERY_MODES);
     this.checkMode(query);
     const { searcher } = this.session;
-    const plan = searcher.plan({ k: query.k, ef: query.ef, filter: query.filter, include: query.include, maxDistance: query.maxDistance });
+    const plan = searcher.plan({
+      k: query.k,
+      ef: query.ef,
+      filter: query.filter,
+      include: query.include,
+      maxDistance: query.maxDistance,
+    });
     const temperature = query.temperature ?? this.session.config.ruvector.temperature;
     if (typeof temperature !== "number" || !(temperature > 0) || temperature === Infinity) {
       throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
@@ -66,8 +80,10 @@ export class Querier {
   }
 
   private checkMode({ hybrid, text, gnnDepth, returnAttention }: Query): void {
-    if (hybrid !== undefined && typeof hybrid !== "boolean") throw new TypeError(`hybrid is ${show(hybrid)}; expected true or false`);
-    if (hybrid && text === undefined) throw new TypeError("hybrid needs a text: it fuses the ranking by vectors with that by words");
+    if (hybrid !== undefined && typeof hybrid !== "boolean")
+      throw new TypeError(`hybrid is ${show(hybrid)}; expected true or false`);
+    if (hybrid && text === undefined)
+      throw new TypeError("hybrid needs a text: it fuses the ranking by vectors with that by words");
     if (gnnDepth !== undefined && gnnDepth !== 0) {
       throw new RangeError(`gnnDepth is ${show(gnnDepth)}; expected 0, as this release has no message-passing layers`);
     }
@@ -84,7 +100,9 @@ export class Querier {
     const { searcher, encoder } = this.session;
     const given = (["vector", "text", "id", "positive"] as const).filter((name) => input[name] !== undefined);
     if (given.length !== 1) {
-      throw new TypeError(`${what} has ${given.length === 0 ? "none" : given.join(" and ")} of vector, text, id and positive; expected exactly one`);
+      throw new TypeError(
+        `${what} has ${given.length === 0 ? "none" : given.join(" and ")} of vector, text, id and positive; expected exactly one`,
+      );
     }
     if (given[0] !== "positive" && (input.negative !== undefined || input.weights !== undefined)) {
       throw new TypeError(`${what} has negative or weights without positive; expected them together`);
@@ -108,17 +126,24 @@ export class Querier {
     if (!Array.isArray(positive) || positive.length === 0) {
       throw new TypeError(`positive of ${what} is ${show(positive)}; expected an array of at least one id`);
     }
-    if (!Array.isArray(negative)) throw new TypeError(`negative of ${what} is ${show(negative)}; expected an array of ids`);
+    if (!Array.isArray(negative))
+      throw new TypeError(`negative of ${what} is ${show(negative)}; expected an array of ids`);
     const both = positive.length + negative.length;
     if (weights !== undefined) {
       const fits = Array.isArray(weights) && (weights.length === positive.length || weights.length === both);
       if (!fits || !weights.every((w) => typeof w === "number" && w > 0 && w < Infinity)) {
-        throw new TypeError(`weights of ${what} is ${show(weights)}; expected ${positive.length} numbers > 0, one for each positive id, or ${both} with the negative ones`);
+        throw new TypeError(
+          `weights of ${what} is ${show(weights)}; expected ${positive.length} numbers > 0, one for each positive id, or ${both} with the negative ones`,
+        );
       }
     }
     const nodes = [...positive, ...negative].map((id) => this.nodeOf(id));
     const examples = nodes.map((node, i) => ({ vector: this.session.graph.vector(node), weight: weights?.[i] ?? 1 }));
-    const vector = exampleVector(examples.slice(0, positive.length), examples.slice(positive.length), this.session.metric);
+    const vector = exampleVector(
+      examples.slice(0, positive.length),
+      examples.slice(positive.length),
+      this.session.metric,
+    );
     return { vector, from: new Set(nodes) };
   }
 
@@ -133,13 +158,21 @@ export class Querier {
   }
 
   /** The k best nodes, without those the query was made from. */
-  private rank(vector: Float32Array, from: Set<number>, plan: SearchPlan, neural: boolean, text: string | undefined): Ranking {
+  private rank(
+    vector: Float32Array,
+    from: Set<number>,
+    plan: SearchPlan,
+    neural: boolean,
+    text: string | undefined,
+  ): Ranking {
     const { searcher, learned } = this.session;
     const wanted = (text === undefined ? plan.k : Math.max(plan.k, FUSED_LEAST)) + from.size;
     const wider = { ...plan, k: wanted, ef: Math.max(plan.ef, wanted) };
     const near: Ranking = neural && learned.serves ? learned.rank(vector, wider) : searcher.nearest(vector, wider);
     const ranking = text === undefined ? near : this.fuse(near, vector, text, wider);
-    const kept = Array.from(ranking.nodes.keys()).filter((i) => !from.has(ranking.nodes[i])).slice(0, plan.k);
+    const kept = Array.from(ranking.nodes.keys())
+      .filter((i) => !from.has(ranking.nodes[i]))
+      .slice(0, plan.k);
     if (kept.length === ranking.nodes.length) return ranking;
     return {
       nodes: Uint32Array.from(kept, (i) => ranking.nodes[i]),
@@ -167,7 +200,11 @@ export class Querier {
     const edges = Array.from(nodes).flatMap((node, i) => {
       const inside = graph.neighbors(node).filter((other) => place.has(other));
       const distances = graph.distances(graph.vector(node), inside);
-      return Array.from(inside, (other, j) => ({ from: ids[i], to: ids[place.get(other)!], weight: searcher.scoreOf(distances[j]) }));
+      return Array.from(inside, (other, j) => ({
+        from: ids[i],
+        to: ids[place.get(other)!],
+        weight: searcher.scoreOf(distances[j]),
+      }));
     });
     return { nodes: ids, edges };
   }

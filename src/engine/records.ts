@@ -4,6 +4,7 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
+import type { StoredFeedback } from "../catalog/feedback-rows.js";
 
 /** Types of log records. 0 is the closing marker of storage/. */
 export const RECORD = { put: 1, remove: 2, payload: 3, feedback: 4, learned: 5, setting: 6 } as const;
@@ -20,16 +21,6 @@ export interface PutRecord {
   payloads: (string | undefined)[];
   /** nodes.length x dimensions */
   vectors: Float32Array;
-}
-
-/** Feedback as it is kept: ids, because nodes change when a vector is put again. */
-export interface StoredFeedback {
-  query: Float32Array;
-  chosen: { id: Id; grade: number }[];
-  shown: Id[];
-  rejected: Id[];
-  source?: string;
-  time: number;
 }
 
 /** A change of what was learned. */
@@ -65,7 +56,8 @@ class Writer {
   }
 }
 
-const bytesOf = (array: Uint32Array | Float32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+const bytesOf = (array: Uint32Array | Float32Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 class Reader {
   private at = 0;
@@ -73,7 +65,10 @@ class Reader {
 
   private take(length: number): Uint8Array {
     if (length > this.source.length - this.at) {
-      throw new HebbError("WAL_CORRUPT", `a log record ends at byte ${this.source.length}, inside a field of ${length} bytes at ${this.at}`);
+      throw new HebbError(
+        "WAL_CORRUPT",
+        `a log record ends at byte ${this.source.length}, inside a field of ${length} bytes at ${this.at}`,
+      );
     }
     this.at += length;
     return this.source.subarray(this.at - length, this.at);
@@ -123,7 +118,10 @@ export const encodeRemove = (nodes: Uint32Array): Uint8Array[] => new Writer().w
 export const decodeRemove = (bytes: Uint8Array): Uint32Array => new Reader(bytes).words();
 
 export const encodePayload = (node: number, payload: string | undefined): Uint8Array[] =>
-  new Writer().u32(node).json(payload ?? null).done();
+  new Writer()
+    .u32(node)
+    .json(payload ?? null)
+    .done();
 export function decodePayload(bytes: Uint8Array): { node: number; payload: string | undefined } {
   const r = new Reader(bytes);
   return { node: r.u32(), payload: r.json<string | null>() ?? undefined };
@@ -155,7 +153,8 @@ export function decodeLearned(bytes: Uint8Array): LearnedRecord {
   };
 }
 
-export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] => new Writer().json(name).bytes(value).done();
+export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] =>
+  new Writer().json(name).bytes(value).done();
 export function decodeSetting(bytes: Uint8Array): { name: string; value: Uint8Array } {
   const r = new Reader(bytes);
   return { name: r.json<string>(), value: r.bytes() };

@@ -37,7 +37,9 @@ export class Searcher {
     const { filter, include = ["payload"], maxDistance = Infinity, exact = false } = options;
     const k = checkK(options.k);
     if (!Array.isArray(include) || include.some((part) => !INCLUDES.includes(part))) {
-      throw new TypeError(`include is ${show(include)} with ${JSON.stringify(include)}; expected a list of ${INCLUDES.join(", ")}`);
+      throw new TypeError(
+        `include is ${show(include)} with ${JSON.stringify(include)}; expected a list of ${INCLUDES.join(", ")}`,
+      );
     }
     if (typeof maxDistance !== "number" || Number.isNaN(maxDistance)) {
       throw new TypeError(`maxDistance is ${show(maxDistance)}; expected a number`);
@@ -76,7 +78,16 @@ export class Searcher {
       this.distances = new Float32Array(room);
     }
     if (room === 0) return 0;
-    return this.graph.search(vector, room, Math.max(plan.ef, room), this.nodes, this.distances, plan.exact, plan.bits, plan.count);
+    return this.graph.search(
+      vector,
+      room,
+      Math.max(plan.ef, room),
+      this.nodes,
+      this.distances,
+      plan.exact,
+      plan.bits,
+      plan.count,
+    );
   }
 
   /** The nearest nodes with their distances, ascending, as arrays of their own. */
@@ -91,11 +102,15 @@ export class Searcher {
       checkVector("query", query, this.dimensions, false);
     }
     if (!(outNodes instanceof Uint32Array) || !(outDistances instanceof Float32Array)) {
-      throw new TypeError(`outNodes is ${show(outNodes)}, outDistances ${show(outDistances)}; expected a Uint32Array and a Float32Array`);
+      throw new TypeError(
+        `outNodes is ${show(outNodes)}, outDistances ${show(outDistances)}; expected a Uint32Array and a Float32Array`,
+      );
     }
     checkK(k);
     if (outNodes.length < k || outDistances.length < k) {
-      throw new RangeError(`outNodes has room for ${outNodes.length}, outDistances for ${outDistances.length}; expected at least k = ${k}`);
+      throw new RangeError(
+        `outNodes has room for ${outNodes.length}, outDistances for ${outDistances.length}; expected at least k = ${k}`,
+      );
     }
     checkValues("query", query, this.dimensions, this.metric === "cosine");
     return this.graph.search(query, k, checkEf(ef, k, this.standardEf), outNodes, outDistances, false);
@@ -123,7 +138,13 @@ export class Searcher {
   }
 
   /** Nodes as callers see them. `scores` where they do not follow from the distances. */
-  hits(nodes: Uint32Array, distances: Float32Array, found: number, plan: SearchPlan, scores?: ArrayLike<number>): Hit[] {
+  hits(
+    nodes: Uint32Array,
+    distances: Float32Array,
+    found: number,
+    plan: SearchPlan,
+    scores?: ArrayLike<number>,
+  ): Hit[] {
     let count = found;
     if (plan.maxDistance !== Infinity) {
       const kept = Array.from({ length: found }, (_, i) => i).filter((i) => distances[i] <= plan.maxDistance);

@@ -17,9 +17,6 @@ import type { Searcher } from "./searching.js";
 import type { Trainer } from "./trainer.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
-/** Rows and bytes that may wait in the catalog's open transaction. */
-const CATALOG_PENDING_ROWS = 2000;
-const CATALOG_PENDING_BYTES = 4 << 20;
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
@@ -101,14 +98,23 @@ export class Session {
 
   checkWritable(): void {
     this.checkOpen();
-    if (this.closing) throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is being closed; open it again`);
+    if (this.closing)
+      throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is being closed; open it again`);
     if (this.store.readOnly) {
-      throw new HebbError("STORE_READ_ONLY", `the index at ${this.directory} was opened with readOnly; open it without to write`);
+      throw new HebbError(
+        "STORE_READ_ONLY",
+        `the index at ${this.directory} was opened with readOnly; open it without to write`,
+      );
     }
     const cause = this.broken ?? this.store.poisonedBy;
     if (cause !== undefined) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new HebbError("STORE_POISONED", `an earlier write failed (${reason}), so this handle only reads; close it and open again`, {}, cause);
+      throw new HebbError(
+        "STORE_POISONED",
+        `an earlier write failed (${reason}), so this handle only reads; close it and open again`,
+        {},
+        cause,
+      );
     }
   }
 
@@ -170,7 +176,11 @@ export class Session {
   }
 
   /** Logs, applies and publishes records made by `make` while nothing else runs: for learning. */
-  logAlone(make: () => Promise<{ records: { type: number; payload: Uint8Array[] }[]; changes: (first: number) => Change[] } | undefined>): Promise<void> {
+  logAlone(
+    make: () => Promise<
+      { records: { type: number; payload: Uint8Array[] }[]; changes: (first: number) => Change[] } | undefined
+    >,
+  ): Promise<void> {
     return this.alone(async () => {
       this.checkWritable();
       const made = await make();
@@ -212,7 +222,13 @@ export class Session {
   private async commit(group: readonly Queued<Operation>[]): Promise<void> {
     this.checkOpen();
     const cause = this.broken ?? this.store.poisonedBy;
-    if (cause !== undefined) throw new HebbError("STORE_POISONED", "an earlier write failed, so this handle only reads; close it and open again", {}, cause);
+    if (cause !== undefined)
+      throw new HebbError(
+        "STORE_POISONED",
+        "an earlier write failed, so this handle only reads; close it and open again",
+        {},
+        cause,
+      );
     const names = new GroupNames(this);
     const changes: Change[] = [];
     let lastLsn = 0;
@@ -244,7 +260,7 @@ export class Session {
       await applyChanges(this, changes);
       this.appliedLsn = lsn;
       for (const change of changes) this.linkedSinceAudit += change.nodes?.length ?? 0;
-      if (this.catalog.pendingRows > CATALOG_PENDING_ROWS || this.catalog.pendingBytes > CATALOG_PENDING_BYTES) {
+      if (this.catalog.needsCommit) {
         await this.store.log.sync(); // no follower passes the log's durable LSN
         this.catalog.commit(lsn);
       }

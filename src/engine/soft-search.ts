@@ -18,7 +18,12 @@ export interface SoftResult {
  * w = softmax(s / temperature) with s_i = cos(q, v_i), q . v_i or -|q - v_i|^2, by metric.
  * @param candidates at least one
  */
-export function softSearch(query: Float32Array, candidates: readonly Float32Array[], metric: Metric, temperature: number): SoftResult {
+export function softSearch(
+  query: Float32Array,
+  candidates: readonly Float32Array[],
+  metric: Metric,
+  temperature: number,
+): SoftResult {
   const d = query.length;
   const scores = candidates.map((v) => score(query, v, metric));
   const most = Math.max(...scores);
@@ -67,7 +72,12 @@ function score(q: Float32Array, v: Float32Array, metric: Metric): number {
 }
 
 /** ds/dq and ds/dv. */
-function scoreGradients(q: Float32Array, v: Float32Array, metric: Metric, s: number): { query: Float64Array; candidate: Float64Array } {
+function scoreGradients(
+  q: Float32Array,
+  v: Float32Array,
+  metric: Metric,
+  s: number,
+): { query: Float64Array; candidate: Float64Array } {
   const query = new Float64Array(q.length);
   const candidate = new Float64Array(q.length);
   const [nq, nv] = metric === "cosine" ? [norm(q), norm(v)] : [1, 1];

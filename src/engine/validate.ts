@@ -56,11 +56,19 @@ function isNumbers(value: unknown): value is number[] {
 }
 
 /** Rows of `dimensions` finite values each; `name(row)` is what errors call a row. */
-export function checkValues(what: string, values: Float32Array, dimensions: number, cosine: boolean, name?: (row: number) => string): void {
+export function checkValues(
+  what: string,
+  values: Float32Array,
+  dimensions: number,
+  cosine: boolean,
+  name?: (row: number) => string,
+): void {
   const at = firstNonFinite(values);
   if (at >= 0) {
     const row = Math.floor(at / dimensions);
-    throw new RangeError(`${name?.(row) ?? what} holds ${values[at]} at position ${at % dimensions}; expected finite numbers`);
+    throw new RangeError(
+      `${name?.(row) ?? what} holds ${values[at]} at position ${at % dimensions}; expected finite numbers`,
+    );
   }
   if (!cosine) return;
   for (let row = 0; row * dimensions < values.length; row++) {
@@ -80,7 +88,9 @@ export function checkRows(what: string, values: unknown, dimensions: number): nu
     throw new TypeError(`${what} is ${show(values)}; expected a Float32Array of n x ${dimensions} values`);
   }
   if (values.length % dimensions !== 0) {
-    throw new RangeError(`${what} has ${values.length} values; expected a multiple of ${dimensions}, the index's dimensions`);
+    throw new RangeError(
+      `${what} has ${values.length} values; expected a multiple of ${dimensions}, the index's dimensions`,
+    );
   }
   return values.length / dimensions;
 }
@@ -101,7 +111,9 @@ export function payloadText(id: Id, payload: unknown): string | undefined {
     throw new TypeError(`payload of id ${show(id)} becomes ${show(text)} as JSON; expected an object`);
   }
   if (Buffer.byteLength(text) > MAX_PAYLOAD_BYTES) {
-    throw new RangeError(`payload of id ${show(id)} has ${Buffer.byteLength(text)} bytes as JSON; expected at most ${MAX_PAYLOAD_BYTES}`);
+    throw new RangeError(
+      `payload of id ${show(id)} has ${Buffer.byteLength(text)} bytes as JSON; expected at most ${MAX_PAYLOAD_BYTES}`,
+    );
   }
   return text;
 }

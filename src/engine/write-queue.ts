@@ -4,7 +4,9 @@
  * the store to stand still (checkpoint, consolidation, learning) run alone between them.
  */
 
-type Task = { alone: true; run: () => Promise<void> } | { alone: false; bytes: number; item: unknown; settle: (error?: unknown) => void };
+type Task =
+  | { alone: true; run: () => Promise<void> }
+  | { alone: false; bytes: number; item: unknown; settle: (error?: unknown) => void };
 
 /** Changes of one group, at most: of each kind of bound. */
 const GROUP_COUNT = 4096;
