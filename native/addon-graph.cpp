@@ -118,19 +118,29 @@ class SearchManyTask : public Task {
 class GraphObject : public Napi::ObjectWrap<GraphObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "Graph",
-        {InstanceAccessor("nodes", &GraphObject::nodes, nullptr), InstanceAccessor("live", &GraphObject::live, nullptr),
-         InstanceAccessor("dead", &GraphObject::dead, nullptr), InstanceMethod("isLive", &GraphObject::isLive),
-         InstanceMethod("liveBits", &GraphObject::liveBits), InstanceMethod("allocate", &GraphObject::allocate),
-         InstanceMethod("claim", &GraphObject::claim), InstanceMethod("abandon", &GraphObject::abandon),
-         InstanceMethod("setVectors", &GraphObject::setVectors), InstanceMethod("setIds", &GraphObject::setIds),
-         InstanceMethod("idsOf", &GraphObject::idsOf), InstanceMethod("vector", &GraphObject::vector),
-         InstanceMethod("publish", &GraphObject::publish), InstanceMethod("link", &GraphObject::link),
-         InstanceMethod("consolidate", &GraphObject::consolidate), InstanceMethod("reconnect", &GraphObject::reconnect),
-         InstanceMethod("search", &GraphObject::search), InstanceMethod("searchMany", &GraphObject::searchMany),
-         InstanceMethod("distances", &GraphObject::distances), InstanceMethod("neighbors", &GraphObject::neighbors),
-         InstanceMethod("close", &GraphObject::close), StaticMethod("strides", &GraphObject::strides)});
+    return DefineClass(env, "Graph",
+                       {InstanceAccessor("nodes", &GraphObject::nodes, nullptr),
+                        InstanceAccessor("live", &GraphObject::live, nullptr),
+                        InstanceAccessor("dead", &GraphObject::dead, nullptr),
+                        InstanceMethod("isLive", &GraphObject::isLive),
+                        InstanceMethod("liveBits", &GraphObject::liveBits),
+                        InstanceMethod("allocate", &GraphObject::allocate),
+                        InstanceMethod("claim", &GraphObject::claim),
+                        InstanceMethod("abandon", &GraphObject::abandon),
+                        InstanceMethod("setVectors", &GraphObject::setVectors),
+                        InstanceMethod("setIds", &GraphObject::setIds),
+                        InstanceMethod("idsOf", &GraphObject::idsOf),
+                        InstanceMethod("vector", &GraphObject::vector),
+                        InstanceMethod("publish", &GraphObject::publish),
+                        InstanceMethod("link", &GraphObject::link),
+                        InstanceMethod("consolidate", &GraphObject::consolidate),
+                        InstanceMethod("reconnect", &GraphObject::reconnect),
+                        InstanceMethod("search", &GraphObject::search),
+                        InstanceMethod("searchMany", &GraphObject::searchMany),
+                        InstanceMethod("distances", &GraphObject::distances),
+                        InstanceMethod("neighbors", &GraphObject::neighbors),
+                        InstanceMethod("close", &GraphObject::close),
+                        StaticMethod("strides", &GraphObject::strides)});
   }
 
   explicit GraphObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GraphObject>(info) {
@@ -197,9 +207,15 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return {words.data, static_cast<uint32_t>(words.length * 32), count.As<Napi::Number>().Uint32Value()};
   }
 
-  Napi::Value nodes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), graph_ ? graph_->nodes() : 0); }
-  Napi::Value live(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), graph_ ? graph_->live() : 0); }
-  Napi::Value dead(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), graph_ ? graph_->dead() : 0); }
+  Napi::Value nodes(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), graph_ ? graph_->nodes() : 0);
+  }
+  Napi::Value live(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), graph_ ? graph_->live() : 0);
+  }
+  Napi::Value dead(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), graph_ ? graph_->dead() : 0);
+  }
 
   Napi::Value isLive(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), graph_ && (graph_->state(info[0].As<Napi::Number>().Uint32Value()) & kLive));
@@ -241,7 +257,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     const auto to = span<Napi::Uint32Array>(info[0]);
     const auto values = span<Napi::Float32Array>(info[1]);
     if (!open(info) || !known(info, to)) return info.Env().Undefined();
-    if (values.length != to.length * graph_->options().dimensions) return fail(info.Env(), "values for each node were expected");
+    if (values.length != to.length * graph_->options().dimensions)
+      return fail(info.Env(), "values for each node were expected");
     for (size_t i = 0; i < to.length; i++) {
       if (!graph_->setVector(to.data[i], values.data + i * graph_->options().dimensions)) return fault(info);
     }
@@ -311,7 +328,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   Napi::Value publish(const Napi::CallbackInfo& info) {
     const auto live = span<Napi::Uint32Array>(info[0]), dead = span<Napi::Uint32Array>(info[1]);
     if (!open(info) || !known(info, live) || !known(info, dead)) return info.Env().Undefined();
-    if (!graph_->publish(live.data, static_cast<uint32_t>(live.length), dead.data, static_cast<uint32_t>(dead.length))) return fault(info);
+    if (!graph_->publish(live.data, static_cast<uint32_t>(live.length), dead.data, static_cast<uint32_t>(dead.length)))
+      return fault(info);
     return info.Env().Undefined();
   }
 
@@ -363,9 +381,11 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     const auto query = span<Napi::Float32Array>(info[0]);
     const auto wanted = span<Napi::Uint32Array>(info[1]);
     if (!open(info) || !known(info, wanted)) return info.Env().Undefined();
-    if (query.length != graph_->options().dimensions) return fail(info.Env(), "a query of the index's dimensions was expected");
+    if (query.length != graph_->options().dimensions)
+      return fail(info.Env(), "a query of the index's dimensions was expected");
     Napi::Float32Array out = Napi::Float32Array::New(info.Env(), wanted.length);
-    if (!graph_->distances(query.data, wanted.data, static_cast<uint32_t>(wanted.length), out.Data())) return fault(info);
+    if (!graph_->distances(query.data, wanted.data, static_cast<uint32_t>(wanted.length), out.Data()))
+      return fault(info);
     return out;
   }
 
@@ -392,6 +412,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
 
 }  // namespace
 
-Napi::Function defineGraph(Napi::Env env) { return GraphObject::define(env); }
+Napi::Function defineGraph(Napi::Env env) {
+  return GraphObject::define(env);
+}
 
 }  // namespace hebb::addon

@@ -6,16 +6,14 @@
 namespace hebb::addon {
 
 Napi::Function RegionObject::define(Napi::Env env) {
-  return DefineClass(env, "Region",
-                     {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
-                      InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
-                      InstanceMethod("checksumsOf", &RegionObject::checksumsOf),
-                      InstanceMethod("read", &RegionObject::read), InstanceMethod("write", &RegionObject::write),
-                      InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
-                      InstanceMethod("copyPages", &RegionObject::copyPages),
-                      InstanceMethod("cleanPages", &RegionObject::cleanPages),
-                      InstanceMethod("residentBytes", &RegionObject::residentBytes),
-                      InstanceMethod("close", &RegionObject::close)});
+  return DefineClass(
+      env, "Region",
+      {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
+       InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
+       InstanceMethod("checksumsOf", &RegionObject::checksumsOf), InstanceMethod("read", &RegionObject::read),
+       InstanceMethod("write", &RegionObject::write), InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
+       InstanceMethod("copyPages", &RegionObject::copyPages), InstanceMethod("cleanPages", &RegionObject::cleanPages),
+       InstanceMethod("residentBytes", &RegionObject::residentBytes), InstanceMethod("close", &RegionObject::close)});
 }
 
 RegionObject::RegionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RegionObject>(info) {
@@ -25,7 +23,9 @@ RegionObject::RegionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Re
   region_ = std::make_shared<Region>(reserve);
   if (!region_->valid()) {
     region_.reset();
-    fail(info.Env(), "the system refused address space for the store; lower max_nodes, or raise the limit on virtual memory (ulimit -v)");
+    fail(info.Env(),
+         "the system refused address space for the store; lower max_nodes, or raise the limit on virtual memory "
+         "(ulimit -v)");
   }
 }
 
@@ -54,7 +54,8 @@ Napi::Value RegionObject::map(const Napi::CallbackInfo& info) {
 Napi::Value RegionObject::load(const Napi::CallbackInfo& info) {
   const auto bytes = span<Napi::Uint8Array>(info[2]);
   const uint64_t section = whole(info[0]), at = whole(info[1]);
-  if (within(info, section, at, bytes.length)) region_->load(static_cast<uint32_t>(section), at, bytes.data, bytes.length);
+  if (within(info, section, at, bytes.length))
+    region_->load(static_cast<uint32_t>(section), at, bytes.data, bytes.length);
   return info.Env().Undefined();
 }
 
@@ -117,7 +118,8 @@ Napi::Value RegionObject::copyPages(const Napi::CallbackInfo& info) {
   Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), pages.length * kPageBytes);
   for (size_t i = 0; i < pages.length; i++) {
     if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return info.Env().Undefined();
-    std::memcpy(out.Data() + i * kPageBytes, region_->base(static_cast<uint32_t>(section)) + pages.data[i] * kPageBytes, kPageBytes);
+    std::memcpy(out.Data() + i * kPageBytes, region_->base(static_cast<uint32_t>(section)) + pages.data[i] * kPageBytes,
+                kPageBytes);
   }
   return out;
 }

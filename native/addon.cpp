@@ -57,7 +57,8 @@ Napi::Value tryLock(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value allocate(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), platform::allocate(info[0].As<Napi::Number>().Int32Value(), whole(info[1]), whole(info[2])));
+  return Napi::Number::New(info.Env(),
+                           platform::allocate(info[0].As<Napi::Number>().Int32Value(), whole(info[1]), whole(info[2])));
 }
 
 Napi::Value makeFaultsBy(const Napi::CallbackInfo& info) {
@@ -88,5 +89,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 }  // namespace
 }  // namespace hebb::addon
 
-static Napi::Object initAddon(Napi::Env env, Napi::Object exports) { return hebb::addon::init(env, exports); }
+static Napi::Object initAddon(Napi::Env env, Napi::Object exports) {
+  return hebb::addon::init(env, exports);
+}
 NODE_API_MODULE(hebb, initAddon)

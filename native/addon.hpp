@@ -29,7 +29,9 @@ auto span(const Napi::Value& value) -> Span<std::remove_pointer_t<decltype(std::
   return {array.Data(), array.ElementLength()};
 }
 
-inline uint64_t whole(const Napi::Value& value) { return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value()); }
+inline uint64_t whole(const Napi::Value& value) {
+  return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
+}
 
 class RegionObject : public Napi::ObjectWrap<RegionObject> {
  public:

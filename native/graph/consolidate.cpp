@@ -102,7 +102,8 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
   ScratchLease scratch(*this);
   const uint32_t entry = static_cast<uint32_t>(h->entry);
   for (uint32_t node = 0; node < nodes(); node++) {
-    if (living(node) && node != entry && row(node)->inDegree == 0 && !giveInEdge<M>(node, nullptr, *scratch)) return false;
+    if (living(node) && node != entry && row(node)->inDegree == 0 && !giveInEdge<M>(node, nullptr, *scratch))
+      return false;
   }
   return true;
 }
@@ -160,7 +161,8 @@ int64_t Graph::reconnect() {
       lost++;
       if (round == kRounds) continue;
       ScratchLease s(*this);
-      if (!byMetric(options_.metric, [&](auto m) { return giveInEdge<m()>(node, &reached, *s); }) || !walk(node)) return -1;
+      if (!byMetric(options_.metric, [&](auto m) { return giveInEdge<m()>(node, &reached, *s); }) || !walk(node))
+        return -1;
     }
     if (lost == 0) return 0;
   }

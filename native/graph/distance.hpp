@@ -24,7 +24,6 @@ inline float Graph::distanceWithin(const float* q, uint32_t node, float bound) c
   return distanceTo<M>(q, node);
 }
 
-
 // Calls fn with the metric as a compile-time constant.
 template <typename Fn>
 inline auto byMetric(Metric metric, Fn fn) {

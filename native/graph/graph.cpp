@@ -13,7 +13,9 @@ namespace {
 constexpr uint32_t kMagic = 0x46524748;  // "HGRF"
 constexpr uint32_t kVersion = 1;
 
-uint64_t roundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+uint64_t roundUp(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 // splitmix64 (Steele, Lea & Flood 2014).
 uint64_t mix(uint64_t x) {
@@ -30,7 +32,9 @@ uint64_t Graph::vectorStride(const Options& o) {
   return roundUp((o.dimensions + (o.metric == Metric::kCosine ? 1 : 0)) * sizeof(float), 64);
 }
 
-uint64_t Graph::rowStride(const Options& o) { return roundUp(sizeof(Row) + 2 * o.m * sizeof(uint32_t), 64); }
+uint64_t Graph::rowStride(const Options& o) {
+  return roundUp(sizeof(Row) + 2 * o.m * sizeof(uint32_t), 64);
+}
 
 Graph::Graph(std::shared_ptr<Region> region, const Options& options)
     : region_(std::move(region)),
@@ -49,13 +53,25 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
   Head* h = graph->head();
   if (h->magic == 0) {
     if (!region->touch(kHead, 0, sizeof(Head))) return nullptr;
-    *h = {kMagic, kVersion, options.dimensions, static_cast<uint32_t>(options.metric), options.m, 0, 0, 0,
-          kNone,  options.seed, options.ml, 0, 0};
+    *h = {kMagic,
+          kVersion,
+          options.dimensions,
+          static_cast<uint32_t>(options.metric),
+          options.m,
+          0,
+          0,
+          0,
+          kNone,
+          options.seed,
+          options.ml,
+          0,
+          0};
     return graph;
   }
   if (h->magic != kMagic || h->version != kVersion) {
     *error = "the graph section is not one this release reads";
-  } else if (h->dimensions != options.dimensions || h->metric != static_cast<uint32_t>(options.metric) || h->m != options.m) {
+  } else if (h->dimensions != options.dimensions || h->metric != static_cast<uint32_t>(options.metric) ||
+             h->m != options.m) {
     *error = "the graph section was written for other dimensions, metric or hnsw_m";
   } else if (h->nodes > options.maxNodes || h->live > h->nodes || h->dead > h->nodes ||
              (static_cast<uint32_t>(h->entry) != kNone && static_cast<uint32_t>(h->entry) >= h->nodes) ||
@@ -69,9 +85,15 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
   return nullptr;
 }
 
-uint32_t Graph::nodes() const { return relaxed(&head()->nodes); }
-uint32_t Graph::live() const { return relaxed(&head()->live); }
-uint32_t Graph::dead() const { return relaxed(&head()->dead); }
+uint32_t Graph::nodes() const {
+  return relaxed(&head()->nodes);
+}
+uint32_t Graph::live() const {
+  return relaxed(&head()->live);
+}
+uint32_t Graph::dead() const {
+  return relaxed(&head()->dead);
+}
 
 uint8_t Graph::state(uint32_t node) const {
   if (node >= nodes() || !region_->ensure(kState, node, 1)) return 0;
@@ -203,7 +225,9 @@ const uint8_t* Graph::id(uint32_t node) {
   return region_->ensure(kIds, node * kIdBytes, kIdBytes) ? region_->base(kIds) + node * kIdBytes : nullptr;
 }
 
-const float* Graph::vector(uint32_t node) { return ensureVector(node) ? raw(node) : nullptr; }
+const float* Graph::vector(uint32_t node) {
+  return ensureVector(node) ? raw(node) : nullptr;
+}
 
 bool Graph::publish(const uint32_t* liveNodes, uint32_t liveCount, const uint32_t* deadNodes, uint32_t deadCount) {
   if (!region_->touch(kHead, 0, sizeof(Head))) return false;
@@ -231,7 +255,8 @@ Graph::List Graph::list(uint32_t node, uint32_t level) const {
     return {bottomIds(node), std::min(degree, 2 * options_.m)};
   }
   const Row* r = row(node);
-  if (level > r->level || r->upper == kNone || uint64_t(r->upper) + level - 1 > head()->upperEntries) return {nullptr, 0};
+  if (level > r->level || r->upper == kNone || uint64_t(r->upper) + level - 1 > head()->upperEntries)
+    return {nullptr, 0};
   const uint32_t* entry = upperList(node, level);
   return {entry + 1, std::min(relaxed(entry), options_.m)};
 }

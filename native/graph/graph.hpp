@@ -151,8 +151,8 @@ class Graph {
   bool abandon(const uint32_t* nodes, uint32_t count);
   bool setVector(uint32_t node, const float* vector);
   bool setId(uint32_t node, const uint8_t* slot);
-  const uint8_t* id(uint32_t node);        // kIdBytes, or null on a fault
-  const float* vector(uint32_t node);      // as it was given, or null on a fault
+  const uint8_t* id(uint32_t node);    // kIdBytes, or null on a fault
+  const float* vector(uint32_t node);  // as it was given, or null on a fault
   bool publish(const uint32_t* live, uint32_t liveCount, const uint32_t* dead, uint32_t deadCount);
 
   // Links nodes on `threads` threads. False on a fault.
@@ -164,7 +164,8 @@ class Graph {
   int64_t reconnect();
 
   // k nearest live nodes that match, ascending; returns how many, or -1 on a fault. `query` is raw.
-  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes, float* outDistances);
+  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes,
+                 float* outDistances);
   int32_t scan(const float* query, uint32_t k, const Filter& filter, uint32_t* outNodes, float* outDistances);
   bool searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,
                   unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts);
@@ -216,7 +217,8 @@ class Graph {
   template <Metric M>
   bool searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Filter& filter, Scratch& s);
   template <Metric M>
-  int32_t searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* nodes, float* distances);
+  int32_t searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* nodes,
+                   float* distances);
   template <Metric M>
   int32_t scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* nodes, float* distances);
   template <Metric M>
@@ -266,7 +268,11 @@ class ScratchLease {
   std::unique_ptr<Scratch> scratch_;
 };
 
-inline uint32_t relaxed(const uint32_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-inline void relaxed(uint32_t* p, uint32_t value) { __atomic_store_n(p, value, __ATOMIC_RELAXED); }
+inline uint32_t relaxed(const uint32_t* p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+inline void relaxed(uint32_t* p, uint32_t value) {
+  __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
 
 }  // namespace hebb

@@ -147,7 +147,8 @@ bool Graph::giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, Scrat
   std::vector<Neighbor> near;
   for (uint32_t i = 0; i < s.pool.size(); i++) {
     const uint32_t c = s.pool.nodeAt(i);
-    if (c != node && (state(c) & (kLinked | kDead)) == kLinked && (!reached || (*reached)[c])) near.push_back({s.pool[i].distance, c});
+    if (c != node && (state(c) & (kLinked | kDead)) == kLinked && (!reached || (*reached)[c]))
+      near.push_back({s.pool[i].distance, c});
   }
   for (int pass = 0; pass < 2; pass++) {
     for (const Neighbor& c : near) {
@@ -237,7 +238,8 @@ bool Graph::link(const uint32_t* nodes, uint32_t count, unsigned threads) {
     for (uint32_t i = 0; i < first; i++) {
       if (!linkOne<m()>(nodes[i], *s)) return false;
     }
-    return forEach(*this, count - first, threads, [&](uint32_t i, Scratch& own) { return linkOne<m()>(nodes[first + i], own); });
+    return forEach(*this, count - first, threads,
+                   [&](uint32_t i, Scratch& own) { return linkOne<m()>(nodes[first + i], own); });
   });
 }
 

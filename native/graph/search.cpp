@@ -78,8 +78,9 @@ bool Graph::descend(const float* q, uint32_t toLevel, Scratch& s, Neighbor* at) 
     for (bool moved = true; moved;) {
       moved = false;
       const List l = list(node, level);
-      if (l.count && !region_->ensure(kUpper, static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(l.ids) - region_->base(kUpper)),
-                                      options_.m * sizeof(uint32_t))) {
+      if (l.count && !region_->ensure(
+                         kUpper, static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(l.ids) - region_->base(kUpper)),
+                         options_.m * sizeof(uint32_t))) {
         return false;
       }
       for (uint32_t i = 0; i < l.count; i++) {
@@ -204,7 +205,8 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
 }
 
 template <Metric M>
-int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* outNodes, float* outDistances) {
+int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* outNodes,
+                      float* outDistances) {
   const uint32_t limit = nodes();
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return -1;
@@ -251,7 +253,8 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   ef = std::max(ef, k);
   const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   const uint64_t matching = filter.words ? std::min(filter.count, live()) : live();
-  if (entry == kNone || matching <= kComparedPerCandidate * ef) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  if (entry == kNone || matching <= kComparedPerCandidate * ef)
+    return scanAs<M>(q, k, filter, s, outNodes, outDistances);
   Neighbor at;
   if (!descend<M>(q, 0, s, &at)) return -1;
   const bool all = !filter.words && dead() == 0 && unpublished_.load() == 0;
@@ -269,7 +272,8 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   return static_cast<int32_t>(count);
 }
 
-int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes, float* outDistances) {
+int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes,
+                      float* outDistances) {
   ScratchLease s(*this);
   const float* q = prepared(query, *s);
   return byMetric(options_.metric, [&](auto m) { return searchAs<m()>(q, k, ef, filter, *s, outNodes, outDistances); });

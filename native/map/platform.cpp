@@ -23,7 +23,9 @@ uint8_t* reserve(uint64_t bytes) {
   return p == MAP_FAILED ? nullptr : static_cast<uint8_t*>(p);
 }
 
-void release(uint8_t* base, uint64_t bytes) { munmap(base, bytes); }
+void release(uint8_t* base, uint64_t bytes) {
+  munmap(base, bytes);
+}
 
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {
   return mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
@@ -58,7 +60,9 @@ uint64_t residentPages(const uint8_t* base, uint64_t bytes) {
   return found;
 }
 
-bool tryLock(int fd, bool exclusive) { return flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0; }
+bool tryLock(int fd, bool exclusive) {
+  return flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0;
+}
 
 int allocate(int fd, uint64_t offset, uint64_t bytes) {
 #if defined(__linux__)

@@ -8,7 +8,9 @@
 namespace hebb {
 namespace {
 
-uint64_t roundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+uint64_t roundUp(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 // Bookkeeping is reserved like the sections themselves: its size follows the reserve, its cost follows the use.
 template <typename T>
@@ -20,9 +22,15 @@ void releaseBookkeeping(T* p, uint64_t count) {
   if (p) platform::release(reinterpret_cast<uint8_t*>(p), roundUp(count * sizeof(T), kPageBytes));
 }
 
-uint64_t pageWords(uint64_t reserved) { return reserved / kPageBytes / 64 + 1; }
-uint64_t blockWords(uint64_t reserved) { return reserved / kBlockBytes / 64 + 1; }
-uint64_t blockCount(uint64_t reserved) { return reserved / kBlockBytes + 1; }
+uint64_t pageWords(uint64_t reserved) {
+  return reserved / kPageBytes / 64 + 1;
+}
+uint64_t blockWords(uint64_t reserved) {
+  return reserved / kBlockBytes / 64 + 1;
+}
+uint64_t blockCount(uint64_t reserved) {
+  return reserved / kBlockBytes + 1;
+}
 
 }  // namespace
 
@@ -140,7 +148,8 @@ void Region::cleanPages(uint32_t section, const uint32_t* pages, uint64_t count,
     const uint64_t at = pages[i] * kPageBytes;
     const Extent* e = extentOf(s, at);
     uint64_t run = 1;
-    while (i + run < count && pages[i + run] == pages[i] + run && e && (pages[i] + run) * kPageBytes < e->at + e->bytes) run++;
+    while (i + run < count && pages[i + run] == pages[i] + run && e && (pages[i] + run) * kPageBytes < e->at + e->bytes)
+      run++;
     if (e) platform::dropPrivate(s.base + at, run * kPageBytes, e->fd, e->fileOffset + (at - e->at));
     i += run;
   }

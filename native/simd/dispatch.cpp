@@ -11,7 +11,9 @@ struct Choice {
   bool (*runs)();
 };
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 
 #if defined(__x86_64__)
 bool hasAvx2() {
@@ -22,7 +24,8 @@ bool hasAvx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 const Choice kChoices[] = {{&kAvx512, hasAvx512}, {&kAvx2, hasAvx2}, {&kScalar, always}};
-const char kKnown[] = "HEBB_KERNEL names no kernel of this build; valid here: avx512, avx2, scalar (neon on 64-bit ARM)";
+const char kKnown[] =
+    "HEBB_KERNEL names no kernel of this build; valid here: avx512, avx2, scalar (neon on 64-bit ARM)";
 #elif defined(__aarch64__)
 const Choice kChoices[] = {{&kNeon, always}, {&kScalar, always}};
 const char kKnown[] = "HEBB_KERNEL names no kernel of this build; valid here: neon, scalar (avx512, avx2 on x86-64)";

@@ -9,7 +9,9 @@ namespace {
 constexpr size_t kLanes = 16;
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
-inline Lanes load(const float* p) { return *reinterpret_cast<const Lanes*>(p); }
+inline Lanes load(const float* p) {
+  return *reinterpret_cast<const Lanes*>(p);
+}
 
 // The last n % 16 values, zeros after them.
 inline Lanes loadTail(const float* p, size_t count) {
@@ -53,8 +55,12 @@ struct Product {
   Lanes operator()(Lanes x, Lanes y) const { return x * y; }
 };
 
-float l2(const float* a, const float* b, size_t n) { return sum(a, b, n, Squared()); }
-float dot(const float* a, const float* b, size_t n) { return sum(a, b, n, Product()); }
+float l2(const float* a, const float* b, size_t n) {
+  return sum(a, b, n, Squared());
+}
+float dot(const float* a, const float* b, size_t n) {
+  return sum(a, b, n, Product());
+}
 
 // Same sum, same order; every 256 values the lanes are folded aside to see whether it can still
 // come back within the bound. Squares only add up, and rounding is monotone, so a partial sum
@@ -102,7 +108,9 @@ size_t firstNonFinite(const float* a, size_t n) {
   return n;
 }
 
-uint32_t crc32c(const uint8_t* bytes, size_t n, uint32_t seed) { return ~crcBytes(bytes, n, ~seed); }
+uint32_t crc32c(const uint8_t* bytes, size_t n, uint32_t seed) {
+  return ~crcBytes(bytes, n, ~seed);
+}
 
 }  // namespace
 

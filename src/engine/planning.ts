@@ -89,7 +89,11 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
           ...kept.map((r, i) => changeOf(parts, first + i, r.type, Buffer.concat(r.payload))),
           putChange(parts, last, record),
         ],
-        remember: (group) => ids.forEach((id, i) => group.set(id, nodes[i])),
+        remember(group) {
+          ids.forEach((id, i) => {
+            group.set(id, nodes[i]);
+          });
+        },
         abandon: () => parts.graph.abandon(nodes),
       };
     },

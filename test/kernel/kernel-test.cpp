@@ -31,7 +31,9 @@ void check(bool holds, const std::string& what) {
   std::printf("FAIL %s (seed %llu)\n", what.c_str(), static_cast<unsigned long long>(seed));
 }
 
-bool sameBits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+bool sameBits(float a, float b) {
+  return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
+}
 
 std::vector<const Kernel*> kernelsHere() {
   std::vector<const Kernel*> found;
@@ -111,7 +113,8 @@ void testRegion() {
   region.expectChecksums(0, 1, &good, 1);
   check(region.ensure(0, kBlockBytes + 7, 9), "a sound block passes");
   region.expectChecksums(0, 1, &bad, 1);
-  check(!region.ensure(0, kBlockBytes + 7, 9) && region.fault().block == 1 && region.fault().computed == good, "a damaged block is named");
+  check(!region.ensure(0, kBlockBytes + 7, 9) && region.fault().block == 1 && region.fault().computed == good,
+        "a damaged block is named");
   check(!region.touch(0, kBlockBytes, 1), "damage is never written over");
   check(region.ensure(0, 0, 10), "its neighbour stays readable");
 }
@@ -125,9 +128,9 @@ struct World {
 
 World makeWorld(uint32_t d, Metric metric, uint32_t maxNodes) {
   World w{{d, metric, 8, 64, 1 / std::log(8.0), 3, maxNodes}, nullptr, nullptr, {}};
-  w.region = std::make_shared<Region>(std::vector<uint64_t>{4096, maxNodes, maxNodes * Graph::vectorStride(w.options),
-                                                            maxNodes * Graph::rowStride(w.options),
-                                                            maxNodes * Graph::upperStride(w.options) * 2, maxNodes * kIdBytes});
+  w.region = std::make_shared<Region>(std::vector<uint64_t>{
+      4096, maxNodes, maxNodes * Graph::vectorStride(w.options), maxNodes * Graph::rowStride(w.options),
+      maxNodes * Graph::upperStride(w.options) * 2, maxNodes * kIdBytes});
   const char* error = nullptr;
   w.graph = Graph::attach(w.region, w.options, &error);
   return w;
@@ -301,7 +304,8 @@ void testDamagedRows() {
   float distances[10];
   for (int i = 0; i < 100; i++) {
     for (float& x : q) x = static_cast<float>(random() % 1000) / 500 - 1;
-    check(w.graph->search(q.data(), 10, 100, {}, nodes, distances) == 10, "a search over damaged rows ends with k hits");
+    check(w.graph->search(q.data(), 10, 100, {}, nodes, distances) == 10,
+          "a search over damaged rows ends with k hits");
   }
   check(w.graph->reconnect() >= 0, "reconnecting damaged rows ends");
 }
