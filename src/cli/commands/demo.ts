@@ -1,7 +1,8 @@
 /**
- * `hebb demo`: search real texts, learn from some queries, and look at what that does to others.
- * The texts are the READMEs that npm put on this machine, the queries the packages' one-line
- * descriptions, each with its package's README as the answer. Whatever comes out is shown.
+ * `hebb demo`: search real texts, learn from some questions, and look at what that does to
+ * others. The texts are the READMEs that npm put on this machine, the questions what the packages
+ * say of themselves in one line, each with its package's README as the answer. Whatever comes out is
+ * shown.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +10,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { Prng } from "../../../base/prng.js";
-import { HebbError, type Index, open, type Query } from "../../index.js";
+import { type Feedback, HebbError, type Index, open, type Query } from "../../index.js";
 import { findNodeModules, type PackageText, readPackages } from "../packages.js";
 import { hitTable, print, table, tierTable } from "../print.js";
 import { formatBytes, formatDuration, Progress } from "../progress.js";
@@ -28,13 +29,21 @@ interface DemoOptions {
   json?: boolean;
 }
 
-/** nDCG@10 of one set of queries before and after, query by query. */
+/** nDCG@10 of one set of questions before and after. */
 interface Comparison {
-  queries: number;
+  questions: number;
   before: number;
   after: number;
   better: number;
   worse: number;
+}
+
+/** What the folds found. `chosen`: questions whose answer was chosen for another one; `never`: all others. */
+interface Tested {
+  all: Comparison;
+  chosen: Comparison;
+  never: Comparison;
+  servingFolds: number;
 }
 
 export function demoCommand(program: Command): void {
@@ -80,27 +89,27 @@ async function demo(directory: string | undefined, { json }: DemoOptions): Promi
   say(`2. Reopen in ${formatDuration(reopened.ms / 1000)} and search: "${question}"`);
   say(`${indent(hitTable(answer.hits))}\n   answered in ${answer.latencyMs.toFixed(2)} ms\n`);
 
-  say(`3. Learn from descriptions, each with its README as the answer; test on others, ${FOLDS} folds`);
+  const questions = questionsOf(packages);
+  say(`3. Learn: ${questions.length} questions (descriptions, keywords), each with its README as the answer.`);
+  say(`   Each is tested on a store that learned from other questions only (${FOLDS} folds)`);
   const tested = await timed(() => crossValidate(packages));
-  const { others, keywords, servingFolds } = tested.value;
-  say(
-    indent(
-      comparisonTable([
-        ["descriptions never learned from, READMEs never chosen", others],
-        ["keywords of packages whose README was chosen", keywords],
-      ]),
-    ),
-  );
-  say(`\n   ${verdict(others, servingFolds)}`);
+  const { all, chosen, never, servingFolds } = tested.value;
+  const rows: [string, Comparison][] = [
+    ["all", all],
+    ["README was chosen for another question", chosen],
+    ["README was never chosen", never],
+  ];
+  say(indent(comparisonTable(rows)));
+  say(`\n   ${verdict(all, servingFolds)}`);
   say(`   ${formatDuration(tested.ms / 1000)} for ${FOLDS} stores built, trained and tested\n`);
 
   const trained = await timed(async () => {
-    await index.learn(eventsOf(packages));
+    await index.learn(eventsOf(questions));
     await index.train();
   });
   const stats = index.stats();
   await index.close();
-  say(`4. Learn from all ${packages.length} in ${formatDuration(trained.ms / 1000)}; where the bytes are`);
+  say(`4. Learn from all ${questions.length} in ${formatDuration(trained.ms / 1000)}; where the bytes are`);
   say(indent(tierTable(stats)));
   const { file, wal, catalog, resident } = stats.bytes;
   say(
@@ -119,9 +128,7 @@ async function demo(directory: string | undefined, { json }: DemoOptions): Promi
         buildMs: built.ms,
         reopenMs: reopened.ms,
         queryMs: answer.latencyMs,
-        others,
-        keywords,
-        servingFolds,
+        tested: tested.value,
         folds: FOLDS,
         trainMs: trained.ms,
         stats,
@@ -167,38 +174,44 @@ async function buildStore(
   return index;
 }
 
-const eventsOf = (packages: PackageText[]) =>
-  packages.map(({ description, path }, i) => ({
-    query: { text: description },
-    chosen: [path],
-    time: FIRST_EVENT_MS + 1000 * i,
-  }));
+/** A question whose answer is known: what a package says of itself, and its README. */
+interface Question {
+  text: string;
+  answer: string;
+}
+
+/** Each package's description, and its keywords where it has more than one: the same wish in other words. */
+const questionsOf = (packages: PackageText[]): Question[] =>
+  packages.flatMap(({ description, keywords, path }) => [
+    { text: description, answer: path },
+    ...(keywords.length > 1 ? [{ text: keywords.join(" "), answer: path }] : []),
+  ]);
+
+const eventsOf = (questions: Question[]): Feedback[] =>
+  questions.map(({ text, answer }, i) => ({ query: { text }, chosen: [answer], time: FIRST_EVENT_MS + 1000 * i }));
 
 /**
- * Tests each description on a store that learned from four fifths of the others. The READMEs that
- * answer them were then never chosen: a gain there is one for documents nobody gave feedback on.
- * Keywords are queries in other words for READMEs that were chosen.
+ * Tests each question on a store that learned from four fifths of the others, and tells apart whether
+ * its answer was chosen for another question: what was never chosen gains by generalizing alone.
  */
-async function crossValidate(
-  packages: PackageText[],
-): Promise<{ others: Comparison; keywords: Comparison; servingFolds: number }> {
-  const order = new Prng(SEED).shuffle(packages.map((_, i) => i));
-  const others: [number, number][] = [];
-  const keywords: [number, number][] = [];
+async function crossValidate(packages: PackageText[]): Promise<Tested> {
+  const questions = new Prng(SEED).shuffle(questionsOf(packages));
+  const chosen: [number, number][] = [];
+  const never: [number, number][] = [];
   let servingFolds = 0;
   const progress = new Progress("learning and testing", "folds");
   for (let fold = 0; fold < FOLDS; fold++) {
     const directory = mkdtempSync(join(tmpdir(), "hebb-demo-fold-"));
     const index = await buildStore(directory, packages, "off");
     try {
-      const held = order.filter((_, i) => i % FOLDS === fold).map((i) => packages[i]!);
-      const learned = order.filter((_, i) => i % FOLDS !== fold).map((i) => packages[i]!);
+      const held = questions.filter((_, i) => i % FOLDS === fold);
+      const learned = questions.filter((_, i) => i % FOLDS !== fold);
       await index.learn(eventsOf(learned));
       await index.train();
       if (index.stats().learning.serving !== "static") servingFolds++;
-      for (const { description, path } of held) others.push(await beforeAndAfter(index, description, path));
-      for (const { keywords: words, path } of learned) {
-        if (words.length > 1) keywords.push(await beforeAndAfter(index, words.join(" "), path));
+      const answers = new Set(learned.map(({ answer }) => answer));
+      for (const { text, answer } of held) {
+        (answers.has(answer) ? chosen : never).push(await beforeAndAfter(index, text, answer));
       }
     } finally {
       await index.close();
@@ -207,7 +220,7 @@ async function crossValidate(
     progress.update(fold + 1, (fold + 1) / FOLDS);
   }
   progress.stop();
-  return { others: compare(others), keywords: compare(keywords), servingFolds };
+  return { all: compare([...chosen, ...never]), chosen: compare(chosen), never: compare(never), servingFolds };
 }
 
 /** nDCG@10 of a query in the modes `vector` (before) and `neural` (after). */
@@ -223,7 +236,7 @@ async function beforeAndAfter(index: Index, text: string, relevant: string): Pro
 }
 
 const compare = (pairs: [number, number][]): Comparison => ({
-  queries: pairs.length,
+  questions: pairs.length,
   before: mean(pairs.map(([before]) => before)),
   after: mean(pairs.map(([, after]) => after)),
   better: pairs.filter(([before, after]) => after > before).length,
@@ -231,28 +244,28 @@ const compare = (pairs: [number, number][]): Comparison => ({
 });
 
 function comparisonTable(rows: [string, Comparison][]): string {
-  const lines = rows.map(([name, { queries, before, after, better, worse }]) => [
+  const lines = rows.map(([name, { questions, before, after, better, worse }]) => [
     name,
-    String(queries),
+    String(questions),
     before.toFixed(3),
     after.toFixed(3),
     String(better),
     String(worse),
   ]);
-  return table([["nDCG@10", "queries", "before", "after", "better", "worse"], ...lines], [1, 2, 3, 4, 5]);
+  return table([["nDCG@10", "questions", "before", "after", "better", "worse"], ...lines], [1, 2, 3, 4, 5]);
 }
 
 /** One sentence that says what the figures say, good or bad. */
-function verdict({ before, after, better, worse, queries }: Comparison, servingFolds: number): string {
+function verdict({ before, after, better, worse, questions }: Comparison, servingFolds: number): string {
   if (servingFolds === 0) {
-    return `The gate let nothing serve: ${queries} events are too few, or the static ranking is hard to beat. Neural answers equal vector answers.`;
+    return `The gate let nothing serve: ${questions} questions are too few, or the static ranking is hard to beat. Neural answers equal vector answers.`;
   }
   const change = after - before;
-  const size = `${change >= 0 ? "+" : ""}${change.toFixed(3)} nDCG@10 (${better} of ${queries} queries better, ${worse} worse)`;
+  const size = `${change >= 0 ? "+" : ""}${change.toFixed(3)} nDCG@10 (${better} of ${questions} questions better, ${worse} worse)`;
   const gate = `learners served in ${servingFolds} of ${FOLDS} folds`;
-  if (change > 0.005) return `On queries it never saw, learning helped: ${size}; ${gate}.`;
-  if (change < -0.005) return `On queries it never saw, learning did harm here: ${size}; ${gate}.`;
-  return `On queries it never saw, learning changed next to nothing: ${size}; ${gate}.`;
+  if (change > 0.005) return `On questions it never saw, learning helped: ${size}; ${gate}.`;
+  if (change < -0.005) return `On questions it never saw, learning did harm here: ${size}; ${gate}.`;
+  return `On questions it never saw, learning changed next to nothing: ${size}; ${gate}.`;
 }
 
 function nextSteps(store: string): string[] {
