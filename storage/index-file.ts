@@ -240,7 +240,7 @@ export class IndexFile {
       for (const { fileBlock, blocks } of runsFrom(extents, capacityBlocks(this.extentsOf(spec.kind)))) {
         for (let block = fileBlock; block < fileBlock + blocks; block++) put(block, ZERO_BLOCK_CHECKSUM);
       }
-      const blocks = Uint32Array.from(new Set(changed[i].map((page) => Math.floor(page / PAGES_PER_BLOCK))));
+      const blocks = blocksOf(changed[i]);
       for (let from = 0; from < blocks.length; from += CHECKSUM_BATCH) {
         const batch = blocks.subarray(from, from + CHECKSUM_BATCH);
         const sums = region.checksumsOf(i, batch);
@@ -328,6 +328,17 @@ export class IndexFile {
   async close(): Promise<void> {
     await closeAll([this.region, ...(this.journal ? [this.journal] : []), this.file]);
   }
+}
+
+/** The blocks that hold these pages (ascending), each once. */
+function blocksOf(pages: Uint32Array): Uint32Array {
+  const blocks = new Uint32Array(pages.length);
+  let count = 0;
+  for (const page of pages) {
+    const block = Math.floor(page / PAGES_PER_BLOCK);
+    if (count === 0 || blocks[count - 1] !== block) blocks[count++] = block;
+  }
+  return blocks.subarray(0, count);
 }
 
 /** The index of the first page behind these extents. */
