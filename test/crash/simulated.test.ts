@@ -77,7 +77,7 @@ test("killed at every call, the store opens with everything acknowledged", async
 test("killed at every call of a recovery, five deep, the next one ends as the first would have", async () => {
   for (const seed of seeds(1)) {
     const calls = await callsOf(seed);
-    for (let n = 1; n <= calls; n += 3) {
+    for (let n = 1; n <= calls; n += 5) {
       await seeded(seed, `kill at call ${n}, then in recovery`, async () => {
         const first = new Simulator(seed);
         const model = new Model();
@@ -107,7 +107,7 @@ test("killed at every call of a recovery, five deep, the next one ends as the fi
 
 test("after a power failure at any call nothing acknowledged is lost, also when it fails again in recovery", async () => {
   const lives = new Map<number, number>();
-  for (const seed of seeds(long ? 10_000 : 1000)) {
+  for (const seed of seeds(long ? 10_000 : 600)) {
     const prng = new Prng(seed);
     const life = 1000 + (seed % 10);
     if (!lives.has(life)) lives.set(life, await callsOf(life));
