@@ -27,6 +27,15 @@ void release(uint8_t* base, uint64_t bytes) {
   munmap(base, bytes);
 }
 
+void preferLargePages(uint8_t* base, uint64_t bytes) {
+#if defined(__linux__)
+  madvise(base, bytes, MADV_HUGEPAGE);
+#else
+  (void)base;
+  (void)bytes;
+#endif
+}
+
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {
   return mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
               static_cast<off_t>(fileOffset)) != MAP_FAILED;

@@ -10,6 +10,10 @@ namespace hebb::platform {
 uint8_t* reserve(uint64_t bytes);
 void release(uint8_t* base, uint64_t bytes);
 
+// Asks for large pages where memory backed by nothing is touched: vectors are read at random, and a
+// table of 4 KiB pages does not fit the processor's. A hint; systems without them ignore it.
+void preferLargePages(uint8_t* base, uint64_t bytes);
+
 // Replaces [base, base + bytes) with a private copy-on-write view of a file. False with errno set.
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset);
 

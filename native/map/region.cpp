@@ -22,6 +22,9 @@ void releaseBookkeeping(T* p, uint64_t count) {
   if (p) platform::release(reinterpret_cast<uint8_t*>(p), roundUp(count * sizeof(T), kPageBytes));
 }
 
+// The start of each section stays in small pages, so that a small store stays small.
+constexpr uint64_t kSmallBytes = 2 << 20;
+
 uint64_t pageWords(uint64_t reserved) {
   return reserved / kPageBytes / 64 + 1;
 }
@@ -42,7 +45,11 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
     s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
     s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
-    if (!s.base || !s.dirty || !s.suspect || !s.expected) valid_ = false;
+    if (!s.base || !s.dirty || !s.suspect || !s.expected) {
+      valid_ = false;
+    } else if (s.reserved > kSmallBytes) {
+      platform::preferLargePages(s.base + kSmallBytes, s.reserved - kSmallBytes);
+    }
   }
 }
 
