@@ -63,8 +63,12 @@ export function nearest(word: string, valid: readonly string[]): string {
   return valid.reduce((best, v) => (distance(v) < distance(best) ? v : best));
 }
 
-/** Refuses keys of `options` that are not in `valid`; the message names the nearest valid one. */
+/** Refuses what is no object of options, and keys that are not in `valid`; the message names the nearest valid one. */
 export function checkOptions(what: string, options: object, valid: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    const given = Array.isArray(options) ? "an array" : typeof options === "string" ? `"${options}"` : String(options);
+    throw new TypeError(`${what}: the options are ${given}; expected an object with any of ${valid.join(", ")}`);
+  }
   for (const key of Object.keys(options)) {
     if (!valid.includes(key)) {
       throw new TypeError(

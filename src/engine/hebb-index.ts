@@ -19,7 +19,7 @@ import { checkStore } from "./checking.js";
 import { type NewRows, payloadOperation, putOperation, removeOperation } from "./planning.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
-import { checkId, checkRows, checkValues, checkVector, idKey, payloadText, show } from "./validate.js";
+import { checkId, checkIds, checkRows, checkValues, checkVector, idKey, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
 const ITERABLE_BATCH = 1000;
@@ -105,7 +105,7 @@ export class Index {
   /** Deletes rows by id or by filter; resolves to how many were there. */
   async delete(which: Id[] | { filter: Filter }): Promise<number> {
     const session = this.#writable();
-    const operation = removeOperation(Array.isArray(which) ? which.map(checkId) : await this.#idsOf(which));
+    const operation = removeOperation(Array.isArray(which) ? checkIds(which) : await this.#idsOf(which));
     await session.write(operation, 0);
     return operation.removed;
   }
@@ -118,9 +118,10 @@ export class Index {
   /** The row of an id, or undefined. */
   get(id: Id): Stored | undefined {
     const { graph, catalog } = this.#open();
-    const node = this.#nodeOf(id);
+    const checked = checkId(id);
+    const node = this.#nodeOf(checked);
     if (node === undefined) return undefined;
-    return { id, vector: graph.vector(node), payload: catalog.payloads([node], 1)[0], tier: "hot" };
+    return { id: checked, vector: graph.vector(node), payload: catalog.payloads([node], 1)[0], tier: "hot" };
   }
 
   /** `get` for each id, in order. */
@@ -146,10 +147,14 @@ export class Index {
   }
 
   /** All rows that match, in no order that means anything. Changes on the way may or may not be seen. */
-  *entries(options: { filter?: Filter } = {}): Generator<Stored> {
+  entries(options: { filter?: Filter } = {}): Generator<Stored> {
     checkOptions("entries", options, ["filter"]);
-    const { graph, catalog, searcher } = this.#open();
-    const { bits } = searcher.bitmap(options.filter);
+    const { bits } = this.#open().searcher.bitmap(options.filter);
+    return this.#entriesIn(bits);
+  }
+
+  *#entriesIn(bits: Uint32Array | undefined): Generator<Stored> {
+    const { graph, catalog } = this.#open();
     for (const { node, id, payload } of catalog.entries()) {
       this.#open();
       if (!graph.isLive(node) || (bits && !((bits[node >>> 5] >>> (node & 31)) & 1))) continue;
@@ -269,7 +274,7 @@ export class Index {
     const texts: { row: number; text: string }[] = [];
     const ids: Id[] = [];
     const payloads: (string | undefined)[] = [];
-    entries.forEach((entry, i) => {
+    for (const [i, entry] of entries.entries()) {
       if (typeof entry !== "object" || entry === null) {
         throw new TypeError(`entry ${i} is ${show(entry)}; expected { id, vector or text, payload }`);
       }
@@ -289,7 +294,7 @@ export class Index {
           i * this.dimensions,
         );
       }
-    });
+    }
     refuseDuplicates(ids);
     return { rows: { ids, payloads, vectors, settings: [] }, texts };
   }
@@ -298,7 +303,7 @@ export class Index {
     checkOptions("putMany", columns, ["ids", "vectors", "texts", "payloads"]);
     const { vectors, texts, payloads } = columns;
     if (!Array.isArray(columns.ids)) throw new TypeError(`ids is ${show(columns.ids)}; expected an array of ids`);
-    const ids = columns.ids.map(checkId);
+    const ids = checkIds(columns.ids);
     refuseDuplicates(ids);
     if (payloads !== undefined && (!Array.isArray(payloads) || payloads.length !== ids.length)) {
       throw new RangeError(`payloads is ${show(payloads)}; expected an array of ${ids.length}, one for each id`);
@@ -308,7 +313,8 @@ export class Index {
       throw new TypeError("putMany needs vectors or texts, and not both");
     }
     if (texts !== undefined) {
-      if (!Array.isArray(texts) || texts.length !== ids.length || texts.some((t) => typeof t !== "string")) {
+      const isTexts = Array.isArray(texts) && ids.every((_, i) => typeof texts[i] === "string");
+      if (!isTexts || texts.length !== ids.length) {
         throw new TypeError(`texts is ${show(texts)}; expected an array of ${ids.length} strings, one for each id`);
       }
       const empty = new Float32Array(ids.length * this.dimensions);

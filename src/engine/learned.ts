@@ -12,7 +12,7 @@ import { adapterForward, project } from "../../model/adapter.js";
 import { normalize, score } from "../../model/scoring.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
-import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
+import type { LearningOptions } from "../../training/options.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState } from "../../training/state.js";
 import type { Config } from "../config.js";
@@ -41,10 +41,27 @@ export function learnedSections(dimensions: number, nodes: number, kind: number)
 
 const slotStride = (dimensions: number): number => Math.ceil((SLOT_HEADER_BYTES + 4 * dimensions) / 64) * 64;
 
-/** The learners' options out of the config. */
-export function learningOptions(config: Config, rank: number): LearningOptions {
-  const { temperature, negative_samples, batch_size } = config.ruvector;
-  return { ...LEARNING_DEFAULTS, temperature, negatives: negative_samples, batchPairs: batch_size, rank };
+/** The learners' options out of the config; `rank` is the store's own. */
+function learningOptions({ ruvector, learning }: Config, rank: number): LearningOptions {
+  return {
+    temperature: ruvector.temperature,
+    negatives: ruvector.negative_samples,
+    batchPairs: ruvector.batch_size,
+    decoupled: learning.decoupled,
+    rank,
+    adapterRate: learning.adapter_rate,
+    adapterDecay: learning.adapter_decay,
+    adapterEpochs: learning.adapter_epochs,
+    shiftRate: learning.shift_rate,
+    shiftBound: learning.shift_bound,
+    shiftEpochs: learning.shift_epochs,
+    confidence: learning.confidence,
+    disjointTolerance: learning.disjoint_tolerance,
+    window: learning.window,
+    minimumEvents: learning.minimum_events,
+    sourceShare: learning.source_share,
+    replay: learning.replay,
+  };
 }
 
 export class Learned {

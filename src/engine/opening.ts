@@ -4,7 +4,6 @@ import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/er
 import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
 import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, graphStrides } from "../../native/graph.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
-import { LEARNING_DEFAULTS } from "../../training/options.js";
 import { Catalog } from "../catalog/catalog.js";
 import { type Config, loadConfig } from "../config.js";
 import type { OpenOptions } from "../types.js";
@@ -64,7 +63,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   const fresh: StoredConfig = {
     hnsw_m: config.ruvector.hnsw_m,
     hnsw_ml: config.levelMultiplier,
-    learning_rank: LEARNING_DEFAULTS.rank,
+    learning_rank: config.learning.rank,
   };
   const store = await Store.open(directory, {
     readOnly,

@@ -7,7 +7,7 @@ import { exampleVector } from "./examples.js";
 import { SEARCH_OPTIONS, type SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { softSearch } from "./soft-search.js";
-import { checkId, checkVector, show } from "./validate.js";
+import { checkId, checkValues, checkVector, show } from "./validate.js";
 
 const INPUTS = ["vector", "text", "id", "positive", "negative", "weights"];
 const OPTIONS = [
@@ -109,7 +109,8 @@ export class Querier {
     }
     const isCosine = searcher.metric === "cosine";
     if (input.vector !== undefined) {
-      return { vector: checkVector(what, input.vector, searcher.dimensions, isCosine), from: new Set() };
+      // A copy: the query goes on after this turn, and so may the caller.
+      return { vector: checkVector(what, input.vector, searcher.dimensions, isCosine).slice(), from: new Set() };
     }
     if (input.text !== undefined) {
       const [vector] = await encoder.encode([input.text]);
@@ -144,6 +145,7 @@ export class Querier {
       examples.slice(positive.length),
       this.session.metric,
     );
+    checkValues(`the vector that the examples of ${what} make`, vector, vector.length, false);
     return { vector, from: new Set(nodes) };
   }
 

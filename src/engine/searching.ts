@@ -1,10 +1,10 @@
 /** Searching: options in, hits out. */
-import { checkOptions } from "../../base/errors.js";
+import { checkInteger, checkOptions } from "../../base/errors.js";
 import type { Filter, Id, Metric } from "../../base/types.js";
 import type { Graph } from "../../native/graph.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Hit, SearchOptions } from "../types.js";
-import { checkEf, checkK, checkRows, checkValues, checkVector, show } from "./validate.js";
+import { checkEf, checkK, checkRows, checkValues, checkVector, MAX_K, show } from "./validate.js";
 
 export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "exact"] as const;
 const INCLUDES = ["payload", "vector"];
@@ -106,7 +106,7 @@ export class Searcher {
         `outNodes is ${show(outNodes)}, outDistances ${show(outDistances)}; expected a Uint32Array and a Float32Array`,
       );
     }
-    checkK(k);
+    checkInteger("k", k, 1, MAX_K);
     if (outNodes.length < k || outDistances.length < k) {
       throw new RangeError(
         `outNodes has room for ${outNodes.length}, outDistances for ${outDistances.length}; expected at least k = ${k}`,

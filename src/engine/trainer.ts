@@ -12,7 +12,7 @@ import type { Feedback, QueryInput, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { encodeFeedback, encodeLearned, RECORD } from "./records.js";
 import type { Session } from "./session.js";
-import { checkId, idKey, show } from "./validate.js";
+import { checkId, checkIds, idKey, show } from "./validate.js";
 
 const EVENT_FIELDS = ["query", "chosen", "shown", "rejected", "source", "time"];
 const MAX_EVENTS = 100_000;
@@ -161,7 +161,7 @@ export class Trainer {
         `chosen of ${what} is ${show(chosen)}; expected an array of at least one id, or { id, grade }`,
       );
     }
-    return chosen.map((one) => {
+    return Array.from(chosen, (one) => {
       const graded = typeof one === "object" && one !== null;
       if (graded) checkOptions(`chosen of ${what}`, one, ["id", "grade"]);
       const grade = graded ? one.grade : 1;
@@ -176,7 +176,7 @@ export class Trainer {
 
   private ids(what: string, ids: Id[]): Id[] {
     if (!Array.isArray(ids)) throw new TypeError(`${what} is ${show(ids)}; expected an array of ids`);
-    return ids.map(checkId);
+    return checkIds(ids);
   }
 
   /**

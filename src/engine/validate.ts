@@ -32,6 +32,9 @@ export function checkId(id: unknown): Id {
   return id;
 }
 
+/** Each of an array; a hole in it is no id. */
+export const checkIds = (ids: readonly unknown[]): Id[] => Array.from(ids, checkId);
+
 /** `42` and `"42"` are different ids; as keys of one Map they would be too, but not inside one object. */
 export const idKey = (id: Id): string => (typeof id === "number" ? `n${id}` : `s${id}`);
 
@@ -105,9 +108,15 @@ export function payloadText(id: Id, payload: unknown): string | undefined {
   try {
     text = JSON.stringify(payload);
   } catch (cause) {
-    throw new TypeError(`payload of id ${show(id)} cannot be written as JSON: ${(cause as Error).message}`, { cause });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new TypeError(
+      `payload of id ${show(id)} cannot be written as JSON: ${reason}; expected an object without cycles or bigints`,
+      { cause },
+    );
   }
-  if (text === undefined || !text.startsWith("{")) {
+  // What JSON sees nothing of, such as a Map or a Promise, would be lost without a word.
+  const isLost = text === "{}" && ![Object.prototype, null].includes(Object.getPrototypeOf(payload));
+  if (isLost || text === undefined || !text.startsWith("{")) {
     throw new TypeError(`payload of id ${show(id)} becomes ${show(text)} as JSON; expected an object`);
   }
   if (Buffer.byteLength(text) > MAX_PAYLOAD_BYTES) {
@@ -122,7 +131,8 @@ export function payloadText(id: Id, payload: unknown): string | undefined {
 export const parsePayload = (text: string | undefined): Payload | undefined =>
   text === undefined ? undefined : (JSON.parse(text) as Payload);
 
-const MAX_K = 1_000_000;
+/** Results of one search, at most. */
+export const MAX_K = 1_000_000;
 
 /** How many results; default 10. */
 export const checkK = (k: unknown): number => (k === undefined ? 10 : checkInteger("k", k, 1, MAX_K));
