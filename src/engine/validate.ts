@@ -5,6 +5,8 @@ import { dot, firstNonFinite } from "../../native/index.js";
 
 const MAX_ID_BYTES = 512;
 const MAX_PAYLOAD_BYTES = 16 << 20;
+/** Of a vector's squared length: the distance of two such vectors is at most 4 times as much, which a float32 can hold. */
+const MAX_SQUARE = 1e36;
 
 /** A value as an error message shows it. */
 export function show(value: unknown): string {
@@ -73,13 +75,17 @@ export function checkValues(
       `${name?.(row) ?? what} holds ${values[at]} at position ${at % dimensions}; expected finite numbers`,
     );
   }
-  if (!cosine) return;
   for (let row = 0; row * dimensions < values.length; row++) {
-    const v = values.subarray(row * dimensions, (row + 1) * dimensions);
+    const v = values.length === dimensions ? values : values.subarray(row * dimensions, (row + 1) * dimensions);
     const square = dot(v, v);
-    if (square < 1e-30 || square > 1e30) {
+    if (cosine && !(square >= 1e-30 && square <= 1e30)) {
       throw new RangeError(
         `${name?.(row) ?? what} has length ${Math.sqrt(square)}; expected between 1e-15 and 1e15 under cosine, where a direction is needed`,
+      );
+    }
+    if (!(square <= MAX_SQUARE)) {
+      throw new RangeError(
+        `${name?.(row) ?? what} is longer than ${Math.sqrt(MAX_SQUARE)}, so that distances would overflow; expected smaller values`,
       );
     }
   }
