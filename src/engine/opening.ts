@@ -114,16 +114,17 @@ function graphOptions(
   { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
   config: Config,
 ): GraphOptions {
-  const { hnsw_m: m, hnsw_ml: ml } = stored as unknown as StoredConfig;
+  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank } = stored as unknown as StoredConfig;
   const asked = config.ruvector;
   for (const [key, value, kept] of [
-    ["hnsw_m", asked.hnsw_m, m],
-    ["hnsw_ml", config.levelMultiplier, ml],
+    ["ruvector.hnsw_m", asked.hnsw_m, m],
+    ["ruvector.hnsw_ml", config.levelMultiplier, ml],
+    ["learning.rank", config.learning.rank, rank],
   ] as const) {
-    if (config.given.has(`ruvector.${key}`) && value !== kept) {
+    if (config.given.has(key) && value !== kept) {
       throw new HebbError(
         "STORE_MISMATCH",
-        `ruvector.${key} is ${value}, but the store was made with ${kept}; leave the key out, or build a new store`,
+        `${key} is ${value}, but the store was made with ${kept}; leave the key out, or build a new store`,
       );
     }
   }
