@@ -9,11 +9,14 @@ export const ENCODER_SETTING = "encoder";
 const SEED = 0x68656262;
 
 export class TextEncoder {
+  /** Settles when the first texts are written, or have failed. */
+  private fitting: Promise<void> | undefined;
+
   private constructor(
     private readonly dimensions: number,
     private readonly cosine: boolean,
     private readonly custom: Encoder | undefined,
-    private readonly builtIn: HashedTfidf | undefined,
+    private builtIn: HashedTfidf | undefined,
   ) {}
 
   /**
@@ -49,13 +52,33 @@ export class TextEncoder {
   }
 
   /**
-   * Fits the built-in encoder to the first texts it is to encode.
-   * @returns what the store has to keep, or undefined when nothing changed
+   * Encodes texts that the store is to keep, and hands them to `write`. The first texts of all fit
+   * the built-in encoder: then `fit` is what the store has to keep with them. Until that is written,
+   * other texts wait; where it fails, the encoder stays as it was.
    */
-  async fit(texts: string[]): Promise<Uint8Array | undefined> {
-    if (!this.builtIn || this.builtIn.fittedTexts > 0) return undefined;
-    await this.builtIn.fit(texts);
-    return this.builtIn.state();
+  async encodeFor(texts: string[], write: (vectors: Float32Array[], fit?: Uint8Array) => Promise<void>): Promise<void> {
+    while (this.fitting) await this.fitting;
+    if (!this.builtIn || this.builtIn.fittedTexts > 0) return write(await this.encode(texts));
+    const first = this.writeFirst(texts, write);
+    this.fitting = first.then(
+      () => {},
+      () => {}, // whoever asked gets the error
+    );
+    try {
+      await first;
+    } finally {
+      this.fitting = undefined;
+    }
+  }
+
+  private async writeFirst(
+    texts: string[],
+    write: (vectors: Float32Array[], fit: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    const fitted = new HashedTfidf(this.dimensions, SEED);
+    await fitted.fit(texts);
+    await write(fitted.encode(texts), fitted.state());
+    this.builtIn = fitted;
   }
 
   /** One vector a text. @throws {HebbError} NO_ENCODER, ENCODER_FAILED */

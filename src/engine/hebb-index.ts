@@ -16,7 +16,7 @@ import type {
   VectorInput,
 } from "../types.js";
 import { checkStore } from "./checking.js";
-import { type NewRows, payloadOperation, putOperation, removeOperation } from "./planning.js";
+import { type NewRows, payloadOperation, removeOperation } from "./planning.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
 import { checkId, checkIds, checkRows, checkValues, checkVector, idKey, payloadText, show } from "./validate.js";
@@ -105,9 +105,11 @@ export class Index {
   /** Deletes rows by id or by filter; resolves to how many were there. */
   async delete(which: Id[] | { filter: Filter }): Promise<number> {
     const session = this.#writable();
-    const operation = removeOperation(Array.isArray(which) ? checkIds(which) : await this.#idsOf(which));
-    await session.write(operation, 0);
-    return operation.removed;
+    return session.inFlight(async () => {
+      const operation = removeOperation(Array.isArray(which) ? checkIds(which) : await this.#idsOf(which));
+      await session.write(operation, 0);
+      return operation.removed;
+    });
   }
 
   /** Resolves once all acknowledged rows are linked into the graph and each can be reached in it. */
@@ -257,8 +259,8 @@ export class Index {
       throw new TypeError(`delete got ${show(which)}; expected an array of ids, or { filter }`);
     }
     checkOptions("delete", which, ["filter"]);
-    await this.#session.drain();
-    const { graph, searcher } = this.#open();
+    await this.#session.drain(); // the filter sees what was put just before
+    const { graph, searcher } = this.#session;
     const { bits } = searcher.bitmap(which.filter);
     const nodes: number[] = [];
     const live = graph.liveBits();
@@ -338,8 +340,7 @@ export class Index {
 
   async #putRows({ rows, texts }: { rows: NewRows; texts: { row: number; text: string }[] }): Promise<void> {
     const session = this.#writable();
-    if (texts.length > 0) await session.encodeInto(rows, texts);
-    if (rows.ids.length > 0) await session.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+    if (rows.ids.length > 0) await session.put(rows, texts);
   }
 
   async #putIterable(rows: AsyncIterable<Entry>, onProgress: ProgressOptions["onProgress"]): Promise<void> {

@@ -60,7 +60,6 @@ export class Querier {
       throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
     }
     const { vector, from } = await this.resolve("query", query);
-    this.session.checkOpen();
     const ranking = this.rank(vector, from, plan, mode === "neural", query.hybrid ? query.text : undefined);
     const hits = searcher.hits(ranking.nodes, ranking.distances, ranking.nodes.length, plan, ranking.scores);
     const result: QueryResult = { hits, latencyMs: 0 };

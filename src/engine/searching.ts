@@ -8,6 +8,8 @@ import { checkEf, checkK, checkRows, checkValues, checkVector, MAX_K, show } fro
 
 export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "exact"] as const;
 const INCLUDES = ["payload", "vector"];
+/** How often `searchMany` asks for a query whose results are being deleted; then fewer than k come back. */
+const MOST_ROUNDS = 4;
 
 /** Search options, validated and complete. */
 export interface SearchPlan {
@@ -121,15 +123,37 @@ export class Searcher {
     const n = checkRows("queries", queries, this.dimensions);
     const rows = queries as Float32Array;
     checkValues("queries", rows, this.dimensions, this.metric === "cosine", (row) => `query ${row}`);
+    return this.searchRows(rows.slice(), n, { ...options }, 1);
+  }
+
+  /** Rows that were deleted or replaced meanwhile are no results: the queries that met some are asked again. */
+  private async searchRows(queries: Float32Array, n: number, options: SearchOptions, round: number): Promise<Hit[][]> {
+    const { graph, dimensions } = this;
     const plan = this.plan(options);
-    const room = Math.min(plan.k, this.graph.live);
+    const room = Math.min(plan.k, graph.live);
     if (n === 0 || room === 0) return Array.from({ length: n }, () => []);
-    const found = await this.graph.searchMany(rows, room, Math.max(plan.ef, room), plan.exact, plan.bits, plan.count);
-    return Array.from({ length: n }, (_, i) => {
+    const found = await graph.searchMany(queries, room, Math.max(plan.ef, room), plan.exact, plan.bits, plan.count);
+    const again: number[] = [];
+    const lists = Array.from({ length: n }, (_, i) => {
       const at = i * room;
-      const part = [found.nodes.subarray(at, at + room), found.distances.subarray(at, at + room)] as const;
-      return this.hits(part[0], part[1], found.counts[i], plan);
+      const nodes = found.nodes.subarray(at, at + found.counts[i]);
+      const distances = found.distances.subarray(at, at + found.counts[i]);
+      if (nodes.every((node) => graph.isLive(node))) return this.hits(nodes, distances, nodes.length, plan);
+      again.push(i);
+      const live = Array.from(nodes.keys()).filter((j) => graph.isLive(nodes[j]));
+      const left = [Uint32Array.from(live, (j) => nodes[j]), Float32Array.from(live, (j) => distances[j])] as const;
+      return this.hits(left[0], left[1], live.length, plan);
     });
+    if (again.length === 0 || round === MOST_ROUNDS) return lists;
+    const asked = new Float32Array(again.length * dimensions);
+    again.forEach((i, j) => {
+      asked.set(queries.subarray(i * dimensions, (i + 1) * dimensions), j * dimensions);
+    });
+    const better = await this.searchRows(asked, again.length, options, round + 1);
+    again.forEach((i, j) => {
+      lists[i] = better[j];
+    });
+    return lists;
   }
 
   /** The score of a distance: the same order, larger is better. */

@@ -11,7 +11,7 @@ import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import { ENCODER_SETTING, type TextEncoder } from "./encoding.js";
 import type { Learned } from "./learned.js";
-import { GroupNames, type NewRows, type Operation } from "./planning.js";
+import { GroupNames, type NewRows, type Operation, putOperation } from "./planning.js";
 import type { Querier } from "./querying.js";
 import type { Searcher } from "./searching.js";
 import type { Trainer } from "./trainer.js";
@@ -50,7 +50,6 @@ export class Session {
   private readonly flights = new Set<Promise<unknown>>();
   private readonly stopSyncing: () => void;
   private closing: Promise<void> | undefined;
-  private isClosed = false;
   /** What broke between the log and what follows it: from then on this handle only reads. */
   private broken: unknown;
   /** The last record that the followers hold. */
@@ -92,14 +91,17 @@ export class Session {
     return this.checkpointFailure ? [...pending, `the last checkpoint failed: ${this.checkpointFailure}`] : pending;
   }
 
+  /** Nothing new begins once `close` was called; what began before goes on, and closing waits for it. */
   checkOpen(): void {
-    if (this.isClosed) throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is closed; open it again`);
+    if (this.closing) throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} was closed; open it again`);
   }
 
   checkWritable(): void {
     this.checkOpen();
-    if (this.closing)
-      throw new HebbError("INDEX_CLOSED", `the index at ${this.directory} is being closed; open it again`);
+    this.checkSound();
+  }
+
+  private checkSound(): void {
     if (this.store.readOnly) {
       throw new HebbError(
         "STORE_READ_ONLY",
@@ -118,7 +120,7 @@ export class Session {
     }
   }
 
-  /** Counts something asynchronous that reads, so that closing waits for it. */
+  /** Counts something asynchronous that is not queued, so that closing waits for it. */
   inFlight<T>(work: () => Promise<T>): Promise<T> {
     const flight = work();
     const settled = flight.then(
@@ -144,15 +146,20 @@ export class Session {
     return this.queue.drain();
   }
 
-  /** Fills in the vectors of texts; the first texts of all fit the built-in encoder. */
-  async encodeInto(rows: NewRows, texts: { row: number; text: string }[]): Promise<void> {
+  /** Puts rows. Those with texts are queued once they are encoded; the first texts of all fit the built-in encoder. */
+  put(rows: NewRows, texts: { row: number; text: string }[]): Promise<void> {
+    const write = () => this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+    if (texts.length === 0) return write();
     const all = texts.map((t) => t.text);
-    const fit = await this.encoder.fit(all);
-    if (fit) rows.settings.push({ name: ENCODER_SETTING, value: fit });
-    const vectors = await this.encoder.encode(all);
-    vectors.forEach((vector, i) => {
-      rows.vectors.set(vector, texts[i].row * this.dimensions);
-    });
+    return this.inFlight(() =>
+      this.encoder.encodeFor(all, (vectors, fit) => {
+        if (fit) rows.settings.push({ name: ENCODER_SETTING, value: fit });
+        vectors.forEach((vector, i) => {
+          rows.vectors.set(vector, texts[i].row * this.dimensions);
+        });
+        return write();
+      }),
+    );
   }
 
   searchNodes(query: Float32Array, k: number, ef: number, nodes: Uint32Array, distances: Float32Array): number {
@@ -161,8 +168,6 @@ export class Session {
   }
 
   async settle(): Promise<void> {
-    await this.queue.drain();
-    this.checkOpen();
     if (this.store.readOnly) return;
     await this.alone(async () => {
       if (this.graph.dead > 0) await this.graph.consolidate();
@@ -182,7 +187,7 @@ export class Session {
     >,
   ): Promise<void> {
     return this.alone(async () => {
-      this.checkWritable();
+      this.checkSound();
       const made = await make();
       if (!made || made.records.length === 0) return;
       const { first, last } = await this.store.log.append(made.records);
@@ -198,9 +203,10 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
-    await this.queue.drain();
-    await Promise.all(this.flights);
-    await this.queue.drain();
+    while (this.queue.busy || this.flights.size > 0) {
+      await this.queue.drain();
+      await Promise.all(this.flights);
+    }
     const failures: unknown[] = [];
     const attempt = async (step: () => Promise<unknown> | undefined) => {
       try {
@@ -211,7 +217,6 @@ export class Session {
     };
     const sound = this.broken === undefined && this.store.poisonedBy === undefined;
     if (!this.store.readOnly && sound) await attempt(() => this.checkpointNow());
-    this.isClosed = true;
     this.graph.close();
     await attempt(() => this.catalog.close());
     await attempt(() => this.store.close());
@@ -220,15 +225,7 @@ export class Session {
 
   /** A group on its way: planned and logged one by one, made durable and applied together. */
   private async commit(group: readonly Queued<Operation>[]): Promise<void> {
-    this.checkOpen();
-    const cause = this.broken ?? this.store.poisonedBy;
-    if (cause !== undefined)
-      throw new HebbError(
-        "STORE_POISONED",
-        "an earlier write failed, so this handle only reads; close it and open again",
-        {},
-        cause,
-      );
+    this.checkSound();
     const names = new GroupNames(this);
     const changes: Change[] = [];
     let lastLsn = 0;

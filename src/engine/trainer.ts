@@ -24,10 +24,12 @@ const LEARNED_RECORD_BYTES = 4 << 20;
 /** How long mapping feedback to nodes may hold the main thread at a time. */
 const SLICE_MS = 2;
 
-/** An event, checked, its query resolved. */
-interface Checked {
+/** An event as it was given, checked and copied: its caller may go on changing theirs. */
+interface Given {
+  what: string;
+  input: QueryInput;
+  /** Complete but for the query. */
   stored: StoredFeedback;
-  event: LearnEvent;
 }
 
 export class Trainer {
@@ -37,7 +39,11 @@ export class Trainer {
   constructor(private readonly session: Session) {}
 
   learn(events: Feedback[]): Promise<void> {
-    return this.inTurn(() => this.learnNow(events));
+    if (!Array.isArray(events) || events.length === 0 || events.length > MAX_EVENTS) {
+      throw new TypeError(`learn got ${show(events)}; expected an array of 1-${MAX_EVENTS} events`);
+    }
+    const given = Array.from(events, (event, i) => this.read(`event ${i}`, event));
+    return this.inTurn(() => this.learnNow(given));
   }
 
   train(options: TrainOptions): Promise<void> {
@@ -50,21 +56,15 @@ export class Trainer {
     return result;
   }
 
-  private async learnNow(events: Feedback[]): Promise<void> {
-    if (!Array.isArray(events) || events.length === 0 || events.length > MAX_EVENTS) {
-      throw new TypeError(`learn got ${show(events)}; expected an array of 1-${MAX_EVENTS} events`);
-    }
+  private async learnNow(given: Given[]): Promise<void> {
     await this.session.drain(); // feedback may name what was put just before
-    const checked: Checked[] = [];
-    for (const [i, event] of events.entries()) checked.push(await this.check(`event ${i}`, event));
+    for (const { what, input, stored } of given) {
+      stored.query = (await this.session.querier.resolve(`query of ${what}`, input)).vector;
+    }
     await this.session.logAlone(async () => {
-      const learned = this.session.learned;
-      const { delta } = learn(
-        learned.state,
-        this.corpus(),
-        checked.map((c) => c.event),
-      );
-      const feedback = checked.map((c) => ({ type: RECORD.feedback, payload: encodeFeedback(c.stored) }));
+      const events = given.map(({ stored }) => this.event(stored, true)); // now that nothing can be deleted meanwhile
+      const { delta } = learn(this.session.learned.state, this.corpus(), events);
+      const feedback = given.map(({ stored }) => ({ type: RECORD.feedback, payload: encodeFeedback(stored) }));
       return this.group([...feedback, ...this.learnedRecords(delta)]);
     });
   }
@@ -91,8 +91,10 @@ export class Trainer {
         signal,
         onProgress: onProgress && (({ done, total }) => onProgress(done, total)),
       });
-      const overlay = delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node));
-      await this.session.logAlone(async () => this.group(this.learnedRecords({ ...delta, overlay })));
+      await this.session.logAlone(async () => {
+        const overlay = delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node));
+        return this.group(this.learnedRecords({ ...delta, overlay }));
+      });
     } finally {
       learned.onForget = undefined;
     }
@@ -114,7 +116,7 @@ export class Trainer {
     return records.map((payload) => ({ type: RECORD.learned, payload }));
   }
 
-  private async check(what: string, given: Feedback): Promise<Checked> {
+  private read(what: string, given: Feedback): Given {
     if (typeof given !== "object" || given === null)
       throw new TypeError(`${what} is ${show(given)}; expected { query, chosen }`);
     checkOptions(what, given, EVENT_FIELDS);
@@ -125,9 +127,8 @@ export class Trainer {
         `query of ${what} is ${show(query)}; expected a vector, { text }, { id } or { positive, negative, weights }`,
       );
     }
-    const input: QueryInput = isVector ? { vector: query as Float32Array } : (query as QueryInput);
-    if (!isVector) checkOptions(`query of ${what}`, input, ["text", "id", "positive", "negative", "weights"]);
-    const { vector } = await this.session.querier.resolve(`query of ${what}`, input);
+    if (!isVector) checkOptions(`query of ${what}`, query, ["text", "id", "positive", "negative", "weights"]);
+    const input = copyOf(isVector ? { vector: query as Float32Array } : (query as QueryInput));
     const chosen = this.chosen(what, given.chosen);
     const shown = this.ids(`shown of ${what}`, given.shown ?? []);
     const rejected = this.ids(`rejected of ${what}`, given.rejected ?? []);
@@ -148,11 +149,11 @@ export class Trainer {
     if (typeof time !== "number" || !(time >= 0 && time <= MAX_TIME)) {
       throw new RangeError(`time of ${what} is ${show(time)}; expected milliseconds since 1970`);
     }
-    const stored: StoredFeedback = { query: vector.slice(), chosen, shown, rejected, time };
+    const stored: StoredFeedback = { query: new Float32Array(0), chosen, shown, rejected, time };
     if (source !== undefined) stored.source = source;
     const examples = input.id !== undefined ? [input.id] : [...(input.positive ?? []), ...(input.negative ?? [])];
     if (examples.length > 0) stored.examples = examples;
-    return { stored, event: this.event(stored, true) };
+    return { what, input, stored };
   }
 
   private chosen(what: string, chosen: Feedback["chosen"]): { id: Id; grade: number }[] {
@@ -220,7 +221,6 @@ export class Trainer {
       if (event.chosen.length > 0) events.push(event);
       if (performance.now() - since > SLICE_MS) {
         await breath();
-        this.session.checkOpen();
         since = performance.now();
       }
     }
@@ -260,4 +260,13 @@ export class Trainer {
       },
     };
   }
+}
+
+/** What is no array or vector is left for the query's own checks. */
+function copyOf(input: QueryInput): QueryInput {
+  const copies = Object.entries(input).map(([name, value]) => [
+    name,
+    Array.isArray(value) || value instanceof Float32Array ? value.slice() : value,
+  ]);
+  return Object.fromEntries(copies) as QueryInput;
 }
