@@ -20,6 +20,12 @@ namespace {
 // measured on 60,000 x 784 and 10,000 x 100 (bench ann).
 constexpr uint64_t kComparedPerCandidate = 12;
 
+// A filtered walk reads more rows for each vector it compares, and below one match in twenty it
+// needs a larger ef for the same recall; so scanning pays for longer there.
+constexpr uint64_t kFilteredComparedPerCandidate = 24;
+constexpr uint64_t kScannedAtMost = 4000;
+constexpr uint64_t kRare = 20;
+
 // Cache lines of a vector asked for ahead; the hardware streams the rest once it sees the pattern.
 constexpr uint32_t kAheadLines = 6;
 
@@ -149,7 +155,7 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
   };
   // Where most match, the walk meets enough of them by itself.
   const bool hop = filter.words && uint64_t(filter.count) * 3 < live();
-  const uint32_t most = hop ? options_.m : 2 * options_.m;
+  const uint32_t most = 2 * options_.m;
   s.prepare(limit);
   s.results.reset(ef);
   s.pool.reset(hop ? ef : ef + ef / 2);
@@ -253,8 +259,10 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   ef = std::max(ef, k);
   const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   const uint64_t matching = filter.words ? std::min(filter.count, live()) : live();
-  if (entry == kNone || matching <= kComparedPerCandidate * ef)
-    return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  const bool rare = filter.words && matching * kRare < live();
+  const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
+                                : matching <= kComparedPerCandidate * ef;
+  if (entry == kNone || few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
   Neighbor at;
   if (!descend<M>(q, 0, s, &at)) return -1;
   const bool all = !filter.words && dead() == 0 && unpublished_.load() == 0;

@@ -37,8 +37,15 @@ void preferLargePages(uint8_t* base, uint64_t bytes) {
 }
 
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {
-  return mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-              static_cast<off_t>(fileOffset)) != MAP_FAILED;
+  const void* mapped = mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+                            static_cast<off_t>(fileOffset));
+  if (mapped == MAP_FAILED) return false;
+  madvise(base, bytes, MADV_RANDOM);
+  return true;
+}
+
+void willNeed(uint8_t* base, uint64_t bytes) {
+  madvise(base, bytes, MADV_WILLNEED);
 }
 
 bool dropPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {

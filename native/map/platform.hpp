@@ -14,8 +14,12 @@ void release(uint8_t* base, uint64_t bytes);
 // table of 4 KiB pages does not fit the processor's. A hint; systems without them ignore it.
 void preferLargePages(uint8_t* base, uint64_t bytes);
 
-// Replaces [base, base + bytes) with a private copy-on-write view of a file. False with errno set.
+// Replaces [base, base + bytes) with a private copy-on-write view of a file, read without looking
+// ahead: what a search touches lies anywhere. False with errno set.
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset);
+
+// Starts reading [base, base + bytes) of a mapped file; page aligned.
+void willNeed(uint8_t* base, uint64_t bytes);
 
 // Gives private copies back: the next read sees the file again. The range is page aligned and
 // backed by `fd` at `fileOffset` (macOS has to map it again).
