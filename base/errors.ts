@@ -12,7 +12,7 @@ export type ErrorCode =
   | "NOT_A_STORE" // the path is a file, or a directory that holds something else
   | "STORE_VERSION" // written by a newer release, or a format no longer read
   | "STORE_MISMATCH" // dimensions, metric or config contradict what is stored
-  | "STORE_READ_ONLY" // a write on a read-only handle
+  | "STORE_READ_ONLY" // a write on a read-only handle, or such a handle asked for where a killed writer left changes in the log
   | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
   | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed

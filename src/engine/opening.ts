@@ -39,7 +39,8 @@ interface StoredConfig {
  * @param directory created when missing; its parent too
  * @throws {TypeError | RangeError} on an option that is none, or out of range
  * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID,
- *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE
+ *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE; with
+ *   `readOnly` also STORE_READ_ONLY, where a writer was killed and only writing can bring the store up to its log
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<Index> {
   checkOptions("open", options, OPTIONS);
@@ -93,7 +94,8 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
     const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
     const parts: Parts = { graph, catalog, learned };
-    await replay(store, parts);
+    if (readOnly) await checkNothingToReplay(directory, store, catalog);
+    else await replay(store, parts);
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, catalog.setting(ENCODER_SETTING));
     const session = new Session(
       { directory, store, graph, catalog, learned, config, durability, encoder, searcher },
@@ -160,6 +162,19 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     reserveBytes: sizes[name][0] * sizes[name][1],
   }));
   return [...graph, ...learnedSections(options.dimensions, n, graph.length + 1)];
+}
+
+/** A handle that only reads cannot bring the followers up to the log. */
+async function checkNothingToReplay(directory: string, store: Store, catalog: Catalog): Promise<void> {
+  let changes = 0;
+  for await (const { records } of store.replay([catalog.committedLsn])) changes += records.length;
+  if (changes === 0) return;
+  throw new HebbError(
+    "STORE_READ_ONLY",
+    `the log of ${directory} holds ${changes} ${changes === 1 ? "change" : "changes"} that index.hebb and the catalog lack, because the writer was ` +
+      "killed; open it once without readOnly to recover",
+    { changes },
+  );
 }
 
 /** Applies what the log has and the store has not, some thousand rows at a time. */
