@@ -1,20 +1,23 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
-
+import { setImmediate as breath } from "node:timers/promises";
 import type { Fault } from "../types.js";
 import type { Session } from "./session.js";
 import { idKey } from "./validate.js";
 
 /** Of faults of one kind, so many are listed; the rest is counted. */
 const LISTED = 20;
+/** How long comparing may hold the main thread at a time. */
+const SLICE_MS = 2;
 
+/** To be run while nothing writes (`Session.alone`): what is compared spans many turns of the event loop. */
 export async function checkStore(session: Session): Promise<Fault[]> {
   const { store, catalog, graph } = session;
   const faults: Fault[] = [...(await store.check()), ...(await catalog.check())];
   if (faults.length > 0) return faults; // what is damaged need not agree
-  return [...faults, ...crossCheck(session, graph.live)];
+  return await crossCheck(session, graph.live);
 }
 
-function crossCheck({ catalog, graph, searcher }: Session, live: number): Fault[] {
+async function crossCheck({ catalog, graph, searcher }: Session, live: number): Promise<Fault[]> {
   const faults: Fault[] = [];
   let more = 0;
   const add = (message: string, offset: number) => {
@@ -22,7 +25,12 @@ function crossCheck({ catalog, graph, searcher }: Session, live: number): Fault[
     else more++;
   };
   let rows = 0;
+  let since = performance.now();
   for (const { node, id } of catalog.entries()) {
+    if (performance.now() - since > SLICE_MS) {
+      await breath();
+      since = performance.now();
+    }
     if (!graph.isLive(node)) {
       add(`the catalog has id ${JSON.stringify(id)} at node ${node}, which is not live in the graph`, node);
       continue;
