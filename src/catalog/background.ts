@@ -41,7 +41,10 @@ export class Background {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { path: this.#path } });
+    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+      workerData: { path: this.#path },
+      execArgv: [], // the program's own, such as --input-type, need not suit a worker
+    });
     worker.on("message", (reply: Reply) => this.#settle(reply));
     worker.on("error", (error) => this.#fail(error));
     worker.on("exit", (code) => this.#fail(`it ended with code ${code}`));
