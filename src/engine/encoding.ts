@@ -8,6 +8,14 @@ import { checkVector, show } from "./validate.js";
 export const ENCODER_SETTING = "encoder";
 const SEED = 0x68656262;
 
+/** @throws {TypeError} unless an encoder or undefined */
+export function checkEncoder(given: unknown): void {
+  if (given === undefined || given === BUILT_IN_ENCODER || typeof given === "function") return;
+  throw new TypeError(
+    `encoder is ${show(given)}; expected a function (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}"`,
+  );
+}
+
 export class TextEncoder {
   /** Settles when the first texts are written, or have failed. */
   private fitting: Promise<void> | undefined;
@@ -29,11 +37,6 @@ export class TextEncoder {
     given: Encoder | string | undefined,
     stored: Uint8Array | undefined,
   ): TextEncoder {
-    if (given !== undefined && given !== BUILT_IN_ENCODER && typeof given !== "function") {
-      throw new TypeError(
-        `encoder is ${show(given)}; expected a function (texts) => Promise<Float32Array[]>, or "${BUILT_IN_ENCODER}"`,
-      );
-    }
     if (typeof given === "function") {
       if (stored !== undefined) {
         throw new HebbError(
@@ -95,7 +98,7 @@ export class TextEncoder {
     }
     let vectors: unknown;
     try {
-      vectors = await this.custom(texts);
+      vectors = await this.custom([...texts]);
     } catch (cause) {
       throw new HebbError(
         "ENCODER_FAILED",

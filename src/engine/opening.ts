@@ -5,10 +5,11 @@ import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.
 import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, graphStrides } from "../../native/graph.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
+import { checkIndexes } from "../catalog/schema.js";
 import { type Config, loadConfig } from "../config.js";
 import type { OpenOptions } from "../types.js";
 import { applyChanges, type Change, changeOf, type Parts } from "./changes.js";
-import { ENCODER_SETTING, TextEncoder } from "./encoding.js";
+import { checkEncoder, ENCODER_SETTING, TextEncoder } from "./encoding.js";
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
@@ -49,6 +50,8 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   if (indexes !== undefined && !(Array.isArray(indexes) && indexes.every((i) => typeof i === "string"))) {
     throw new TypeError(`indexes is ${show(indexes)}; expected an array of payload fields`);
   }
+  if (indexes !== undefined) checkIndexes(indexes);
+  checkEncoder(options.encoder);
   const dimensions =
     options.dimensions === undefined ? undefined : checkInteger("dimensions", options.dimensions, 1, MAX_DIMENSIONS);
   const metric = options.metric === undefined ? undefined : checkOneOf("metric", options.metric, METRICS);

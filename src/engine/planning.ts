@@ -10,7 +10,7 @@ import { type Change, changeOf, type Parts, putChange, removeChange } from "./ch
 import { encodePayload, encodePut, encodeRemove, encodeSetting, NO_NODE, type PutRecord, RECORD } from "./records.js";
 import { idKey, show } from "./validate.js";
 
-/** Vectors of one put record; a larger batch is several records of one group. */
+/** Vectors and payloads of one put record, before its last row; a larger batch is several records of one group. */
 const PUT_RECORD_BYTES = 4 << 20;
 /** How long looking ids up may hold the main thread at a time. */
 const SLICE_MS = 2;
@@ -73,14 +73,19 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
           }
         }
       }
-      const nodes = parts.graph.allocate(ids.length);
+      let nodes = parts.graph.allocate(ids.length);
+      if (!nodes && parts.graph.dead > 0) {
+        await parts.graph.consolidate(); // the places of deleted rows, which are freed in passing otherwise
+        nodes = parts.graph.allocate(ids.length);
+      }
       if (!nodes) {
         throw new HebbError(
           "STORE_FULL",
           `${ids.length} more rows would pass max_nodes; raise ruvector.max_nodes, or delete some`,
         );
       }
-      const record: PutRecord = { nodes, replaces, ids, payloads, vectors };
+      const taken = nodes;
+      const record: PutRecord = { nodes: taken, replaces, ids, payloads, vectors };
       const kept = settings.map(({ name, value }) => ({ type: RECORD.setting, payload: encodeSetting(name, value) }));
       const puts = splitPut(record, dimensions).map((part) => ({ type: RECORD.put, payload: encodePut(part) }));
       return {
@@ -91,27 +96,27 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
         ],
         remember(group) {
           ids.forEach((id, i) => {
-            group.set(id, nodes[i]);
+            group.set(id, taken[i]);
           });
         },
-        abandon: () => parts.graph.abandon(nodes),
+        abandon: () => parts.graph.abandon(taken),
       };
     },
   };
 }
 
 function splitPut(record: PutRecord, dimensions: number): PutRecord[] {
-  const rows = Math.max(1, Math.floor(PUT_RECORD_BYTES / (dimensions * 4)));
-  if (record.ids.length <= rows) return [record];
   const parts: PutRecord[] = [];
-  for (let at = 0; at < record.ids.length; at += rows) {
-    const to = at + rows;
+  for (let from = 0, to = 0; to < record.ids.length; from = to) {
+    for (let bytes = 0; to < record.ids.length && bytes < PUT_RECORD_BYTES; to++) {
+      bytes += dimensions * 4 + (record.payloads[to]?.length ?? 0);
+    }
     parts.push({
-      nodes: record.nodes.subarray(at, to),
-      replaces: record.replaces.subarray(at, to),
-      ids: record.ids.slice(at, to),
-      payloads: record.payloads.slice(at, to),
-      vectors: record.vectors.subarray(at * dimensions, to * dimensions),
+      nodes: record.nodes.subarray(from, to),
+      replaces: record.replaces.subarray(from, to),
+      ids: record.ids.slice(from, to),
+      payloads: record.payloads.slice(from, to),
+      vectors: record.vectors.subarray(from * dimensions, to * dimensions),
     });
   }
   return parts;
