@@ -1,0 +1,61 @@
+/**
+ * What a score is, and the few vector operations that everything learned is made of.
+ *
+ * A score is larger where a document fits better: the cosine of two unit vectors, the dot product,
+ * or minus the squared Euclidean distance. Shapes: d is the number of dimensions.
+ */
+import type { Metric } from "../base/types.js";
+
+/** Production code uses f32 throughout; f64 serves the gradient checks. */
+export type Floats = Float32Array | Float64Array;
+
+/** Sum of a_i b_(at + i). Four sums side by side: the compiler keeps them in registers. */
+export function dot(a: Floats, b: Floats, at = 0): number {
+  const n = a.length;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let i = 0;
+  for (let j = at; i + 3 < n; i += 4, j += 4) {
+    s0 += a[i]! * b[j]!;
+    s1 += a[i + 1]! * b[j + 1]!;
+    s2 += a[i + 2]! * b[j + 2]!;
+    s3 += a[i + 3]! * b[j + 3]!;
+  }
+  for (; i < n; i++) s0 += a[i]! * b[at + i]!;
+  return s0 + s1 + (s2 + s3);
+}
+
+/** y_(yAt + i) += alpha x_(xAt + i) for n values. */
+export function axpy(alpha: number, x: Floats, y: Floats, xAt = 0, yAt = 0, n = y.length): void {
+  for (let i = 0; i < n; i++) y[yAt + i] = y[yAt + i]! + alpha * x[xAt + i]!;
+}
+
+/** Makes `x` a unit vector in place and returns the length it had; a zero vector stays as it is. */
+export function normalize(x: Floats): number {
+  const length = Math.sqrt(dot(x, x));
+  if (length > 0) for (let i = 0; i < x.length; i++) x[i] = x[i]! / length;
+  return length;
+}
+
+/** Score of a document's row for a query; under cosine both are unit vectors. Larger is better. */
+export function score(metric: Metric, query: Floats, row: Floats): number {
+  if (metric !== "l2") return dot(query, row);
+  let sum = 0;
+  for (let i = 0; i < query.length; i++) {
+    const x = query[i]! - row[i]!;
+    sum += x * x;
+  }
+  return -sum;
+}
+
+/**
+ * From the gradient with respect to a unit vector y = x / |x| back to x, in place:
+ * g <- (g - y (y . g)) / |x|.
+ */
+export function normalizeBackward(y: Floats, length: number, g: Floats): void {
+  const along = dot(y, g);
+  const inverse = length > 0 ? 1 / length : 0;
+  for (let i = 0; i < g.length; i++) g[i] = (g[i]! - y[i]! * along) * inverse;
+}

@@ -1,0 +1,22 @@
+/** What the learners need of the store; the engine provides it. Nothing here does I/O. */
+import type { Prng } from "../base/prng.js";
+import type { FeedbackEvent, Metric } from "../base/types.js";
+
+export interface Corpus {
+  readonly dimensions: number;
+  readonly metric: Metric;
+  /** Live documents. */
+  readonly size: number;
+  /** The node's own vector, unit length under cosine. May be a view; it must stay readable until the call that learns ends. */
+  vector(node: number): Float32Array;
+  isLive(node: number): boolean;
+  /** Static search: up to `k` nodes, best first, without any learned part. Called once or twice per event. */
+  nearest(query: Float32Array, k: number): { nodes: Uint32Array };
+  /** Up to `count` live nodes drawn at random with `prng`; repeats are allowed. */
+  sample(count: number, prng: Prng): Uint32Array;
+}
+
+/** A feedback event. `examples`: nodes that the query was made from, which are no answers to it. */
+export interface LearnEvent extends FeedbackEvent {
+  examples?: readonly number[];
+}

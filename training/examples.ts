@@ -1,0 +1,132 @@
+/** Feedback events prepared for the loss: rows looked up once, and negatives drawn without touching a positive. */
+import type { Prng } from "../base/prng.js";
+import type { Corpus, LearnEvent } from "./corpus.js";
+
+/** Numbers documents densely within one call, so that masks and gradients are arrays and not maps. */
+export class Pool {
+  readonly nodes: number[] = [];
+  readonly rows: Float32Array[] = [];
+  private readonly places = new Map<number, number>();
+
+  constructor(private readonly corpus: Corpus) {}
+
+  add(node: number): number {
+    let place = this.places.get(node);
+    if (place === undefined) {
+      place = this.nodes.length;
+      this.places.set(node, place);
+      this.nodes.push(node);
+      this.rows.push(this.corpus.vector(node));
+    }
+    return place;
+  }
+}
+
+/** One event; documents are places in the pool. */
+export interface Example {
+  query: Float32Array;
+  /** node -> grade, live documents only; what nDCG is measured against. */
+  chosen: Map<number, number>;
+  /** Nodes that are no answers: what the query was made from. */
+  excluded: Set<number>;
+  positives: Int32Array;
+  /** Share of each positive in the loss: its grade over the sum of grades. */
+  weights: Float32Array;
+  /** Rejected, and shown but passed over. */
+  explicit: Int32Array;
+  /** Nearest to the query by the static search, positives left out. */
+  hard: Int32Array;
+  excludedPlaces: Int32Array;
+  /** The static search's result, best first: candidates when the event is judged. */
+  near: Uint32Array;
+}
+
+/** More positives than this are cut to the first ones: a mean over hundreds says nothing more. */
+const MOST_POSITIVES = 256;
+/** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
+export const CANDIDATES = 200;
+
+/**
+ * @param search whether to run the static search; without it `near` and `hard` are empty
+ * @returns undefined where no chosen document is live: nothing can be learned or judged
+ */
+export function prepareExample(pool: Pool, corpus: Corpus, event: LearnEvent, search = true): Example | undefined {
+  const chosen = new Map<number, number>();
+  for (const { node, grade } of event.chosen) {
+    if (chosen.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) chosen.set(node, grade);
+  }
+  if (chosen.size === 0) return undefined;
+  const excluded = new Set([...(event.examples ?? [])].filter((node) => !chosen.has(node)));
+  const near = search ? corpus.nearest(event.query, Math.min(CANDIDATES, corpus.size)).nodes : new Uint32Array(0);
+  const usable = (node: number) => corpus.isLive(node) && !chosen.has(node) && !excluded.has(node);
+  const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
+  const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
+  const sum = [...chosen.values()].reduce((a, b) => a + b, 0);
+  return {
+    query: event.query,
+    chosen,
+    excluded,
+    positives: places(chosen.keys()),
+    weights: Float32Array.from(chosen.values(), (grade) => grade / sum),
+    // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
+    // further down nobody may have looked.
+    explicit: places(new Set([...event.rejected, ...passedOver].filter(usable))),
+    hard: places([...near].filter(usable).slice(0, 64)),
+    excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
+    near,
+  };
+}
+
+/**
+ * Candidates of one step into `out`: the positives first, then up to `count` negatives, each
+ * document once and none that is chosen or excluded. Explicit negatives come first (up to half),
+ * then a share from the static search, the rest from `others`: distinct documents chosen for other
+ * queries, drawn uniformly, so that popularity needs no correction (logQ). Documents nobody ever
+ * chose are rare among the negatives on purpose: pushed away as a class, they would rank worse for
+ * every query (the document-disjoint stratum of Cranfield falls below static with them).
+ */
+export class Sampler {
+  private stamps = new Uint32Array(0);
+  private stamp = 0;
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly prng: Prng,
+  ) {}
+
+  draw(example: Example, others: ArrayLike<number>, hardShare: number, count: number, out: Int32Array): number {
+    this.begin();
+    let length = 0;
+    const take = (place: number) => {
+      if (this.stamps[place] === this.stamp) return;
+      this.stamps[place] = this.stamp;
+      out[length++] = place;
+    };
+    for (const place of example.positives) take(place);
+    for (const place of example.excludedPlaces) this.stamps[place] = this.stamp;
+    const end = length + count;
+    const { explicit, hard } = example;
+    for (let i = 0; i < explicit.length && length < end - count / 2; i++) take(explicit[i]!);
+    const wanted = others.length < count / 4 ? count : Math.round(count * hardShare);
+    for (let i = 0; i < hard.length && i < wanted && length < end; i++) take(hard[i]!);
+    for (let tries = 0; tries < count && length < end && others.length > 0; tries++) {
+      take(others[this.prng.below(others.length)]!);
+    }
+    return length;
+  }
+
+  private begin(): void {
+    if (this.stamps.length < this.pool.nodes.length) this.stamps = new Uint32Array(this.pool.nodes.length * 2);
+    if (++this.stamp === 0xffffffff) {
+      this.stamps.fill(0);
+      this.stamp = 1;
+    }
+  }
+}
+
+/** Distinct documents chosen in any of the examples, as places. */
+export function chosenPlaces(examples: readonly Example[]): Int32Array {
+  const places = new Set<number>();
+  for (const example of examples) for (const place of example.positives) places.add(place);
+  return Int32Array.from(places);
+}

@@ -1,0 +1,236 @@
+/**
+ * Fitting the two learners to a set of examples. Generators: they yield after each small piece of
+ * work, so that `train` can let searches run in between and `learn` can run them through at once.
+ */
+import type { Prng } from "../base/prng.js";
+import type { Metric } from "../base/types.js";
+import { type Adapter, adapterForward, fitBasis, project } from "../model/adapter.js";
+import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
+import { axpy, dot, score } from "../model/scoring.js";
+import type { Corpus } from "./corpus.js";
+import { chosenPlaces, type Example, type Pool, Sampler } from "./examples.js";
+import { adapterLoss, candidateLoss, type LossSettings, shiftGradient, Workspace } from "./objective.js";
+import type { LearningOptions } from "./options.js";
+
+/** Sizes that make rates and bounds mean the same under every metric; all 1 under cosine. */
+export interface Scales {
+  score: number;
+  query: number;
+  document: number;
+}
+
+/**
+ * Measured once from the data: under dot, root mean squares of the lengths; under l2, the spread of
+ * documents around each other (half the mean squared distance of random pairs), as their distance
+ * from the origin means nothing there.
+ */
+export function measureScales(corpus: Corpus, queries: readonly Float32Array[], prng: Prng): Scales {
+  if (corpus.metric === "cosine") return { score: 1, query: 1, document: 1 };
+  const sample = [...corpus.sample(256, prng)].map((node) => corpus.vector(node));
+  const meanSquare = (of: (v: Float32Array, i: number) => number, vectors: readonly Float32Array[]) =>
+    vectors.reduce((sum, v, i) => sum + of(v, i), 0) / Math.max(1, vectors.length) || 1;
+  if (corpus.metric === "dot") {
+    const query = Math.sqrt(meanSquare((v) => dot(v, v), queries));
+    const document = Math.sqrt(meanSquare((v) => dot(v, v), sample));
+    return { score: query * document, query, document };
+  }
+  const spread = meanSquare((v, i) => -score("l2", v, sample[(i + 1) % sample.length]!) / 2, sample);
+  return { score: 2 * spread, query: Math.sqrt(spread), document: Math.sqrt(spread) };
+}
+
+export interface FitContext {
+  corpus: Corpus;
+  pool: Pool;
+  options: LearningOptions;
+  scales: Scales;
+  prng: Prng;
+}
+
+/** Of 64 negatives most have a share far below this in the gradient; leaving them out halves the time. */
+const NEGLIGIBLE = 5e-4;
+
+export function lossSettings(metric: Metric, options: LearningOptions, scales: Scales): LossSettings {
+  return { metric, divisor: options.temperature * scales.score, decoupled: options.decoupled, negligible: NEGLIGIBLE };
+}
+
+/** Queries that the basis is fitted to; more add nothing at a rank of 128. */
+const BASIS_QUERIES = 512;
+/** A step may turn the queries of its batch by this much (root mean square, relative to their scale). */
+const TRUST = 0.3;
+
+/** Fits the basis to the examples' queries, topped up with `extra` rows, then trains U from where it is. */
+export function* fitAdapterFromStart(
+  context: FitContext,
+  adapter: Adapter,
+  examples: readonly Example[],
+  epochs: number,
+): Generator<void, number> {
+  const queries = context.prng.shuffle(examples.map((e) => e.query)).slice(0, BASIS_QUERIES);
+  yield* fitBasis(adapter.basis as Float32Array, adapter.rank, adapter.dimensions, queries);
+  adapter.output.fill(0);
+  return yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length);
+}
+
+/**
+ * Trains U by gradient descent on the sum of losses: U <- U - rate (sum_batch dL_i/dU + decay b/m U).
+ * Plain descent with a rate per event does not depend on the batch size, converges in 10-20 epochs
+ * here, and has no moments to log. The result is the average over the second half of the epochs
+ * (Polyak & Juditsky 1992), which takes out the noise of the drawn negatives.
+ * @param others places of documents chosen for any query: the negatives are drawn from them
+ * @param population m: how many events stand behind U, against which the decay weighs
+ * @returns how many steps were skipped because they were not finite
+ */
+export function* fitAdapter(
+  context: FitContext,
+  adapter: Adapter,
+  examples: readonly Example[],
+  others: ArrayLike<number>,
+  epochs: number,
+  population: number,
+): Generator<void, number> {
+  const { corpus, pool, options, scales, prng } = context;
+  const { dimensions: d, rank, output } = adapter;
+  const loss = lossSettings(corpus.metric, options, scales);
+  const most = options.negatives + Math.max(1, ...examples.map((e) => e.positives.length));
+  const ws = new Workspace(d, most, Float32Array);
+  const sampler = new Sampler(pool, prng);
+  const places = new Int32Array(most);
+  const hs = examples.map((e) => {
+    const h = new Float32Array(rank);
+    project(adapter, e.query, h);
+    return h;
+  });
+  const order = examples.map((_, i) => i);
+  const gradient = new Float32Array(rank * d);
+  const average = new Float32Array(rank * d);
+  let averaged = 0;
+  let skipped = 0;
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    prng.shuffle(order);
+    for (let at = 0; at < order.length; ) {
+      const batch: number[] = [];
+      gradient.fill(0);
+      for (let pairs = 0; at < order.length && pairs < options.batchPairs; at++) {
+        const i = order[at]!;
+        const example = examples[i]!;
+        const count = sampler.draw(example, others, 0, options.negatives, places);
+        const candidates = { rows: pool.rows, places, count, weights: example.weights };
+        adapterLoss(ws, loss, adapter, example.query, hs[i]!, candidates, gradient);
+        pairs += example.positives.length;
+        batch.push(i);
+        yield;
+      }
+      const decay = (options.adapterDecay * batch.length) / population;
+      axpy(decay, output, gradient);
+      if (!stepAdapter(output as Float32Array, gradient, options.adapterRate, batch, hs, d, scales.query)) skipped++;
+      if (epoch * 2 >= epochs) {
+        axpy(1, output, average);
+        averaged++;
+      }
+    }
+  }
+  for (let i = 0; averaged > 0 && i < output.length; i++) output[i] = average[i]! / averaged;
+  return skipped;
+}
+
+/** Takes the step, shortened to the trust region; false, and nothing changed, where it is not finite. */
+function stepAdapter(
+  output: Float32Array,
+  gradient: Float32Array,
+  rate: number,
+  batch: readonly number[],
+  hs: readonly Float32Array[],
+  d: number,
+  queryScale: number,
+): boolean {
+  const size = Math.sqrt(dot(gradient, gradient)) * rate;
+  if (!Number.isFinite(size)) return false;
+  const reach = Math.sqrt(batch.reduce((sum, i) => sum + dot(hs[i]!, hs[i]!), 0) / batch.length);
+  let step = rate;
+  // |D h| <= |D| |h|: the turn is measured, on a few queries, only where this bound does not settle it.
+  if (size * reach > TRUST * queryScale) {
+    const turned = new Float32Array(d);
+    const measured = batch.slice(0, 8);
+    let sum = 0;
+    for (const i of measured) {
+      turned.fill(0);
+      const h = hs[i]!;
+      for (let k = 0; k < h.length; k++) axpy(rate * h[k]!, gradient, turned, k * d);
+      sum += dot(turned, turned);
+    }
+    step = rate * Math.min(1, (TRUST * queryScale) / Math.sqrt(sum / measured.length));
+  }
+  axpy(-step, gradient, output);
+  return true;
+}
+
+/** The examples' queries as the adapter sees them. */
+export function* adaptQueries(
+  adapter: Adapter,
+  metric: Metric,
+  examples: readonly Example[],
+): Generator<void, Float32Array[]> {
+  const h = new Float32Array(adapter.rank);
+  const out: Float32Array[] = [];
+  for (const example of examples) {
+    const adapted = new Float32Array(adapter.dimensions);
+    project(adapter, example.query, h);
+    adapterForward(adapter, metric, example.query, h, adapted);
+    out.push(adapted);
+    yield;
+  }
+  return out;
+}
+
+/** Half of the shift's negatives come from the static search: they are what a document has to pass. */
+export const SHIFT_HARD_SHARE = 0.5;
+/**
+ * Trains a shift for each chosen document, one event at a time. Documents that have a shift are also
+ * pushed away where they are negatives; all others stay.
+ * @param queries one per example: raw, or adapted where the adapter serves
+ */
+export function* fitShift(
+  context: FitContext,
+  examples: readonly Example[],
+  queries: readonly Float32Array[],
+  epochs: number,
+): Generator<void, Overlay> {
+  const { corpus, pool, options, scales, prng } = context;
+  const d = corpus.dimensions;
+  const others = chosenPlaces(examples);
+  const rows = pool.rows.slice();
+  const shifts: (Float32Array | undefined)[] = new Array(rows.length);
+  const lengths = new Float64Array(rows.length).fill(1);
+  for (const place of others) {
+    shifts[place] = new Float32Array(d);
+    rows[place] = pool.rows[place]!.slice();
+  }
+  const most = options.negatives + Math.max(1, ...examples.map((e) => e.positives.length));
+  const ws = new Workspace(d, most, Float32Array);
+  const loss = lossSettings(corpus.metric, options, scales);
+  const sampler = new Sampler(pool, prng);
+  const places = new Int32Array(most);
+  const order = examples.map((_, i) => i);
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    for (const i of prng.shuffle(order)) {
+      const example = examples[i]!;
+      const count = sampler.draw(example, others, SHIFT_HARD_SHARE, options.negatives, places);
+      candidateLoss(ws, loss, queries[i]!, { rows, places, count, weights: example.weights });
+      for (let j = 0; j < count; j++) {
+        const place = places[j]!;
+        const shift = shifts[place];
+        if (!shift || !(Math.abs(ws.dLogits[j]!) > loss.negligible)) continue;
+        const row = rows[place]!;
+        const g = shiftGradient(ws, loss, queries[i]!, row, lengths[place]!, ws.dLogits[j]!);
+        if (!Number.isFinite(dot(g, g))) continue;
+        stepShift(shift, g, options.shiftRate * scales.document ** 2, options.shiftBound * scales.document);
+        lengths[place] = shiftForward(corpus.metric, pool.rows[place]!, shift, row);
+      }
+      yield;
+    }
+  }
+  const overlay = new Overlay(d, corpus.metric);
+  for (const place of others) overlay.set(pool.nodes[place]!, shifts[place]!);
+  overlay.refresh((node) => corpus.vector(node));
+  return overlay;
+}

@@ -1,0 +1,269 @@
+/**
+ * Online learning, prequential: each event is first judged by every arm as it stands, then learned
+ * from. The shift of the chosen documents moves at each event; the adapter takes a step every 32
+ * events on a mix of new and older ones, so that the log carries its matrix seldom.
+ */
+import { Prng } from "../base/prng.js";
+import { adapterForward, fitBasis, project } from "../model/adapter.js";
+import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
+import { dot } from "../model/scoring.js";
+import type { Corpus, LearnEvent } from "./corpus.js";
+import { CANDIDATES, chosenPlaces, type Example, Pool, prepareExample, Sampler } from "./examples.js";
+import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE } from "./fit.js";
+import { type Gate, USES_ADAPTER } from "./gate.js";
+import { judge } from "./judge.js";
+import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
+import { type LearningReport, learningReport } from "./report.js";
+import { isCapped } from "./sources.js";
+import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf } from "./state.js";
+
+export interface LearnSettings {
+  /** Same seed, state, corpus and events: same delta. Default 1. */
+  seed?: number;
+  /**
+   * Events kept from before these, oldest first; the last 256 are used. They give the adapter's batch
+   * older events, which keeps it from forgetting, and the window in which sources are capped. Where
+   * single events are learned without them, the adapter steps on one event at a time.
+   */
+  recent?: readonly LearnEvent[];
+}
+
+/** Events between two steps of the adapter; each step also visits as many older ones. */
+const STEP_EVERY = 32;
+/** Passes over the batch in one step. */
+const STEP_EPOCHS = 2;
+/** Older events that a step may draw from. */
+const MEMORY = 256;
+/** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
+const POPULATION = 4096;
+/** Multiplications that judging may cost per event on average; beyond it only every n-th event is judged. */
+const JUDGE_BUDGET = 2e6;
+/** A document that is only a negative moves, and goes to the log, where its |dL/dz| is above this. */
+const REPELLED = 0.02;
+
+/**
+ * Judges and learns `events` (oldest first). The state does not change: log the delta, then apply it.
+ * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784.
+ */
+export function learnEvents(
+  state: LearnedState,
+  corpus: Corpus,
+  events: readonly LearnEvent[],
+  settings: LearnSettings = {},
+): { delta: Delta; report: LearningReport } {
+  state.overlay.refresh((node) => corpus.vector(node));
+  const draft = new Draft(state, corpus, events, settings);
+  const history = [...(settings.recent ?? []).slice(-MEMORY)];
+  for (const event of events) {
+    draft.learn(event, history);
+    history.push(event);
+    if (history.length > 2 * MEMORY) history.splice(0, history.length - MEMORY);
+  }
+  return { delta: draft.delta(), report: learningReport(state, draft.header) };
+}
+
+/** The state as it will be: reads fall through to the real one, writes stay here. */
+class Draft {
+  readonly header: Float64Array;
+  private readonly gate: Gate;
+  private adapter;
+  private readonly overlay: Overlay;
+  private basisChanged = false;
+  private outputChanged = false;
+  private readonly pool: Pool;
+  private readonly context: FitContext;
+  private readonly sampler: Sampler;
+  private readonly h: Float32Array;
+
+  constructor(
+    private readonly state: LearnedState,
+    private readonly corpus: Corpus,
+    events: readonly LearnEvent[],
+    settings: LearnSettings,
+  ) {
+    this.header = state.header.slice();
+    this.gate = gateOf(this.header, state.options);
+    this.adapter = state.adapter;
+    this.overlay = new Overlay(corpus.dimensions, corpus.metric);
+    this.pool = new Pool(corpus);
+    this.h = new Float32Array(state.adapter.rank);
+    const prng = new Prng(((settings.seed ?? 1) * 0x9e3779b1) ^ this.header[FIELD.events]!);
+    if (this.header[FIELD.started] === 0 && events.length > 0) {
+      const scales = measureScales(
+        corpus,
+        events.slice(0, 256).map((e) => e.query),
+        prng,
+      );
+      this.header[FIELD.scoreScale] = scales.score;
+      this.header[FIELD.queryScale] = scales.query;
+      this.header[FIELD.documentScale] = scales.document;
+      this.header[FIELD.started] = 1;
+    }
+    const scales = {
+      score: this.header[FIELD.scoreScale]!,
+      query: this.header[FIELD.queryScale]!,
+      document: this.header[FIELD.documentScale]!,
+    };
+    this.context = { corpus, pool: this.pool, options: state.options, scales, prng };
+    this.sampler = new Sampler(this.pool, prng);
+  }
+
+  learn(event: LearnEvent, history: readonly LearnEvent[]): void {
+    const { header } = this;
+    if (isCapped(event, history.slice(-MEMORY), this.state.options.sourceShare)) {
+      this.count(FIELD.cappedEvents);
+      return;
+    }
+    const example = prepareExample(this.pool, this.corpus, event);
+    if (!example) {
+      this.count(FIELD.skippedEvents);
+      return;
+    }
+    const adapted = this.adapt(example.query);
+    this.judge(example, adapted);
+    this.stepShift(example, adapted && USES_ADAPTER[this.gate.serving] ? adapted : example.query);
+    this.count(FIELD.events);
+    this.count(FIELD.pending);
+    if (header[FIELD.pending]! >= STEP_EVERY) {
+      header[FIELD.pending] = 0;
+      this.stepAdapter([...history, event]);
+    }
+  }
+
+  private count(field: number): void {
+    this.header[field] = this.header[field]! + 1;
+  }
+
+  private adapt(query: Float32Array): Float32Array | undefined {
+    if (this.header[FIELD.adapterReady] === 0) return undefined;
+    const adapted = new Float32Array(query.length);
+    project(this.adapter, query, this.h);
+    adapterForward(this.adapter, this.corpus.metric, query, this.h, adapted);
+    return adapted;
+  }
+
+  /** Test, before training: what would each arm have answered? */
+  private judge(example: Example, adapted: Float32Array | undefined): void {
+    const overlays = [this.state.overlay, this.overlay];
+    const shifted = this.state.overlay.size + this.overlay.size;
+    const active = [true, adapted !== undefined, shifted > 0, adapted !== undefined && shifted > 0];
+    if (!active.includes(true, 1)) return;
+    const cost = (shifted + 2 * CANDIDATES) * (adapted ? 2 : 1) * this.corpus.dimensions;
+    if (this.header[FIELD.events]! % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
+    const { query, chosen, excluded, near } = example;
+    this.gate.record(judge(this.corpus, query, adapted, chosen, excluded, near, overlays), active);
+    this.count(FIELD.judged);
+    this.gate.decide();
+  }
+
+  /** Several bounded steps of the chosen documents towards the query, and of strong rivals away from it. */
+  private stepShift(example: Example, query: Float32Array): void {
+    const { corpus, pool, context } = this;
+    const { options, scales } = context;
+    const d = corpus.dimensions;
+    const most = options.negatives + example.positives.length;
+    const places = new Int32Array(most);
+    const count = this.sampler.draw(
+      example,
+      this.otherPlaces(options.negatives),
+      SHIFT_HARD_SHARE,
+      options.negatives,
+      places,
+    );
+    const positives = example.positives.length;
+    const ws = new Workspace(d, most, Float32Array);
+    const loss = lossSettings(corpus.metric, options, scales);
+    const shifts = new Map<number, Float32Array>();
+    const lengths = new Float64Array(count);
+    const rows = Array.from({ length: count }, (_, j) => {
+      const vector = pool.rows[places[j]!]!;
+      const shift = this.shiftOf(pool.nodes[places[j]!]!) ?? (j < positives ? new Float32Array(d) : undefined);
+      if (!shift) return vector;
+      const row = new Float32Array(d);
+      shifts.set(j, shift.slice());
+      lengths[j] = shiftForward(corpus.metric, vector, shift, row);
+      return row;
+    });
+    const moved = new Set(Array.from({ length: positives }, (_, j) => j));
+    const inOrder = Int32Array.from({ length: count }, (_, j) => j);
+    for (let step = 0; step < options.shiftEpochs; step++) {
+      candidateLoss(ws, loss, query, { rows, places: inOrder, count, weights: example.weights });
+      for (const [j, shift] of shifts) {
+        if (j >= positives && !(Math.abs(ws.dLogits[j]!) > REPELLED)) continue;
+        const g = shiftGradient(ws, loss, query, rows[j]!, lengths[j]!, ws.dLogits[j]!);
+        if (!Number.isFinite(dot(g, g))) {
+          this.count(FIELD.skippedSteps);
+          continue;
+        }
+        stepShift(shift, g, options.shiftRate * scales.document ** 2, options.shiftBound * scales.document);
+        lengths[j] = shiftForward(corpus.metric, pool.rows[places[j]!]!, shift, rows[j]!);
+        moved.add(j);
+      }
+    }
+    for (const j of moved) this.overlay.set(pool.nodes[places[j]!]!, shifts.get(j)!);
+    this.overlay.refresh((node) => corpus.vector(node));
+  }
+
+  private stepAdapter(history: readonly LearnEvent[]): void {
+    const { corpus, context, header } = this;
+    const older = context.prng.shuffle(history.slice(0, -STEP_EVERY)).slice(0, STEP_EVERY);
+    const examples = [...older, ...history.slice(-STEP_EVERY)]
+      .map((event) => prepareExample(this.pool, corpus, event, false))
+      .filter((example) => example !== undefined);
+    if (examples.length === 0) return;
+    if (!this.outputChanged) this.adapter = { ...this.adapter, output: this.adapter.output.slice() };
+    this.outputChanged = true;
+    if (header[FIELD.adapterReady] === 0) {
+      // Few queries so far: documents stand in for the directions that later ones will take.
+      const { dimensions, rank } = this.adapter;
+      const basis = new Float32Array(rank * dimensions);
+      const documents = [...corpus.sample(rank, context.prng)].map((node) => corpus.vector(node));
+      run(fitBasis(basis, rank, dimensions, [...history.slice(-MEMORY).map((e) => e.query), ...documents]));
+      this.adapter = { ...this.adapter, basis };
+      this.basisChanged = true;
+      header[FIELD.adapterReady] = 1;
+    }
+    const others = new Set([...chosenPlaces(examples), ...this.otherPlaces(MEMORY)]);
+    const population = Math.max(MEMORY, Math.min(header[FIELD.events]!, POPULATION));
+    const skipped = run(fitAdapter(context, this.adapter, examples, [...others], STEP_EPOCHS, population));
+    header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + skipped;
+    this.count(FIELD.adapterSteps);
+  }
+
+  private shiftOf(node: number): Float32Array | undefined {
+    return this.overlay.shiftOf(node) ?? this.state.overlay.shiftOf(node);
+  }
+
+  /** Places of up to `count` documents chosen in earlier events. */
+  private otherPlaces(count: number): number[] {
+    const places: number[] = [];
+    const { prng } = this.context;
+    for (const overlay of [this.state.overlay, this.overlay]) {
+      const nodes = overlay.nodes;
+      for (let i = 0; i < count && nodes.length > 0; i++) {
+        const node = nodes[nodes.length <= count ? i % nodes.length : prng.below(nodes.length)]!;
+        if (i < nodes.length && this.corpus.isLive(node)) places.push(this.pool.add(node));
+      }
+    }
+    return places;
+  }
+
+  delta(): Delta {
+    const parameters = [{ at: offsetOf(this.state, "header"), bytes: bytesOf(this.header) }];
+    if (this.basisChanged) {
+      parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });
+    }
+    if (this.outputChanged) {
+      parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
+    }
+    const overlay = Array.from(this.overlay.nodes, (node) => ({ node, shift: this.overlay.shiftOf(node)!.slice() }));
+    return { parameters, overlay };
+  }
+}
+
+function run<T>(work: Generator<void, T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
+}

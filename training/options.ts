@@ -1,0 +1,63 @@
+/** Settings of the two learners and their gates. Section and key in config.toml are named beside each. */
+export interface LearningOptions {
+  /** `ruvector.temperature`: divides scores in the loss. Range .01-1, default .07. Lower looks at the hardest negatives only. */
+  temperature: number;
+  /** `ruvector.negative_samples`: negatives per event, default 64. More costs proportionally. */
+  negatives: number;
+  /** `ruvector.batch_size`: (query, positive) pairs per adapter step, default 256. */
+  batchPairs: number;
+  /** `ruvector.decoupled`: the loss without the positive in its denominator, default false. */
+  decoupled: boolean;
+  /** `learning.rank`: directions of the query adapter, default 128, at most `dimensions`. Costs 2 x rank x dimensions a query. */
+  rank: number;
+  /** `learning.adapter_rate`: step of the adapter per event, default 1/16. Too high overshoots, too low needs more epochs. */
+  adapterRate: number;
+  /** `learning.adapter_decay`: weight of |U|^2 / 2 against the sum of all events' losses, default 1. */
+  adapterDecay: number;
+  /** `learning.adapter_epochs`: passes of `train` over the feedback for the adapter, default 10. */
+  adapterEpochs: number;
+  /** `learning.shift_rate`: step of a document's shift per event, default .08 (in units of the squared document length). */
+  shiftRate: number;
+  /** `learning.shift_bound`: longest shift relative to the document's length, default .4. Higher gains more where feedback is plenty and loses more where it is thin. */
+  shiftBound: number;
+  /** `learning.shift_epochs`: passes over the feedback for the shift, default 6. `learn` takes as many steps on its one event. */
+  shiftEpochs: number;
+  /**
+   * `learning.confidence`: standard errors by which a gain must exceed 0, default 2 (97.7% one-sided: three
+   * arms are looked at, online again and again). Lower serves sooner, and sooner what does not help.
+   */
+  confidence: number;
+  /** `learning.disjoint_tolerance`: nDCG that never-chosen documents may lose before the adapter is refused, default .005. */
+  disjointTolerance: number;
+  /** `learning.disjoint_confidence`: standard errors for that bound, default 1.28 (90% one-sided). */
+  disjointConfidence: number;
+  /** `learning.window`: events over which the online gate averages, default 512. Shorter reacts faster and errs more. */
+  window: number;
+  /** `learning.minimum_events`: judged events before a gate may open, default 30. */
+  minimumEvents: number;
+  /** `learning.source_share`: largest share of a window that one source may fill where there are several, default .5. */
+  sourceShare: number;
+  /** `learning.replay`: most events that `train` uses, the newest first, default 20,000. */
+  replay: number;
+}
+
+export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
+  temperature: 0.07,
+  negatives: 64,
+  batchPairs: 256,
+  decoupled: false,
+  rank: 128,
+  adapterRate: 1 / 16,
+  adapterDecay: 1,
+  adapterEpochs: 10,
+  shiftRate: 0.08,
+  shiftBound: 0.4,
+  shiftEpochs: 6,
+  confidence: 2,
+  disjointTolerance: 0.005,
+  disjointConfidence: 1.28,
+  window: 512,
+  minimumEvents: 30,
+  sourceShare: 0.5,
+  replay: 20_000,
+};

@@ -1,0 +1,198 @@
+/**
+ * Batch training: both learners from the start over all feedback kept, gated by cross-fitting.
+ *
+ * Five folds: each arm is fitted on four and judged on the fifth, so that every event is judged once
+ * by learners that never saw it. The arm that passes is refitted on everything and served; where none
+ * passes, static is served and the fitted learners stay challengers for `learn` to judge.
+ */
+import { HebbError } from "../base/errors.js";
+import { Prng } from "../base/prng.js";
+import type { Adapter } from "../model/adapter.js";
+import type { Overlay } from "../model/overlay.js";
+import type { Corpus, LearnEvent } from "./corpus.js";
+import { type Example, Pool, prepareExample } from "./examples.js";
+import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales } from "./fit.js";
+import { USES_ADAPTER } from "./gate.js";
+import { judge } from "./judge.js";
+import { type LearningReport, learningReport } from "./report.js";
+import { capSources } from "./sources.js";
+import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf } from "./state.js";
+
+export interface TrainSettings {
+  /** Passes of the adapter over the feedback; the shift takes 2/3 of it. Default `options.adapterEpochs`. */
+  epochs?: number;
+  /** Same seed, corpus and events: same result. Default 1. */
+  seed?: number;
+  onProgress?: (progress: { phase: string; done: number; total: number }) => void;
+  signal?: AbortSignal;
+}
+
+const FOLDS = 5;
+/** Events that are cross-fitted; beyond this a gain is certain enough, and time goes into the refit. */
+const CROSS_FITTED = 4096;
+/** Events judged in all; each costs a scan of the overlay. */
+const JUDGED = 2048;
+/** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
+const VISITS = 60_000;
+/** The event loop runs again after this long. */
+const SLICE_MS = 4;
+
+/**
+ * Trains on `events` (oldest first). The state does not change: the delta replaces its parameters
+ * and overlay, as they are when the promise resolves.
+ * @throws {HebbError} ABORTED when `signal` says so; nothing has changed then
+ */
+export async function train(
+  state: LearnedState,
+  corpus: Corpus,
+  events: readonly LearnEvent[],
+  settings: TrainSettings = {},
+): Promise<{ delta: Delta; report: LearningReport }> {
+  const { options } = state;
+  const prng = new Prng(settings.seed ?? 1);
+  const breathe = new Breather(settings.signal);
+  const kept = capSources(events.slice(-options.replay), options.sourceShare);
+  const pool = new Pool(corpus);
+  const examples: Example[] = [];
+  for (const [i, event] of kept.entries()) {
+    const example = prepareExample(pool, corpus, event);
+    if (example) examples.push(example);
+    settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
+    await breathe.now();
+  }
+  const header = state.header.slice();
+  header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
+  header[FIELD.trainedEvents] = examples.length;
+  if (examples.length === 0)
+    return { delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [] }, report: learningReport(state) };
+  const scales = measureScales(
+    corpus,
+    examples.slice(-256).map((e) => e.query),
+    prng,
+  );
+  const context: FitContext = { corpus, pool, options, scales, prng };
+  const epochsFor = (n: number) => {
+    const asked = settings.epochs ?? options.adapterEpochs;
+    const adapter = Math.max(1, Math.min(asked, Math.ceil(VISITS / n)));
+    const shift = settings.epochs === undefined ? options.shiftEpochs : Math.ceil((asked * 2) / 3);
+    return { adapter, shift: Math.max(1, Math.min(shift, Math.ceil(VISITS / n))) };
+  };
+  const newAdapter = (): Adapter => {
+    const { dimensions, rank } = state.adapter;
+    const make = () => new Float32Array(rank * dimensions);
+    return { dimensions, rank, basis: make(), output: make() };
+  };
+
+  // Judge every arm on events it was not fitted to.
+  const gains: number[][] = [[], [], [], []];
+  const disjoint: number[] = [];
+  const crossFitted = examples.slice(-CROSS_FITTED);
+  const folds = assignFolds(crossFitted, prng);
+  const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);
+  for (let fold = 0; fold < FOLDS && crossFitted.length >= FOLDS; fold++) {
+    const fitted = crossFitted.filter((_, i) => folds[i] !== fold);
+    const heldOut = crossFitted.filter((_, i) => folds[i] === fold).slice(-judged);
+    if (fitted.length === 0 || heldOut.length === 0) continue;
+    const adapter = newAdapter();
+    const epochs = epochsFor(fitted.length);
+    await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
+    const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
+    const raw = await breathe.run(
+      fitShift(
+        context,
+        fitted,
+        fitted.map((e) => e.query),
+        epochs.shift,
+      ),
+    );
+    const following = await breathe.run(fitShift(context, fitted, adapted, epochs.shift));
+    const queries = await breathe.run(adaptQueries(adapter, corpus.metric, heldOut));
+    for (const [i, example] of heldOut.entries()) {
+      const { query, chosen, excluded, near } = example;
+      const alone = judge(corpus, query, undefined, chosen, excluded, near, [raw]);
+      const both = judge(corpus, query, queries[i]!, chosen, excluded, near, [following]);
+      gains[1]!.push(both.all[1] - both.all[0]);
+      gains[2]!.push(alone.all[2] - alone.all[0]);
+      gains[3]!.push(both.all[3] - both.all[0]);
+      if (both.disjoint) disjoint.push(both.disjoint[1] - both.disjoint[0]);
+      await breathe.now();
+    }
+    settings.onProgress?.({ phase: "cross-fitting", done: fold + 1, total: FOLDS + 1 });
+  }
+  const gate = gateOf(header, options);
+  gate.replace(gains, disjoint);
+
+  // Refit on everything, the shift following the query that will be served.
+  const adapter = newAdapter();
+  const epochs = epochsFor(examples.length);
+  const skipped = await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
+  const queries = USES_ADAPTER[gate.serving]
+    ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
+    : examples.map((e) => e.query);
+  const overlay = await breathe.run(fitShift(context, examples, queries, epochs.shift));
+  settings.onProgress?.({ phase: "cross-fitting", done: FOLDS + 1, total: FOLDS + 1 });
+  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + skipped;
+  header[FIELD.started] = 1;
+  header[FIELD.adapterReady] = 1;
+  header[FIELD.scoreScale] = scales.score;
+  header[FIELD.queryScale] = scales.query;
+  header[FIELD.documentScale] = scales.document;
+  // Counters that `learn` moved meanwhile keep their newer values.
+  for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents]) header[field] = state.header[field]!;
+  const delta: Delta = {
+    parameters: [
+      { at: 0, bytes: bytesOf(header) },
+      { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
+      { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
+    ],
+    overlay: replaceOverlay(state.overlay, overlay, corpus),
+  };
+  return { delta, report: learningReport(state, header) };
+}
+
+/** Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own answer. */
+function assignFolds(examples: readonly Example[], prng: Prng): number[] {
+  const groups = new Map<string, number[]>();
+  for (const [i, { query }] of examples.entries()) {
+    const key = Buffer.from(query.buffer, query.byteOffset, query.byteLength).toString("latin1");
+    const group = groups.get(key);
+    if (group) group.push(i);
+    else groups.set(key, [i]);
+  }
+  const folds: number[] = new Array(examples.length).fill(0);
+  for (const [at, group] of prng.shuffle([...groups.values()]).entries()) for (const i of group) folds[i] = at % FOLDS;
+  return folds;
+}
+
+/** Entries that turn the overlay `from` into `to`; nodes that died meanwhile are left out. */
+function replaceOverlay(from: Overlay, to: Overlay, corpus: Corpus): Delta["overlay"] {
+  const live = Array.from(to.nodes).filter((node) => corpus.isLive(node));
+  const kept = new Set(live);
+  const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
+  return [
+    ...gone.map((node) => ({ node, shift: null })),
+    ...live.map((node) => ({ node, shift: to.shiftOf(node)!.slice() })),
+  ];
+}
+
+/** Runs work in slices of a few milliseconds, so that searches go on between them. */
+class Breather {
+  private since = performance.now();
+
+  constructor(private readonly signal: AbortSignal | undefined) {}
+
+  async now(): Promise<void> {
+    if (this.signal?.aborted) throw new HebbError("ABORTED", "train was stopped by its signal; nothing has changed");
+    if (performance.now() - this.since < SLICE_MS) return;
+    await new Promise<void>((resume) => setImmediate(resume));
+    this.since = performance.now();
+  }
+
+  async run<T>(work: Generator<void, T>): Promise<T> {
+    for (;;) {
+      const step = work.next();
+      if (step.done) return step.value;
+      if (performance.now() - this.since >= SLICE_MS) await this.now();
+    }
+  }
+}
