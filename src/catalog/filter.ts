@@ -63,7 +63,11 @@ function parseGroup(filter: unknown, where: string, level: number): Condition {
       throw unknownOperator(at, key);
     } else {
       const path = key.split(".");
-      if (path.includes("")) throw new TypeError(`${where}: field ${show(key)} has an empty step`);
+      if (path.includes("")) {
+        throw new TypeError(
+          `${where}: field ${show(key)} has an empty step; expected names with a dot between each two`,
+        );
+      }
       parts.push(parseField(path, operand, at, level + 1));
     }
   }
