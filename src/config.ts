@@ -11,6 +11,7 @@ import { parse } from "smol-toml";
 import { z } from "zod";
 import { HebbError, nearest } from "../base/errors.js";
 import { DURABILITIES } from "../base/types.js";
+import { LEARNING_DEFAULTS as LEARNED } from "../training/options.js";
 
 /** One setting. `expects` is the range in words, as error messages and config.toml give it. */
 interface Key<T> {
@@ -145,20 +146,21 @@ const KEYS = {
     keep_originals: notBuilt(flag(true)),
   },
   learning: {
-    decoupled: flag(false),
-    rank: integer(128, 1, 4096),
-    adapter_rate: positive(0.03125, 1),
-    adapter_decay: between(1, 0, 1000),
-    adapter_epochs: integer(15, 1, 1000),
-    shift_rate: positive(0.05, 1),
-    shift_bound: between(0.6, 0, 2),
-    shift_epochs: integer(10, 1, 1000),
-    confidence: between(1.645, 0, 10),
-    disjoint_tolerance: between(0.005, 0, 1),
-    window: integer(512, 1, 1_000_000),
-    minimum_events: integer(30, 2, 1_000_000),
-    source_share: positive(0.5, 1),
-    replay: integer(20_000, 1, 10_000_000),
+    decoupled: flag(LEARNED.decoupled),
+    rank: integer(LEARNED.rank, 1, 4096),
+    adapter_rate: positive(LEARNED.adapterRate, 1),
+    adapter_decay: between(LEARNED.adapterDecay, 0, 1000),
+    adapter_epochs: integer(LEARNED.adapterEpochs, 1, 1000),
+    shift_rate: positive(LEARNED.shiftRate, 1),
+    shift_bound: between(LEARNED.shiftBound, 0, 2),
+    shift_epochs: integer(LEARNED.shiftEpochs, 1, 1000),
+    confidence: between(LEARNED.confidence, 0, 10),
+    disjoint_tolerance: between(LEARNED.disjointTolerance, 0, 1),
+    disjoint_confidence: between(LEARNED.disjointConfidence, 0, 10),
+    window: integer(LEARNED.window, 1, 1_000_000),
+    minimum_events: integer(LEARNED.minimumEvents, 2, 1_000_000),
+    source_share: positive(LEARNED.sourceShare, 1),
+    replay: integer(LEARNED.replay, 1, 10_000_000),
   },
   text: {},
 } as const satisfies Record<string, Record<string, Key<unknown>>>;

@@ -402,6 +402,11 @@ export class Catalog {
     return this.#meta.feedback;
   }
 
+  /** The last `count` feedback events, oldest first. */
+  newestFeedback(count: number): FeedbackRecord[] {
+    return this.#read("read feedback", () => this.#feedback.newest(count).map(decodeFeedback));
+  }
+
   /** All feedback in the order of the log, after `afterLsn` (default: all). */
   *feedback(afterLsn = -1): Generator<FeedbackRecord> {
     let last = afterLsn;

@@ -28,10 +28,12 @@ export class FeedbackRows {
   readonly #insert: Database.Statement;
   readonly #exists: Database.Statement;
   readonly #page: Database.Statement;
+  readonly #newest: Database.Statement;
 
   constructor(db: Database.Database) {
     this.#insert = db.prepare("INSERT OR REPLACE INTO feedback (lsn, query, event, crc) VALUES (?, ?, ?, ?)");
     this.#exists = db.prepare("SELECT 1 FROM feedback WHERE lsn = ?").pluck();
+    this.#newest = db.prepare("SELECT lsn, query, event, crc FROM feedback ORDER BY lsn DESC LIMIT ?").raw();
     this.#page = db
       .prepare(`SELECT lsn, query, event, crc FROM feedback WHERE lsn > ? ORDER BY lsn LIMIT ${PAGE_ROWS}`)
       .raw();
@@ -49,6 +51,11 @@ export class FeedbackRows {
   /** Rows after `lsn`, in order, at most a page of them. */
   page(lsn: number): FeedbackRow[] {
     return this.#page.all(lsn) as FeedbackRow[];
+  }
+
+  /** The last `count` rows, in order. */
+  newest(count: number): FeedbackRow[] {
+    return (this.#newest.all(count) as FeedbackRow[]).reverse();
   }
 }
 

@@ -8,12 +8,12 @@
  * use), the node (u32), 8 bytes of zero, and the shift (f32 x dimensions).
  */
 
-import { adapterForward, project } from "../../model/adapter.js";
-import { normalize, score } from "../../model/scoring.js";
+import { normalize } from "../../model/scoring.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
 import type { LearningOptions } from "../../training/options.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
+import { adaptQuery, scoreOf, serving } from "../../training/serving.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState } from "../../training/state.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
@@ -57,6 +57,7 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
     shiftEpochs: learning.shift_epochs,
     confidence: learning.confidence,
     disjointTolerance: learning.disjoint_tolerance,
+    disjointConfidence: learning.disjoint_confidence,
     window: learning.window,
     minimumEvents: learning.minimum_events,
     sourceShare: learning.source_share,
@@ -69,11 +70,13 @@ export class Learned {
   /** Told of nodes that disappear, while somebody wants to know. */
   onForget: ((nodes: Uint32Array) => void) | undefined;
 
+  /** How many nodes have disappeared. */
+  forgotten = 0;
+
   private readonly stride: number;
   private readonly slots = new Map<number, number>();
   private readonly freeSlots: number[] = [];
   private slotCount = 0;
-  private readonly hidden: Float32Array;
 
   /** @param overlaySection the number of section `overlay` in the region; `parameters` follows it */
   constructor(
@@ -85,7 +88,6 @@ export class Learned {
   ) {
     this.state = new LearnedState(searcher.dimensions, searcher.metric, learningOptions(config, rank));
     this.stride = slotStride(searcher.dimensions);
-    this.hidden = new Float32Array(this.state.adapter.rank);
     this.load();
   }
 
@@ -103,6 +105,7 @@ export class Learned {
   /** Nodes that disappeared take their shifts with them. */
   forget(nodes: Uint32Array): void {
     if (nodes.length === 0) return;
+    this.forgotten += nodes.length;
     this.onForget?.(nodes);
     const delta = forget(this.state, nodes);
     if (delta) this.apply(delta);
@@ -115,13 +118,9 @@ export class Learned {
   rank(query: Float32Array, plan: SearchPlan): Ranking {
     const { searcher, state } = this;
     const { graph, metric } = searcher;
-    const { adapter, shift } = this.serving();
-    const asked = Float32Array.from(query);
-    if (metric === "cosine") normalize(asked);
-    if (adapter) {
-      project(state.adapter, asked, this.hidden);
-      adapterForward(state.adapter, metric, asked.slice(), this.hidden, asked);
-    }
+    const { adapter, shift } = serving(state);
+    const own = this.unit(Float32Array.from(query));
+    const asked = adapter ? adaptQuery(state, own) : own;
     const overlay = state.overlay;
     const moved = shift ? Math.min(overlay.size, 2 * plan.k) : 0;
     const near = searcher.nearest(asked, { ...plan, k: plan.k + moved, ef: Math.max(plan.ef, plan.k + moved) });
@@ -134,7 +133,7 @@ export class Learned {
       const { bits } = plan;
       overlay.nodes.forEach((node, slot) => {
         const matches = !bits || ((bits[node >>> 5] >>> (node & 31)) & 1) === 1;
-        if (matches && graph.isLive(node)) ranked.push({ node, score: score(metric, asked, overlay.row(slot)) });
+        if (matches && graph.isLive(node)) ranked.push({ node, score: scoreOf(metric, asked, overlay.row(slot)) });
       });
     }
     ranked.sort((a, b) => b.score - a.score || a.node - b.node);
@@ -151,11 +150,6 @@ export class Learned {
   unit(vector: Float32Array): Float32Array {
     if (this.searcher.metric === "cosine") normalize(vector);
     return vector;
-  }
-
-  private serving(): { adapter: boolean; shift: boolean } {
-    const { serving } = this.state.gate;
-    return { adapter: (serving & 1) === 1, shift: (serving & 2) === 2 };
   }
 
   private writeSlot(node: number, shift: Float32Array | null): void {

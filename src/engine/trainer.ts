@@ -4,7 +4,7 @@ import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Prng } from "../../base/prng.js";
 import type { Id } from "../../base/types.js";
 import type { Corpus, LearnEvent } from "../../training/corpus.js";
-import { learn } from "../../training/learn.js";
+import { learnEvents } from "../../training/learn.js";
 import type { Delta } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
@@ -21,6 +21,8 @@ const MAX_SOURCE_BYTES = 512;
 const MAX_TIME = 8.64e15;
 /** Overlay entries of one log record, in bytes; a larger change is several records of one group. */
 const LEARNED_RECORD_BYTES = 4 << 20;
+/** Earlier events that learning an event looks at. */
+const RECENT_EVENTS = 256;
 /** How long mapping feedback to nodes may hold the main thread at a time. */
 const SLICE_MS = 2;
 
@@ -35,6 +37,10 @@ interface Given {
 export class Trainer {
   /** `learn` and `train` change the same state, one after the other. */
   private turn: Promise<unknown> = Promise.resolve();
+
+  /** The events before the next one, oldest first, and how many nodes had disappeared when they were read. */
+  private recent: LearnEvent[] | undefined;
+  private recentAsOf = -1;
 
   constructor(private readonly session: Session) {}
 
@@ -63,7 +69,9 @@ export class Trainer {
     }
     await this.session.logAlone(async () => {
       const events = given.map(({ stored }) => this.event(stored, true)); // now that nothing can be deleted meanwhile
-      const { delta } = learn(this.session.learned.state, this.corpus(), events);
+      const recent = this.recentEvents();
+      const { delta } = learnEvents(this.session.learned.state, this.corpus(), events, { recent });
+      this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
       const feedback = given.map(({ stored }) => ({ type: RECORD.feedback, payload: encodeFeedback(stored) }));
       return this.group([...feedback, ...this.learnedRecords(delta)]);
     });
@@ -210,6 +218,16 @@ export class Trainer {
       source: stored.source,
       time: stored.time,
     };
+  }
+
+  /** Read from the catalog again where nodes may have changed hands since. */
+  private recentEvents(): LearnEvent[] {
+    const { forgotten } = this.session.learned;
+    if (this.recent === undefined || this.recentAsOf !== forgotten) {
+      this.recent = this.session.catalog.newestFeedback(RECENT_EVENTS).map((stored) => this.event(stored, false));
+      this.recentAsOf = forgotten;
+    }
+    return this.recent;
   }
 
   /** Everything kept, oldest first, of what can still be learned from. */
