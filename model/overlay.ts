@@ -31,6 +31,7 @@ export function boundShift(shift: Floats, bound: number): void {
 export class Overlay {
   private readonly slots = new Map<number, number>();
   private nodeOf = new Uint32Array(16);
+  private choices = new Uint32Array(16);
   private shifts: Float32Array;
   private block: Float32Array;
   private readonly stale = new Set<number>();
@@ -74,8 +75,14 @@ export class Overlay {
     return slot === undefined ? undefined : this.shifts.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
   }
 
+  /** How often the node was chosen in what its shift learned from; 0 where it has none. */
+  choicesOf(node: number): number {
+    const slot = this.slots.get(node);
+    return slot === undefined ? 0 : this.choices[slot]!;
+  }
+
   /** Copies `shift` in; the row is computed at the next `refresh`. */
-  set(node: number, shift: Float32Array): void {
+  set(node: number, shift: Float32Array, choices: number): void {
     let slot = this.slots.get(node);
     if (slot === undefined) {
       slot = this.slots.size;
@@ -84,6 +91,7 @@ export class Overlay {
       this.nodeOf[slot] = node;
     }
     this.shifts.set(shift, slot * this.dimensions);
+    this.choices[slot] = choices;
     this.stale.add(node);
   }
 
@@ -95,6 +103,7 @@ export class Overlay {
     const d = this.dimensions;
     const moved = this.nodeOf[last]!;
     this.nodeOf[slot] = moved;
+    this.choices[slot] = this.choices[last]!;
     this.shifts.copyWithin(slot * d, last * d, (last + 1) * d);
     this.block.copyWithin(slot * d, last * d, (last + 1) * d);
     this.slots.set(moved, slot);
@@ -125,7 +134,10 @@ export class Overlay {
     const nodes = new Uint32Array(this.nodeOf.length * 2);
     const shifts = new Float32Array(this.shifts.length * 2);
     const block = new Float32Array(this.block.length * 2);
+    const choices = new Uint32Array(this.nodeOf.length * 2);
     nodes.set(this.nodeOf);
+    choices.set(this.choices);
+    this.choices = choices;
     shifts.set(this.shifts);
     block.set(this.block);
     this.nodeOf = nodes;

@@ -55,6 +55,28 @@ export function lossSettings(metric: Metric, options: LearningOptions, scales: S
 
 /** Queries that the basis is fitted to; more add nothing at a rank of 128. */
 const BASIS_QUERIES = 512;
+/** Events in one step at most: more at a rate per event would overshoot. */
+const BATCH_EVENTS = 64;
+/** Visits after which the rate has halved (Robbins & Monro 1951: noise averages out only if steps shrink). */
+const HALVING_VISITS = 2000;
+/** The rate never falls below this part, so that later feedback still counts. */
+const LEAST_RATE = 1 / 32;
+
+/** The adapter's rate after `visits` events. */
+function rateAfter(visits: number, rate: number): number {
+  return rate * Math.max(LEAST_RATE, 1 / (1 + visits / HALVING_VISITS));
+}
+
+/** Times a document was chosen before its steps shrink, and the count at which they stop shrinking. */
+const SURE_CHOICES = 4;
+const MOST_CHOICES = 64;
+
+/** A document's rate when it was chosen `choices` times: its shift tends to an average over them. */
+export function shiftRate(choices: number, options: LearningOptions, scales: Scales): number {
+  const share = Math.min(1, SURE_CHOICES / Math.max(1, Math.min(choices, MOST_CHOICES)));
+  return options.shiftRate * scales.document ** 2 * share;
+}
+
 /** A step may turn the queries of its batch by this much (root mean square, relative to their scale). */
 const TRUST = 0.3;
 
@@ -68,7 +90,7 @@ export function* fitAdapterFromStart(
   const queries = context.prng.shuffle(examples.map((e) => e.query)).slice(0, BASIS_QUERIES);
   yield* fitBasis(adapter.basis as Float32Array, adapter.rank, adapter.dimensions, queries);
   adapter.output.fill(0);
-  return yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length);
+  return yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length, 0);
 }
 
 /**
@@ -78,6 +100,7 @@ export function* fitAdapterFromStart(
  * (Polyak & Juditsky 1992), which takes out the noise of the drawn negatives.
  * @param others places of documents chosen for any query: the negatives are drawn from them
  * @param population m: how many events stand behind U, against which the decay weighs
+ * @param visits events already visited in earlier steps, which decides the rate
  * @returns how many steps were skipped because they were not finite
  */
 export function* fitAdapter(
@@ -87,6 +110,7 @@ export function* fitAdapter(
   others: ArrayLike<number>,
   epochs: number,
   population: number,
+  visits: number,
 ): Generator<void, number> {
   const { corpus, pool, options, scales, prng } = context;
   const { dimensions: d, rank, output } = adapter;
@@ -110,7 +134,7 @@ export function* fitAdapter(
     for (let at = 0; at < order.length; ) {
       const batch: number[] = [];
       gradient.fill(0);
-      for (let pairs = 0; at < order.length && pairs < options.batchPairs; at++) {
+      for (let pairs = 0; at < order.length && pairs < options.batchPairs && batch.length < BATCH_EVENTS; at++) {
         const i = order[at]!;
         const example = examples[i]!;
         const count = sampler.draw(example, others, 0, options.negatives, places);
@@ -122,7 +146,19 @@ export function* fitAdapter(
       }
       const decay = (options.adapterDecay * batch.length) / population;
       axpy(decay, output, gradient);
-      if (!stepAdapter(output as Float32Array, gradient, options.adapterRate, batch, hs, d, scales.query)) skipped++;
+      if (
+        !stepAdapter(
+          output as Float32Array,
+          gradient,
+          rateAfter(visits, options.adapterRate),
+          batch,
+          hs,
+          d,
+          scales.query,
+        )
+      )
+        skipped++;
+      visits += batch.length;
       if (epoch * 2 >= epochs) {
         axpy(1, output, average);
         averaged++;
@@ -201,6 +237,8 @@ export function* fitShift(
   const rows = pool.rows.slice();
   const shifts: (Float32Array | undefined)[] = new Array(rows.length);
   const lengths = new Float64Array(rows.length).fill(1);
+  const choices = new Uint32Array(rows.length);
+  for (const example of examples) for (const place of example.positives) choices[place]!++;
   for (const place of others) {
     shifts[place] = new Float32Array(d);
     rows[place] = pool.rows[place]!.slice();
@@ -223,14 +261,14 @@ export function* fitShift(
         const row = rows[place]!;
         const g = shiftGradient(ws, loss, queries[i]!, row, lengths[place]!, ws.dLogits[j]!);
         if (!Number.isFinite(dot(g, g))) continue;
-        stepShift(shift, g, options.shiftRate * scales.document ** 2, options.shiftBound * scales.document);
+        stepShift(shift, g, shiftRate(choices[place]!, options, scales), options.shiftBound * scales.document);
         lengths[place] = shiftForward(corpus.metric, pool.rows[place]!, shift, row);
       }
       yield;
     }
   }
   const overlay = new Overlay(d, corpus.metric);
-  for (const place of others) overlay.set(pool.nodes[place]!, shifts[place]!);
+  for (const place of others) overlay.set(pool.nodes[place]!, shifts[place]!, choices[place]!);
   overlay.refresh((node) => corpus.vector(node));
   return overlay;
 }

@@ -9,13 +9,13 @@ import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { CANDIDATES, chosenPlaces, type Example, Pool, prepareExample, Sampler } from "./examples.js";
-import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE } from "./fit.js";
+import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
 import { type Gate, USES_ADAPTER } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { isCapped } from "./sources.js";
-import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf } from "./state.js";
+import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
 
 export interface LearnSettings {
   /** Same seed, state, corpus and events: same delta. Default 1. */
@@ -184,6 +184,12 @@ class Draft {
       lengths[j] = shiftForward(corpus.metric, vector, shift, row);
       return row;
     });
+    const choices = Array.from({ length: count }, (_, j) => {
+      const node = pool.nodes[places[j]!]!;
+      const before = (this.overlay.has(node) ? this.overlay : this.state.overlay).choicesOf(node);
+      return j < positives ? before + 1 : before;
+    });
+    const rates = choices.map((n) => shiftRate(n, options, scales));
     const moved = new Set(Array.from({ length: positives }, (_, j) => j));
     const inOrder = Int32Array.from({ length: count }, (_, j) => j);
     for (let step = 0; step < options.shiftEpochs; step++) {
@@ -195,12 +201,12 @@ class Draft {
           this.count(FIELD.skippedSteps);
           continue;
         }
-        stepShift(shift, g, options.shiftRate * scales.document ** 2, options.shiftBound * scales.document);
+        stepShift(shift, g, rates[j]!, options.shiftBound * scales.document);
         lengths[j] = shiftForward(corpus.metric, pool.rows[places[j]!]!, shift, rows[j]!);
         moved.add(j);
       }
     }
-    for (const j of moved) this.overlay.set(pool.nodes[places[j]!]!, shifts.get(j)!);
+    for (const j of moved) this.overlay.set(pool.nodes[places[j]!]!, shifts.get(j)!, choices[j]!);
     this.overlay.refresh((node) => corpus.vector(node));
   }
 
@@ -224,8 +230,9 @@ class Draft {
       header[FIELD.adapterReady] = 1;
     }
     const others = new Set([...chosenPlaces(examples), ...this.otherPlaces(MEMORY)]);
+    const visits = header[FIELD.adapterSteps]! * 2 * STEP_EVERY * STEP_EPOCHS;
     const population = Math.max(MEMORY, Math.min(header[FIELD.events]!, POPULATION));
-    const skipped = run(fitAdapter(context, this.adapter, examples, [...others], STEP_EPOCHS, population));
+    const skipped = run(fitAdapter(context, this.adapter, examples, [...others], STEP_EPOCHS, population, visits));
     header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + skipped;
     this.count(FIELD.adapterSteps);
   }
@@ -256,8 +263,7 @@ class Draft {
     if (this.outputChanged) {
       parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
     }
-    const overlay = Array.from(this.overlay.nodes, (node) => ({ node, shift: this.overlay.shiftOf(node)!.slice() }));
-    return { parameters, overlay };
+    return { parameters, overlay: shiftsOf(this.overlay) };
   }
 }
 

@@ -44,8 +44,14 @@ export const FIELD = {
 export interface Delta {
   /** Bytes to write into the parameter buffer, by byte offset. */
   parameters: { at: number; bytes: Uint8Array }[];
-  /** New shift of a node, or null where its shift ends. */
-  overlay: { node: number; shift: Float32Array | null }[];
+  /** New shift of a node and how often it was chosen by now; null where its shift ends. */
+  overlay: ShiftChange[];
+}
+
+export interface ShiftChange {
+  node: number;
+  shift: Float32Array | null;
+  choices: number;
 }
 
 export class LearnedState {
@@ -104,35 +110,46 @@ export function applyDelta(state: LearnedState, delta: Delta): void {
     );
     state.bytes.set(bytes, at);
   }
-  for (const { node, shift } of delta.overlay) {
-    if (shift) state.overlay.set(node, shift);
+  for (const { node, shift, choices } of delta.overlay) {
+    if (shift) state.overlay.set(node, shift, choices);
     else state.overlay.delete(node);
   }
+}
+
+/** All shifts of an overlay, copied. */
+export function shiftsOf(overlay: Overlay): ShiftChange[] {
+  return Array.from(overlay.nodes, (node) => ({
+    node,
+    shift: overlay.shiftOf(node)!.slice(),
+    choices: overlay.choicesOf(node),
+  }));
 }
 
 /** The state as one delta against an untrained one: what a checkpoint stores. */
 export function snapshot(state: LearnedState): Delta {
   return {
     parameters: [{ at: 0, bytes: state.bytes.slice() }],
-    overlay: Array.from(state.overlay.nodes, (node) => ({ node, shift: state.overlay.shiftOf(node)!.slice() })),
+    overlay: shiftsOf(state.overlay),
   };
 }
 
 /** Takes nodes out of the overlay: they were deleted. Undefined where none had a shift. */
 export function forget(state: LearnedState, nodes: Iterable<number>): Delta | undefined {
   const gone = [...new Set(nodes)].filter((node) => state.overlay.has(node));
-  return gone.length === 0 ? undefined : { parameters: [], overlay: gone.map((node) => ({ node, shift: null })) };
+  return gone.length === 0
+    ? undefined
+    : { parameters: [], overlay: gone.map((node) => ({ node, shift: null, choices: 0 })) };
 }
 
 /**
  * A delta as bytes, little-endian: u32 count of parameter pieces, u32 count of overlay entries, then
- * pieces (u32 at, u32 length, bytes), then entries (u32 node, u32 dimensions or 0 for null, f32s).
+ * pieces (u32 at, u32 length, bytes), then entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const size =
     8 +
     delta.parameters.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
-    delta.overlay.reduce((sum, o) => sum + 8 + (o.shift?.byteLength ?? 0), 0);
+    delta.overlay.reduce((sum, o) => sum + 12 + (o.shift?.byteLength ?? 0), 0);
   const out = new Uint8Array(size);
   const view = new DataView(out.buffer);
   let at = 0;
@@ -148,8 +165,9 @@ export function encodeDelta(delta: Delta): Uint8Array {
     out.set(bytes, at);
     at += bytes.length;
   }
-  for (const { node, shift } of delta.overlay) {
+  for (const { node, shift, choices } of delta.overlay) {
     put(node);
+    put(choices);
     put(shift?.length ?? 0);
     if (shift) out.set(bytesOf(shift), at);
     at += shift?.byteLength ?? 0;
@@ -182,10 +200,11 @@ export function decodeDelta(bytes: Uint8Array): Delta {
   }
   for (let i = 0; i < entries; i++) {
     const node = u32();
+    const choices = u32();
     const length = u32();
     const start = take(length * 4);
     const shift = length === 0 ? null : new Float32Array(bytes.slice(start, start + length * 4).buffer);
-    delta.overlay.push({ node, shift });
+    delta.overlay.push({ node, shift, choices });
   }
   if (at !== bytes.length) throw new RangeError(`learned delta has ${bytes.length - at} bytes after its end`);
   return delta;

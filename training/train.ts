@@ -16,7 +16,7 @@ import { USES_ADAPTER } from "./gate.js";
 import { judge } from "./judge.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { capSources } from "./sources.js";
-import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf } from "./state.js";
+import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
 
 export interface TrainSettings {
   /** Passes of the adapter over the feedback; the shift takes 2/3 of it. Default `options.adapterEpochs`. */
@@ -33,7 +33,7 @@ const CROSS_FITTED = 4096;
 /** Events judged in all; each costs a scan of the overlay. */
 const JUDGED = 2048;
 /** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
-const VISITS = 60_000;
+const VISITS = 20_000;
 /** The event loop runs again after this long. */
 const SLICE_MS = 4;
 
@@ -166,13 +166,10 @@ function assignFolds(examples: readonly Example[], prng: Prng): number[] {
 
 /** Entries that turn the overlay `from` into `to`; nodes that died meanwhile are left out. */
 function replaceOverlay(from: Overlay, to: Overlay, corpus: Corpus): Delta["overlay"] {
-  const live = Array.from(to.nodes).filter((node) => corpus.isLive(node));
-  const kept = new Set(live);
+  const live = shiftsOf(to).filter(({ node }) => corpus.isLive(node));
+  const kept = new Set(live.map(({ node }) => node));
   const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
-  return [
-    ...gone.map((node) => ({ node, shift: null })),
-    ...live.map((node) => ({ node, shift: to.shiftOf(node)!.slice() })),
-  ];
+  return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
 }
 
 /** Runs work in slices of a few milliseconds, so that searches go on between them. */
