@@ -9,11 +9,11 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Graph } from "../../native/graph.js";
+import { decodeDelta } from "../../training/state.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Learned } from "./learned.js";
 import {
   decodeFeedback,
-  decodeLearned,
   decodePayload,
   decodePut,
   decodeRemove,
@@ -95,7 +95,7 @@ export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Ar
       return { lsn, finish: () => catalog.addFeedback(lsn, event) };
     }
     case RECORD.learned: {
-      const delta = decodeLearned(bytes);
+      const delta = decodeDelta(bytes);
       return { lsn, publish: () => learned.apply(delta) };
     }
     case RECORD.setting: {

@@ -5,7 +5,7 @@
  *
  * Section `parameters` is the state's own buffer. Section `overlay` holds slots of a fixed stride:
  * slot 0 starts with the number of slots ever used (u32); every other one holds 1 or 0 (u32: in
- * use), the node (u32), 8 bytes of zero, and the shift (f32 x dimensions).
+ * use), the node (u32), how often it was chosen (u32), 4 bytes of zero, and the shift (f32 x dimensions).
  */
 
 import { normalize } from "../../model/scoring.js";
@@ -14,7 +14,7 @@ import type { SectionSpec } from "../../storage/store.js";
 import type { LearningOptions } from "../../training/options.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
 import { adaptQuery, scoreOf, serving } from "../../training/serving.js";
-import { applyDelta, type Delta, FIELD, forget, LearnedState } from "../../training/state.js";
+import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import type { Searcher, SearchPlan } from "./searching.js";
@@ -99,7 +99,7 @@ export class Learned {
   apply(delta: Delta): void {
     applyDelta(this.state, delta);
     for (const { at, bytes } of delta.parameters) this.region.write(this.overlaySection + 1, at, bytes);
-    for (const { node, shift } of delta.overlay) this.writeSlot(node, shift);
+    for (const change of delta.overlay) this.writeSlot(change);
   }
 
   /** Nodes that disappeared take their shifts with them. */
@@ -152,7 +152,7 @@ export class Learned {
     return vector;
   }
 
-  private writeSlot(node: number, shift: Float32Array | null): void {
+  private writeSlot({ node, shift, choices }: ShiftChange): void {
     let slot = this.slots.get(node);
     if (shift === null) {
       if (slot === undefined) return;
@@ -170,7 +170,7 @@ export class Learned {
       this.slots.set(node, slot);
     }
     const bytes = new Uint8Array(SLOT_HEADER_BYTES + shift.byteLength);
-    bytes.set(new Uint8Array(Uint32Array.of(1, node).buffer));
+    bytes.set(new Uint8Array(Uint32Array.of(1, node, choices).buffer));
     bytes.set(new Uint8Array(shift.buffer, shift.byteOffset, shift.byteLength), SLOT_HEADER_BYTES);
     this.region.write(this.overlaySection, slot * this.stride, bytes);
   }
@@ -188,13 +188,13 @@ export class Learned {
         slot * this.stride,
         SLOT_HEADER_BYTES + 4 * this.searcher.dimensions,
       );
-      const [used, node] = new Uint32Array(stored.buffer, 0, 2);
+      const [used, node, choices] = new Uint32Array(stored.buffer, 0, 3);
       if (used === 0) {
         this.freeSlots.push(slot);
         continue;
       }
       this.slots.set(node, slot);
-      this.state.overlay.set(node, new Float32Array(stored.buffer, SLOT_HEADER_BYTES));
+      this.state.overlay.set(node, new Float32Array(stored.buffer, SLOT_HEADER_BYTES), choices);
     }
   }
 }

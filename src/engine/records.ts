@@ -23,12 +23,6 @@ export interface PutRecord {
   vectors: Float32Array;
 }
 
-/** A change of what was learned. */
-export interface LearnedRecord {
-  parameters: { at: number; bytes: Uint8Array }[];
-  overlay: { node: number; shift: Float32Array | null }[];
-}
-
 class Writer {
   private readonly parts: Uint8Array[] = [];
 
@@ -133,24 +127,6 @@ export function encodeFeedback({ query, ...rest }: StoredFeedback): Uint8Array[]
 export function decodeFeedback(bytes: Uint8Array): StoredFeedback {
   const r = new Reader(bytes);
   return { query: r.floats(), ...r.json<Omit<StoredFeedback, "query">>() };
-}
-
-export function encodeLearned(r: LearnedRecord): Uint8Array[] {
-  const w = new Writer().u32(r.parameters.length, r.overlay.length);
-  for (const { at, bytes } of r.parameters) w.u32(at).bytes(bytes);
-  for (const { node, shift } of r.overlay) w.u32(node).floats(shift ?? new Float32Array(0));
-  return w.done();
-}
-export function decodeLearned(bytes: Uint8Array): LearnedRecord {
-  const r = new Reader(bytes);
-  const [parameters, overlay] = [r.u32(), r.u32()];
-  return {
-    parameters: Array.from({ length: parameters }, () => ({ at: r.u32(), bytes: r.bytes() })),
-    overlay: Array.from({ length: overlay }, () => {
-      const [node, shift] = [r.u32(), r.floats()];
-      return { node, shift: shift.length === 0 ? null : shift };
-    }),
-  };
 }
 
 export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] =>

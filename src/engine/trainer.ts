@@ -5,12 +5,12 @@ import type { Prng } from "../../base/prng.js";
 import type { Id } from "../../base/types.js";
 import type { Corpus, LearnEvent } from "../../training/corpus.js";
 import { learnEvents } from "../../training/learn.js";
-import type { Delta } from "../../training/state.js";
+import { type Delta, encodeDelta } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import type { Feedback, QueryInput, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
-import { encodeFeedback, encodeLearned, RECORD } from "./records.js";
+import { encodeFeedback, RECORD } from "./records.js";
 import type { Session } from "./session.js";
 import { checkId, checkIds, idKey, show } from "./validate.js";
 
@@ -64,10 +64,16 @@ export class Trainer {
 
   private async learnNow(given: Given[]): Promise<void> {
     await this.session.drain(); // feedback may name what was put just before
-    for (const { what, input, stored } of given) {
-      stored.query = (await this.session.querier.resolve(`query of ${what}`, input)).vector;
-    }
+    const { encoder, querier } = this.session;
+    const resolve = async (): Promise<void> => {
+      for (const { what, input, stored } of given) {
+        stored.query = (await querier.resolve(`query of ${what}`, input)).vector;
+      }
+    };
+    const { fit } = encoder;
+    await resolve();
     await this.session.logAlone(async () => {
+      if (encoder.fit !== fit) await resolve(); // fitted anew meanwhile; with feedback kept, it stays
       const events = given.map(({ stored }) => this.event(stored, true)); // now that nothing can be deleted meanwhile
       const recent = this.recentEvents();
       const { delta } = learnEvents(this.session.learned.state, this.corpus(), events, { recent });
@@ -115,13 +121,13 @@ export class Trainer {
   }
 
   private learnedRecords({ parameters, overlay }: Delta): { type: number; payload: Uint8Array[] }[] {
-    const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (this.session.dimensions * 4 + 8)));
+    const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (this.session.dimensions * 4 + 12)));
     const records = [];
-    if (parameters.length > 0) records.push(encodeLearned({ parameters, overlay: [] }));
+    if (parameters.length > 0) records.push(encodeDelta({ parameters, overlay: [] }));
     for (let at = 0; at < overlay.length; at += perRecord) {
-      records.push(encodeLearned({ parameters: [], overlay: overlay.slice(at, at + perRecord) }));
+      records.push(encodeDelta({ parameters: [], overlay: overlay.slice(at, at + perRecord) }));
     }
-    return records.map((payload) => ({ type: RECORD.learned, payload }));
+    return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
   }
 
   private read(what: string, given: Feedback): Given {
