@@ -57,9 +57,12 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The valid word nearest to `word` by edit distance. */
+/** The valid word nearest to `word` by edit distance; one that begins with the other is nearer than any misspelling. */
 export function nearest(word: string, valid: readonly string[]): string {
-  const distance = (v: string) => editDistance(word.toLowerCase(), v.toLowerCase());
+  const distance = (v: string) => {
+    const [a, b] = [word.toLowerCase(), v.toLowerCase()];
+    return a.startsWith(b) || b.startsWith(a) ? 1 / (1 + Math.min(a.length, b.length)) : editDistance(a, b);
+  };
   return valid.reduce((best, v) => (distance(v) < distance(best) ? v : best));
 }
 

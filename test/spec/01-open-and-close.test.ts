@@ -79,7 +79,7 @@ test("one handle writes at a time; its close lets the next one in", async () => 
 test("a refused open lets go of the store", async () => {
   const at = path("refused.hebb");
   await (await open(at, { dimensions: 3, metric: "l2" })).close();
-  for (const config of [{ ruvector: { hnsw_m: 33 } }, { ruvector: { dimensions: 5 } }]) {
+  for (const config of [{ ruvector: { hnsw_m: 33 } }, { ruvector: { embedding_dim: 5 } }]) {
     await errorOf(() => open(at, { config: config as object }));
   }
   await (await open(at)).close();
