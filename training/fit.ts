@@ -44,6 +44,8 @@ export interface FitContext {
   options: LearningOptions;
   scales: Scales;
   prng: Prng;
+  /** Raised for each step that was left out because a value was not finite. */
+  skippedSteps: number;
 }
 
 /** Of 64 negatives most have a share far below this in the gradient; leaving them out halves the time. */
@@ -80,17 +82,17 @@ export function shiftRate(choices: number, options: LearningOptions, scales: Sca
 /** A step may turn the queries of its batch by this much (root mean square, relative to their scale). */
 const TRUST = 0.3;
 
-/** Fits the basis to the examples' queries, topped up with `extra` rows, then trains U from where it is. */
+/** Fits the basis to the examples' queries, then trains U from zero. */
 export function* fitAdapterFromStart(
   context: FitContext,
   adapter: Adapter,
   examples: readonly Example[],
   epochs: number,
-): Generator<void, number> {
+): Generator<void, void> {
   const queries = context.prng.shuffle(examples.map((e) => e.query)).slice(0, BASIS_QUERIES);
   yield* fitBasis(adapter.basis as Float32Array, adapter.rank, adapter.dimensions, queries);
   adapter.output.fill(0);
-  return yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length, 0);
+  yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length, 0);
 }
 
 /**
@@ -101,7 +103,6 @@ export function* fitAdapterFromStart(
  * @param others places of documents chosen for any query: the negatives are drawn from them
  * @param population m: how many events stand behind U, against which the decay weighs
  * @param visits events already visited in earlier steps, which decides the rate
- * @returns how many steps were skipped because they were not finite
  */
 export function* fitAdapter(
   context: FitContext,
@@ -111,11 +112,11 @@ export function* fitAdapter(
   epochs: number,
   population: number,
   visits: number,
-): Generator<void, number> {
+): Generator<void, void> {
   const { corpus, pool, options, scales, prng } = context;
   const { dimensions: d, rank, output } = adapter;
   const loss = lossSettings(corpus.metric, options, scales);
-  const most = options.negatives + Math.max(1, ...examples.map((e) => e.positives.length));
+  const most = options.negatives + mostPositives(examples);
   const ws = new Workspace(d, most, Float32Array);
   const sampler = new Sampler(pool, prng);
   const places = new Int32Array(most);
@@ -128,7 +129,6 @@ export function* fitAdapter(
   const gradient = new Float32Array(rank * d);
   const average = new Float32Array(rank * d);
   let averaged = 0;
-  let skipped = 0;
   for (let epoch = 0; epoch < epochs; epoch++) {
     prng.shuffle(order);
     for (let at = 0; at < order.length; ) {
@@ -139,7 +139,8 @@ export function* fitAdapter(
         const example = examples[i]!;
         const count = sampler.draw(example, others, 0, options.negatives, places);
         const candidates = { rows: pool.rows, places, count, weights: example.weights };
-        adapterLoss(ws, loss, adapter, example.query, hs[i]!, candidates, gradient);
+        const value = adapterLoss(ws, loss, adapter, example.query, hs[i]!, candidates, gradient);
+        if (!Number.isFinite(value)) context.skippedSteps++;
         pairs += example.positives.length;
         batch.push(i);
         yield;
@@ -157,7 +158,7 @@ export function* fitAdapter(
           scales.query,
         )
       )
-        skipped++;
+        context.skippedSteps++;
       visits += batch.length;
       if (epoch * 2 >= epochs) {
         axpy(1, output, average);
@@ -166,7 +167,6 @@ export function* fitAdapter(
     }
   }
   for (let i = 0; averaged > 0 && i < output.length; i++) output[i] = average[i]! / averaged;
-  return skipped;
 }
 
 /** Takes the step, shortened to the trust region; false, and nothing changed, where it is not finite. */
@@ -198,6 +198,10 @@ function stepAdapter(
   }
   axpy(-step, gradient, output);
   return true;
+}
+
+function mostPositives(examples: readonly Example[]): number {
+  return examples.reduce((most, e) => Math.max(most, e.positives.length), 1);
 }
 
 /** The examples' queries as the adapter sees them. */
@@ -243,7 +247,7 @@ export function* fitShift(
     shifts[place] = new Float32Array(d);
     rows[place] = pool.rows[place]!.slice();
   }
-  const most = options.negatives + Math.max(1, ...examples.map((e) => e.positives.length));
+  const most = options.negatives + mostPositives(examples);
   const ws = new Workspace(d, most, Float32Array);
   const loss = lossSettings(corpus.metric, options, scales);
   const sampler = new Sampler(pool, prng);
@@ -253,7 +257,11 @@ export function* fitShift(
     for (const i of prng.shuffle(order)) {
       const example = examples[i]!;
       const count = sampler.draw(example, others, SHIFT_HARD_SHARE, options.negatives, places);
-      candidateLoss(ws, loss, queries[i]!, { rows, places, count, weights: example.weights });
+      const value = candidateLoss(ws, loss, queries[i]!, { rows, places, count, weights: example.weights });
+      if (!Number.isFinite(value)) {
+        context.skippedSteps++;
+        continue;
+      }
       for (let j = 0; j < count; j++) {
         const place = places[j]!;
         const shift = shifts[place];

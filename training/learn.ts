@@ -30,14 +30,12 @@ export interface LearnSettings {
 
 /** Events between two steps of the adapter; each step also visits as many older ones. */
 const STEP_EVERY = 32;
-/** Passes over the batch in one step. */
-const STEP_EPOCHS = 2;
 /** Older events that a step may draw from. */
 const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
 /** Multiplications that judging may cost per event on average; beyond it only every n-th event is judged. */
-const JUDGE_BUDGET = 2e6;
+const JUDGE_BUDGET = 1.2e6;
 /** A document that is only a negative moves, and goes to the log, where its |dL/dz| is above this. */
 const REPELLED = 0.02;
 
@@ -104,7 +102,7 @@ class Draft {
       query: this.header[FIELD.queryScale]!,
       document: this.header[FIELD.documentScale]!,
     };
-    this.context = { corpus, pool: this.pool, options: state.options, scales, prng };
+    this.context = { corpus, pool: this.pool, options: state.options, scales, prng, skippedSteps: 0 };
     this.sampler = new Sampler(this.pool, prng);
   }
 
@@ -193,14 +191,15 @@ class Draft {
     const moved = new Set(Array.from({ length: positives }, (_, j) => j));
     const inOrder = Int32Array.from({ length: count }, (_, j) => j);
     for (let step = 0; step < options.shiftEpochs; step++) {
-      candidateLoss(ws, loss, query, { rows, places: inOrder, count, weights: example.weights });
+      const value = candidateLoss(ws, loss, query, { rows, places: inOrder, count, weights: example.weights });
+      if (!Number.isFinite(value)) {
+        context.skippedSteps++;
+        return;
+      }
       for (const [j, shift] of shifts) {
         if (j >= positives && !(Math.abs(ws.dLogits[j]!) > REPELLED)) continue;
         const g = shiftGradient(ws, loss, query, rows[j]!, lengths[j]!, ws.dLogits[j]!);
-        if (!Number.isFinite(dot(g, g))) {
-          this.count(FIELD.skippedSteps);
-          continue;
-        }
+        if (!Number.isFinite(dot(g, g))) continue;
         stepShift(shift, g, rates[j]!, options.shiftBound * scales.document);
         lengths[j] = shiftForward(corpus.metric, pool.rows[places[j]!]!, shift, rows[j]!);
         moved.add(j);
@@ -230,10 +229,9 @@ class Draft {
       header[FIELD.adapterReady] = 1;
     }
     const others = new Set([...chosenPlaces(examples), ...this.otherPlaces(MEMORY)]);
-    const visits = header[FIELD.adapterSteps]! * 2 * STEP_EVERY * STEP_EPOCHS;
+    const visits = header[FIELD.adapterSteps]! * 2 * STEP_EVERY;
     const population = Math.max(MEMORY, Math.min(header[FIELD.events]!, POPULATION));
-    const skipped = run(fitAdapter(context, this.adapter, examples, [...others], STEP_EPOCHS, population, visits));
-    header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + skipped;
+    run(fitAdapter(context, this.adapter, examples, [...others], 1, population, visits));
     this.count(FIELD.adapterSteps);
   }
 
@@ -256,6 +254,7 @@ class Draft {
   }
 
   delta(): Delta {
+    this.header[FIELD.skippedSteps] = this.state.header[FIELD.skippedSteps]! + this.context.skippedSteps;
     const parameters = [{ at: offsetOf(this.state, "header"), bytes: bytesOf(this.header) }];
     if (this.basisChanged) {
       parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });

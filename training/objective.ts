@@ -47,7 +47,10 @@ export function candidateLoss(ws: Workspace, loss: LossSettings, query: Floats, 
   return infoNce(ws.logits, weights, weights.length, count, ws.dLogits, loss.decoupled);
 }
 
-/** Loss at the adapted query. Adds dL/dU to `gOutput`, writes dL/dq to `gQuery`, each where given. */
+/**
+ * Loss at the adapted query. Adds dL/dU to `gOutput`, writes dL/dq to `gQuery`, each where given;
+ * neither is touched where the loss is not finite.
+ */
 export function adapterLoss(
   ws: Workspace,
   loss: LossSettings,
@@ -60,6 +63,7 @@ export function adapterLoss(
 ): number {
   const length = adapterForward(adapter, loss.metric, query, h, ws.adapted);
   const value = candidateLoss(ws, loss, ws.adapted, candidates);
+  if (!Number.isFinite(value)) return value;
   // dscore/dq' = v, and -2 (q' - v) for l2, where q' drops out because the dL/dz sum to 0.
   const factor = (loss.metric === "l2" ? 2 : 1) / loss.divisor;
   ws.gradient.fill(0);

@@ -179,7 +179,8 @@ export function encodeDelta(delta: Delta): Uint8Array {
  * Reads what `encodeDelta` wrote.
  * @throws {RangeError} when the bytes end early or go on
  */
-export function decodeDelta(bytes: Uint8Array): Delta {
+export function decodeDelta(from: Uint8Array): Delta {
+  const bytes = new Uint8Array(from.buffer, from.byteOffset, from.byteLength); // a Buffer's slice would be no copy
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   const take = (length: number) => {

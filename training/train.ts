@@ -70,7 +70,7 @@ export async function train(
     examples.slice(-256).map((e) => e.query),
     prng,
   );
-  const context: FitContext = { corpus, pool, options, scales, prng };
+  const context: FitContext = { corpus, pool, options, scales, prng, skippedSteps: 0 };
   const epochsFor = (n: number) => {
     const asked = settings.epochs ?? options.adapterEpochs;
     const adapter = Math.max(1, Math.min(asked, Math.ceil(VISITS / n)));
@@ -125,13 +125,13 @@ export async function train(
   // Refit on everything, the shift following the query that will be served.
   const adapter = newAdapter();
   const epochs = epochsFor(examples.length);
-  const skipped = await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
+  await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
   const queries = USES_ADAPTER[gate.serving]
     ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
     : examples.map((e) => e.query);
   const overlay = await breathe.run(fitShift(context, examples, queries, epochs.shift));
   settings.onProgress?.({ phase: "cross-fitting", done: FOLDS + 1, total: FOLDS + 1 });
-  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + skipped;
+  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + context.skippedSteps;
   header[FIELD.started] = 1;
   header[FIELD.adapterReady] = 1;
   header[FIELD.scoreScale] = scales.score;
