@@ -27,7 +27,11 @@ export interface OpenOptions {
    * `flush_interval_ms`, `off` when the system likes. A killed process loses nothing in any of them.
    */
   durability?: Durability;
-  /** For texts: a function, or "hashed-tfidf", the built-in one, which the store then remembers. */
+  /**
+   * For texts: a function, or "hashed-tfidf", the built-in one, which an empty store then remembers. That
+   * one is fitted to the texts in the store while they are few; to be fitted again, a row has to have
+   * its text as `text` in its payload.
+   */
   encoder?: Encoder | typeof BUILT_IN_ENCODER;
 }
 

@@ -4,8 +4,10 @@ import { HashedTfidf } from "../text/hashed-tfidf.js";
 import { BUILT_IN_ENCODER, type Encoder } from "../types.js";
 import { checkVector, show } from "./validate.js";
 
-/** The setting that keeps the built-in encoder's fit. */
+/** The setting that keeps the built-in encoder's fit; empty before the first. */
 export const ENCODER_SETTING = "encoder";
+/** The setting that says, where it is there, that no other fit may follow. */
+export const FROZEN_SETTING = "encoder-frozen";
 const SEED = 0x68656262;
 
 /** @throws {TypeError} unless an encoder or undefined */
@@ -17,71 +19,65 @@ export function checkEncoder(given: unknown): void {
 }
 
 export class TextEncoder {
-  /** Settles when the first texts are written, or have failed. */
-  private fitting: Promise<void> | undefined;
-
   private constructor(
     private readonly dimensions: number,
     private readonly cosine: boolean,
     private readonly custom: Encoder | undefined,
     private builtIn: HashedTfidf | undefined,
+    private frozen: boolean,
   ) {}
 
   /**
    * @param given what `open` was called with
    * @param stored the fit that the store keeps, when it was made with the built-in encoder
+   * @param frozen whether the store wants no other fit
    */
   static of(
     dimensions: number,
     cosine: boolean,
     given: Encoder | string | undefined,
     stored: Uint8Array | undefined,
+    frozen: boolean,
   ): TextEncoder {
     if (typeof given === "function") {
       if (stored !== undefined) {
         throw new HebbError(
           "STORE_MISMATCH",
-          `the store's texts were encoded by "${BUILT_IN_ENCODER}"; leave encoder out, or build a new store with yours`,
+          `the store was made with the encoder "${BUILT_IN_ENCODER}"; leave encoder out, or build a new store with yours`,
         );
       }
-      return new TextEncoder(dimensions, cosine, given, undefined);
+      return new TextEncoder(dimensions, cosine, given, undefined, true);
     }
     const builtIn = given !== undefined || stored !== undefined ? new HashedTfidf(dimensions, SEED, stored) : undefined;
-    return new TextEncoder(dimensions, cosine, undefined, builtIn);
+    return new TextEncoder(dimensions, cosine, undefined, builtIn, frozen);
   }
 
   get name(): string | undefined {
     return this.custom ? "custom" : this.builtIn ? BUILT_IN_ENCODER : undefined;
   }
 
-  /**
-   * Encodes texts that the store is to keep, and hands them to `write`. The first texts of all fit
-   * the built-in encoder: then `fit` is what the store has to keep with them. Until that is written,
-   * other texts wait; where it fails, the encoder stays as it was.
-   */
-  async encodeFor(texts: string[], write: (vectors: Float32Array[], fit?: Uint8Array) => Promise<void>): Promise<void> {
-    while (this.fitting) await this.fitting;
-    if (!this.builtIn || this.builtIn.fittedTexts > 0) return write(await this.encode(texts));
-    const first = this.writeFirst(texts, write);
-    this.fitting = first.then(
-      () => {},
-      () => {}, // whoever asked gets the error
-    );
-    try {
-      await first;
-    } finally {
-      this.fitting = undefined;
-    }
+  /** The built-in encoder as it is fitted now: another object after `adopt`. Undefined for any other encoder. */
+  get fit(): HashedTfidf | undefined {
+    return this.builtIn;
   }
 
-  private async writeFirst(
-    texts: string[],
-    write: (vectors: Float32Array[], fit: Uint8Array) => Promise<void>,
-  ): Promise<void> {
-    const fitted = new HashedTfidf(this.dimensions, SEED);
-    await fitted.fit(texts);
-    await write(fitted.encode(texts), fitted.state());
-    this.builtIn = fitted;
+  /** A built-in encoder of this store that no texts were fitted to. */
+  unfitted(): HashedTfidf {
+    return new HashedTfidf(this.dimensions, SEED);
+  }
+
+  /** Encodes by another fit from now on. */
+  adopt(fit: HashedTfidf): void {
+    this.builtIn = fit;
+  }
+
+  /** Whether the store holds texts that could not be encoded again, so that the fit has to stay. */
+  get isFrozen(): boolean {
+    return this.frozen;
+  }
+
+  freeze(): void {
+    this.frozen = true;
   }
 
   /** One vector a text. @throws {HebbError} NO_ENCODER, ENCODER_FAILED */

@@ -16,7 +16,7 @@ import type {
   VectorInput,
 } from "../types.js";
 import { checkStore } from "./checking.js";
-import { type NewRows, payloadOperation, removeOperation } from "./planning.js";
+import { type NewRows, removeOperation } from "./planning.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
 import { checkId, checkIds, checkRows, checkValues, checkVector, idKey, payloadText, show } from "./validate.js";
@@ -99,7 +99,7 @@ export class Index {
    */
   async setPayload(id: Id, payload: Payload | undefined): Promise<void> {
     const text = payloadText(checkId(id), payload);
-    await this.#writable().write(payloadOperation(id, text), text?.length ?? 0);
+    await this.#writable().texts.setPayload(id, text);
   }
 
   /** Deletes rows by id or by filter; resolves to how many were there. */

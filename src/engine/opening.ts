@@ -9,11 +9,11 @@ import { checkIndexes } from "../catalog/schema.js";
 import { type Config, loadConfig } from "../config.js";
 import type { OpenOptions } from "../types.js";
 import { applyChanges, type Change, changeOf, type Parts } from "./changes.js";
-import { checkEncoder, ENCODER_SETTING, TextEncoder } from "./encoding.js";
+import { checkEncoder, ENCODER_SETTING, FROZEN_SETTING, TextEncoder } from "./encoding.js";
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
-import { decodePut, RECORD } from "./records.js";
+import { decodePut, encodeSetting, RECORD } from "./records.js";
 import { Searcher } from "./searching.js";
 import { Session } from "./session.js";
 import { Trainer } from "./trainer.js";
@@ -99,7 +99,9 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const parts: Parts = { graph, catalog, learned };
     if (readOnly) await checkNothingToReplay(directory, store, catalog);
     else await replay(store, parts);
-    const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, catalog.setting(ENCODER_SETTING));
+    const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
+    const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
+    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
     const session = new Session(
       { directory, store, graph, catalog, learned, config, durability, encoder, searcher },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
@@ -165,6 +167,14 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     reserveBytes: sizes[name][0] * sizes[name][1],
   }));
   return [...graph, ...learnedSections(options.dimensions, n, graph.length + 1)];
+}
+
+/** The next opening of an empty store need not name the built-in encoder. */
+async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
+  const payload = encodeSetting(ENCODER_SETTING, new Uint8Array(0));
+  const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
+  await store.log.sync();
+  await applyChanges(parts, [changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
 }
 
 /** A handle that only reads cannot bring the followers up to the log. */

@@ -59,7 +59,7 @@ export class Querier {
     if (typeof temperature !== "number" || !(temperature > 0) || temperature === Infinity) {
       throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
     }
-    const { vector, from } = await this.resolve("query", query);
+    const { vector, from } = await this.resolveInFit("query", query);
     const ranking = this.rank(vector, from, plan, mode === "neural", query.hybrid ? query.text : undefined);
     const hits = searcher.hits(ranking.nodes, ranking.distances, ranking.nodes.length, plan, ranking.scores);
     const result: QueryResult = { hits, latencyMs: 0 };
@@ -120,6 +120,14 @@ export class Querier {
       return { vector: this.session.graph.vector(node), from: new Set([node]) };
     }
     return this.fromExamples(what, input);
+  }
+
+  /** `resolve`, again where the built-in encoder was fitted anew meanwhile: rows and query belong in one space. */
+  private async resolveInFit(what: string, input: QueryInput): Promise<Resolved> {
+    const { encoder } = this.session;
+    const { fit } = encoder;
+    const resolved = await this.resolve(what, input);
+    return encoder.fit === fit ? resolved : this.resolveInFit(what, input);
   }
 
   private fromExamples(what: string, { positive, negative = [], weights }: QueryInput): Resolved {

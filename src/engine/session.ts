@@ -9,11 +9,12 @@ import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
-import { ENCODER_SETTING, type TextEncoder } from "./encoding.js";
+import type { TextEncoder } from "./encoding.js";
 import type { Learned } from "./learned.js";
-import { GroupNames, type NewRows, type Operation, putOperation } from "./planning.js";
+import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
 import type { Querier } from "./querying.js";
 import type { Searcher } from "./searching.js";
+import { type TextRow, TextWriter } from "./text-writer.js";
 import type { Trainer } from "./trainer.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
@@ -33,6 +34,9 @@ export interface SessionParts extends Parts {
   searcher: Searcher;
 }
 
+/** What is logged alone need not tell others of its group. */
+type Logged = Pick<Planned, "records" | "changes"> & Partial<Planned>;
+
 export class Session {
   readonly directory: string;
   readonly store: Store;
@@ -45,6 +49,7 @@ export class Session {
   readonly durability: Durability;
   readonly querier: Querier;
   readonly trainer: Trainer;
+  readonly texts = new TextWriter(this);
 
   private readonly queue: WriteQueue<Operation>;
   private readonly flights = new Set<Promise<unknown>>();
@@ -146,20 +151,10 @@ export class Session {
     return this.queue.drain();
   }
 
-  /** Puts rows. Those with texts are queued once they are encoded; the first texts of all fit the built-in encoder. */
-  put(rows: NewRows, texts: { row: number; text: string }[]): Promise<void> {
-    const write = () => this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
-    if (texts.length === 0) return write();
-    const all = texts.map((t) => t.text);
-    return this.inFlight(() =>
-      this.encoder.encodeFor(all, (vectors, fit) => {
-        if (fit) rows.settings.push({ name: ENCODER_SETTING, value: fit });
-        vectors.forEach((vector, i) => {
-          rows.vectors.set(vector, texts[i].row * this.dimensions);
-        });
-        return write();
-      }),
-    );
+  /** Puts rows. Those with texts are queued once they are encoded. */
+  put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
+    if (texts.length > 0) return this.inFlight(() => this.texts.put(rows, texts));
+    return this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
   }
 
   searchNodes(query: Float32Array, k: number, ef: number, nodes: Uint32Array, distances: Float32Array): number {
@@ -180,19 +175,21 @@ export class Session {
     return this.alone(() => this.checkpointNow());
   }
 
-  /** Logs, applies and publishes records made by `make` while nothing else runs: for learning. */
-  logAlone(
-    make: () => Promise<
-      { records: { type: number; payload: Uint8Array[] }[]; changes: (first: number) => Change[] } | undefined
-    >,
-  ): Promise<void> {
+  /** Logs, applies and publishes what `plan` plans while nothing else runs. */
+  logAlone(plan: (names: GroupNames) => Promise<Logged | undefined>): Promise<void> {
     return this.alone(async () => {
       this.checkSound();
-      const made = await make();
-      if (!made || made.records.length === 0) return;
-      const { first, last } = await this.store.log.append(made.records);
+      const names = new GroupNames(this);
+      const planned = await plan(names);
+      if (!planned || planned.records.length === 0) return;
+      const { first, last } = await this.store.log.append(planned.records).catch((error: unknown) => {
+        planned.abandon?.();
+        throw error;
+      });
+      planned.remember?.(names);
       if (this.durability === "sync") await this.store.log.sync();
-      await this.apply(made.changes(first), last);
+      await this.apply(planned.changes(first, last), last);
+      this.maintain();
     });
   }
 

@@ -139,12 +139,13 @@ describe("HashedTfidf", () => {
     }
   });
 
-  it("says when fitting again is worth it", async () => {
+  it("says when to fit again: a quarter more texts, until hardly more are looked at", async () => {
     const encoder = new HashedTfidf(8, 1);
-    expect(encoder.worthFitting(1)).toBe(true);
+    expect(encoder.nextFit).toBe(1);
     await encoder.fit(twoSubjects(20));
-    expect(encoder.worthFitting(79)).toBe(false);
-    expect(encoder.worthFitting(80)).toBe(true);
+    expect(encoder.nextFit).toBe(25);
+    await encoder.fit(twoSubjects(1639));
+    expect(encoder.nextFit).toBe(Infinity);
   });
 
   it("refuses a text without words, and settings out of range", () => {
