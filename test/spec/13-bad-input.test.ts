@@ -15,6 +15,7 @@ import { crc32c } from "../../native/index.js";
 import {
   type EntryColumns,
   type Feedback,
+  type Filter,
   HebbError,
   type Index,
   type OpenOptions,
@@ -176,7 +177,7 @@ describe("an id", () => {
     ],
     [
       "to delete, everything by mistake",
-      () => index.delete({} as { filter: object }),
+      () => index.delete({} as { filter: Filter }),
       TypeError,
       /^delete got an object; expected an array of ids, or \{ filter \}$/,
     ],
