@@ -41,7 +41,9 @@ function filterOf(c: Condition): Filter {
       return { [c.field]: { $exists: c.wanted } };
     case "eq":
       return { [c.field]: c.value };
-    default:
+    case "ne":
+    case "gte":
+    case "lt":
       return { [c.field]: { [`$${c.op}`]: c.value } };
   }
 }
