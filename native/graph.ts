@@ -6,6 +6,7 @@
  * Searching may go on beside everything. The methods that change the graph (`allocate` to
  * `reconnect`) exclude each other: the engine runs one at a time.
  */
+import { HebbError } from "../base/errors.js";
 import type { Id, Metric } from "../base/types.js";
 import type { Region } from "./index.js";
 import { addon } from "./loader.js";
@@ -101,7 +102,17 @@ export interface Graph {
   close(): void;
 }
 
-/** Attaches to the graph that a region holds, or starts an empty one. */
-export const createGraph = (region: Region, options: GraphOptions): Graph => new addon.Graph(region, options);
+/**
+ * Attaches to the graph that a region holds, or starts an empty one.
+ * @throws {HebbError} INDEX_CORRUPT where what it holds is no graph of these options
+ */
+export function createGraph(region: Region, options: GraphOptions): Graph {
+  try {
+    return new addon.Graph(region, options);
+  } catch (cause) {
+    if (cause instanceof HebbError) throw cause;
+    throw new HebbError("INDEX_CORRUPT", cause instanceof Error ? cause.message : String(cause), {}, cause);
+  }
+}
 
 export const graphStrides = (options: GraphOptions): GraphStrides => addon.Graph.strides(options);

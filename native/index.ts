@@ -2,6 +2,7 @@
  * The kernel's typed face. C++ owns mapped memory, distances and the graph; everything that is
  * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
  */
+import { HebbError } from "../base/errors.js";
 import { addon } from "./loader.js";
 
 /** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
@@ -55,8 +56,17 @@ export interface Region {
   close(): void;
 }
 
-/** Reserves address space (not memory) for sections of at most `reserveBytes[i]` bytes. */
-export const createRegion: (reserveBytes: number[]) => Region = (reserveBytes) => new addon.Region(reserveBytes);
+/**
+ * Reserves address space (not memory) for sections of at most `reserveBytes[i]` bytes.
+ * @throws {HebbError} IO_ERROR where the system refuses it
+ */
+export function createRegion(reserveBytes: number[]): Region {
+  try {
+    return new addon.Region(reserveBytes);
+  } catch (cause) {
+    throw new HebbError("IO_ERROR", cause instanceof Error ? cause.message : String(cause), { reserveBytes }, cause);
+  }
+}
 
 /** Index of the first value that is NaN or infinite, or -1. */
 export const firstNonFinite: (values: Float32Array) => number = addon.firstNonFinite;

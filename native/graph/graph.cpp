@@ -78,6 +78,11 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
              (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel) {
     *error = "the graph section's counts contradict each other";
   } else {
+    // A byte a node, asked for all the time: verified now, so that damage in it is never taken for emptiness.
+    if (!region->ensure(kState, 0, h->nodes)) {
+      *error = "checksum";
+      return nullptr;
+    }
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
     return graph;

@@ -4,6 +4,7 @@
 #include "crc-sse42.inl"
 
 #define HEBB_KERNEL_NAME "avx2"
+#define HEBB_REGISTER_BYTES 32
 #define HEBB_KERNEL_SYMBOL kAvx2
 #include "operations.inl"
 #endif

@@ -19,6 +19,7 @@ uint32_t crcBytes(const uint8_t* p, size_t n, uint32_t c) {
 }  // namespace
 
 #define HEBB_KERNEL_NAME "neon"
+#define HEBB_REGISTER_BYTES 16
 #define HEBB_KERNEL_SYMBOL kNeon
 #include "operations.inl"
 #endif

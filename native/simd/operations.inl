@@ -1,27 +1,45 @@
-// The inner loops, written once over 16 lanes. Each instruction set's file includes this with its
-// own flags, and the compiler lowers the lanes to one 512-bit, two 256-bit or four 128-bit
-// registers. The including file defines HEBB_KERNEL_NAME, HEBB_KERNEL_SYMBOL and crcBytes().
+// The inner loops, written once over 16 lanes, which are one 512-bit, two 256-bit or four 128-bit
+// registers. Each instruction set's file includes this with its own flags and defines
+// HEBB_KERNEL_NAME, HEBB_KERNEL_SYMBOL, HEBB_REGISTER_BYTES and crcBytes(). (Left to itself, g++ 12
+// lowers a 512-bit vector type under AVX2 through the stack, at half the speed of SSE.)
 // Nothing here may call a library template: a shared inline function compiled with wide
 // instructions could be picked by the linker for the baseline build.
 
 namespace {
 
 constexpr size_t kLanes = 16;
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+constexpr size_t kRegisters = kLanes * sizeof(float) / HEBB_REGISTER_BYTES;
+constexpr size_t kRegisterLanes = kLanes / kRegisters;
+typedef float Register __attribute__((vector_size(HEBB_REGISTER_BYTES), aligned(4), may_alias));
+
+struct Lanes {
+  Register of[kRegisters] = {};
+
+  Lanes& operator+=(const Lanes& other) {
+    for (size_t r = 0; r < kRegisters; r++) of[r] += other.of[r];
+    return *this;
+  }
+};
+
+inline Lanes operator+(Lanes a, const Lanes& b) {
+  return a += b;
+}
 
 inline Lanes load(const float* p) {
-  return *reinterpret_cast<const Lanes*>(p);
+  Lanes lanes;
+  for (size_t r = 0; r < kRegisters; r++) lanes.of[r] = *reinterpret_cast<const Register*>(p + r * kRegisterLanes);
+  return lanes;
 }
 
 // The last n % 16 values, zeros after them.
 inline Lanes loadTail(const float* p, size_t count) {
-  Lanes lanes = {};
-  for (size_t i = 0; i < count; i++) lanes[i] = p[i];
-  return lanes;
+  float values[kLanes] = {};
+  for (size_t i = 0; i < count; i++) values[i] = p[i];
+  return load(values);
 }
 
 // Folds 16 lanes in a fixed tree: 8 apart, then 4, 2, 1.
-inline float fold(Lanes lanes) {
+inline float fold(const Lanes& lanes) {
   float s[kLanes];
   __builtin_memcpy(s, &lanes, sizeof s);
   for (size_t width = kLanes / 2; width; width /= 2)
@@ -32,7 +50,7 @@ inline float fold(Lanes lanes) {
 // Four accumulators hide the latency of addition; their order of folding is fixed too.
 template <typename Term>
 inline float sum(const float* a, const float* b, size_t n, Term term) {
-  Lanes s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  Lanes s0, s1, s2, s3;
   size_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
     s0 += term(load(a + i), load(b + i));
@@ -46,13 +64,21 @@ inline float sum(const float* a, const float* b, size_t n, Term term) {
 }
 
 struct Squared {
-  Lanes operator()(Lanes x, Lanes y) const {
-    const Lanes d = x - y;
-    return d * d;
+  Lanes operator()(const Lanes& x, const Lanes& y) const {
+    Lanes out;
+    for (size_t r = 0; r < kRegisters; r++) {
+      const Register d = x.of[r] - y.of[r];
+      out.of[r] = d * d;
+    }
+    return out;
   }
 };
 struct Product {
-  Lanes operator()(Lanes x, Lanes y) const { return x * y; }
+  Lanes operator()(const Lanes& x, const Lanes& y) const {
+    Lanes out;
+    for (size_t r = 0; r < kRegisters; r++) out.of[r] = x.of[r] * y.of[r];
+    return out;
+  }
 };
 
 float l2(const float* a, const float* b, size_t n) {
@@ -67,7 +93,7 @@ float dot(const float* a, const float* b, size_t n) {
 // past the bound means that the whole is.
 float l2Within(const float* a, const float* b, size_t n, float bound) {
   constexpr size_t kStride = 256;
-  Lanes s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  Lanes s0, s1, s2, s3;
   const Squared term;
   size_t i = 0, check = kStride;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {

@@ -24,5 +24,6 @@ uint32_t crcBytes(const uint8_t* p, size_t n, uint32_t c) {
 }  // namespace
 
 #define HEBB_KERNEL_NAME "scalar"
+#define HEBB_REGISTER_BYTES 16
 #define HEBB_KERNEL_SYMBOL kScalar
 #include "operations.inl"
