@@ -5,7 +5,9 @@ const dist = fileURLToPath(new URL("./dist/", import.meta.url));
 
 export default defineConfig({
   // Tests import `../../storage/wal.js` and the like; they run against dist/, which is what ships.
-  resolve: { alias: [{ find: /^(?:\.\.\/)+(?=(?:base|native|model|storage|training|src|bench)\/)/, replacement: dist }] },
+  resolve: {
+    alias: [{ find: /^(?:\.\.\/)+(?=(?:base|native|model|storage|training|src|bench)\/)/, replacement: dist }],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",

@@ -12,15 +12,18 @@ export type Encoder = (texts: string[]) => Promise<Float32Array[]> | Float32Arra
 export const BUILT_IN_ENCODER = "hashed-tfidf";
 
 export interface OpenOptions {
-  /** Values per vector, 1-65536. Required to create; checked against the store on opening. */
+  /** Values per vector, 1-65536. With `metric`, required to create; checked against the store on opening. */
   dimensions?: number;
-  /** `cosine` | `l2` | `dot`. Required to create; checked against the store on opening. */
+  /** `cosine` | `l2` | `dot`. With `dimensions`, required to create; one of them alone is a TypeError. */
   metric?: Metric;
   /** The path of a config.toml, or a part of one: `{ ruvector: { hnsw_m: 16 } }`. Default: all defaults. */
   config?: string | ConfigInput;
-  /** Payload fields (dotted) that filters use often; each gets an index. Default: those the store has. */
+  /** Payload fields (dotted, at most 32) that filters use often; each gets an index. Default: those the store has. Not with `readOnly`. */
   indexes?: string[];
-  /** Opens without the right to write; many may at once, while nobody writes. Default false. */
+  /**
+   * Opens without changing anything; many may at once, while nobody writes. A store whose writer was
+   * killed must be opened for writing first (STORE_READ_ONLY). Default false.
+   */
   readOnly?: boolean;
   /**
    * When an acknowledged write survives a power failure: `sync` at once (default), `interval` within
@@ -38,12 +41,13 @@ export interface OpenOptions {
 /** A vector as it is put: values, or a text for the encoder. */
 export type VectorInput = Float32Array | number[] | { text: string };
 
-/** One row of `putMany`. */
+/** One row of `putMany`. What `get` and `entries` return is one too: their `tier` is passed over, as new rows start hot. */
 export interface Entry {
   id: Id;
   vector?: Float32Array | number[];
   text?: string;
-  payload?: Payload;
+  payload?: Payload | undefined;
+  tier?: Tier;
 }
 
 /** Columns of `putMany`: `vectors` holds ids.length x dimensions values, or `texts` one text an id. */
@@ -55,7 +59,7 @@ export interface EntryColumns {
 }
 
 export interface ProgressOptions {
-  /** Called now and then with what is done and what there is in all (undefined where unknown). */
+  /** Called with the rows that are in and how many there are (undefined for an iterable): after each 1,000 of an iterable, once for a batch. */
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
@@ -72,11 +76,14 @@ export interface SearchOptions {
   k?: number;
   /**
    * Candidates kept while searching the bottom layer (`ef` in Malkov & Yashunin 2018, Alg. 2).
-   * Default: `hnsw_ef_search` (64). Lower loses recall; higher costs about linearly more distance
+   * Range 1-1,000,000, default `hnsw_ef_search` (64). Lower loses recall; higher costs about linearly more distance
    * computations. A value below `k` is raised to `k`.
    */
   ef?: number;
-  /** Only rows whose payload matches. The first search with a filter reads all payloads; later ones are free. */
+  /**
+   * Only rows whose payload matches. The first search with a filter reads all payloads, or those
+   * that a declared index finds; later ones reuse its bitmap, while it is among the last 64 used.
+   */
   filter?: Filter;
   /** What hits carry beside id, score and distance. Default ["payload"]. */
   include?: ("payload" | "vector")[];
@@ -130,9 +137,9 @@ export interface QueryResult {
   latencyMs: number;
   /** Mode `subgraph`: the hits and the edges of the graph among them; `weight` is the score between both ends. */
   subgraph?: { nodes: Id[]; edges: { from: Id; to: Id; weight: number }[] };
-  /** Mode `differentiable`: [0] is the soft vector, the softmax-weighted mean of the candidates. */
+  /** Mode `differentiable`: [0] is the soft vector, the softmax-weighted mean of the candidates; empty where there is none. */
   embeddings?: Float32Array[];
-  /** Mode `differentiable`: from the gradient by the soft vector to those by the query and by each hit's vector. */
+  /** Mode `differentiable`, where there are hits: from the gradient by the soft vector to those by the query and by each hit's vector. */
   backward?: (gradient: Float32Array) => { query: Float32Array; candidates: Float32Array[] };
 }
 
@@ -146,19 +153,20 @@ export interface Feedback {
     | { positive: Id[]; negative?: Id[]; weights?: number[] };
   /** What was relevant, with a grade > 0 (default 1). */
   chosen: (Id | { id: Id; grade: number })[];
-  /** What was displayed, in that order. */
+  /** What was displayed, in that order; `chosen` must be among it. */
   shown?: Id[];
   /** What was marked as wrong. */
   rejected?: Id[];
-  /** Who it came from; no one source can steer the learners alone. */
+  /** Who it came from, at most 512 bytes. Where there are several, none counts for more than `learning.source_share` of recent events. */
   source?: string;
   /** Milliseconds since 1970. Default: now. */
   time?: number;
 }
 
 export interface TrainOptions {
-  /** Passes over the feedback, 1-1000. Default: the learners'. */
+  /** Passes of the adapter over the feedback, 1-1000; shifts take two thirds as many. Default: `learning.adapter_epochs`. */
   epochs?: number;
+  /** Called with what is done of a phase and how much that phase has; phases follow one another. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
@@ -166,7 +174,7 @@ export interface TrainOptions {
 export interface Fault {
   code: string;
   section: string;
-  /** Byte offset in the section's file, where known. */
+  /** Where in the section: a byte offset, a node of the graph or of a catalog row, or the LSN of feedback. */
   offset: number;
   message: string;
 }

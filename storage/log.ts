@@ -106,6 +106,9 @@ export class Log {
     poison: Poison,
     readOnly: boolean,
   ): Promise<Log> {
+    if ((await files.kind(directory)) !== "directory") {
+      throw new HebbError("WAL_CORRUPT", `${directory} is missing; restore it from a copy of the store`, { directory });
+    }
     const lsns = (await files.list(directory)).map(segmentLsn).filter((lsn) => lsn !== undefined);
     const segments: Segment[] = [];
     const log = new Log(files, directory, storeId, poison, readOnly, segments);

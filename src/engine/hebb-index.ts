@@ -280,7 +280,7 @@ export class Index {
       if (typeof entry !== "object" || entry === null) {
         throw new TypeError(`entry ${i} is ${show(entry)}; expected { id, vector or text, payload }`);
       }
-      checkOptions(`entry ${i}`, entry, ["id", "vector", "text", "payload"]);
+      checkOptions(`entry ${i}`, entry, ["id", "vector", "text", "payload", "tier"]);
       const id = checkId(entry.id);
       ids.push(id);
       payloads.push(payloadText(id, entry.payload));

@@ -52,6 +52,8 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   }
   if (indexes !== undefined) checkIndexes(indexes);
   checkEncoder(options.encoder);
+  if (readOnly && indexes !== undefined)
+    throw new TypeError("indexes with readOnly: indexes are built by writing; expected one of them");
   const dimensions =
     options.dimensions === undefined ? undefined : checkInteger("dimensions", options.dimensions, 1, MAX_DIMENSIONS);
   const metric = options.metric === undefined ? undefined : checkOneOf("metric", options.metric, METRICS);

@@ -59,8 +59,8 @@ export class Session {
   private broken: unknown;
   /** The last record that the followers hold. */
   private appliedLsn: number;
-  /** Rows linked since the last look at whether all can be reached. */
-  private linkedSinceAudit = 0;
+  /** Whether rows changed since the last look at whether all can be reached. */
+  private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
   /** Why the last checkpoint in the background failed, until one succeeds. */
   private checkpointFailure: string | undefined;
@@ -165,10 +165,15 @@ export class Session {
   async settle(): Promise<void> {
     if (this.store.readOnly) return;
     await this.alone(async () => {
-      if (this.graph.dead > 0) await this.graph.consolidate();
-      if (this.linkedSinceAudit > 0) await this.graph.reconnect();
-      this.linkedSinceAudit = 0;
+      if (this.graph.dead > 0) await this.consolidate();
+      if (this.auditDue) await this.graph.reconnect();
+      this.auditDue = false;
     });
+  }
+
+  private async consolidate(): Promise<void> {
+    await this.graph.consolidate();
+    this.auditDue = true;
   }
 
   checkpoint(): Promise<void> {
@@ -253,7 +258,7 @@ export class Session {
     try {
       await applyChanges(this, changes);
       this.appliedLsn = lsn;
-      for (const change of changes) this.linkedSinceAudit += change.nodes?.length ?? 0;
+      if (changes.some((change) => change.nodes)) this.auditDue = true;
       if (this.catalog.needsCommit) {
         await this.store.log.sync(); // no follower passes the log's durable LSN
         this.catalog.commit(lsn);
@@ -274,7 +279,7 @@ export class Session {
     if (!full && !stale) return;
     this.maintenance = this.alone(async () => {
       try {
-        if (stale) await graph.consolidate();
+        if (stale) await this.consolidate();
         if (full) await this.checkpointNow();
       } catch (error) {
         this.checkpointFailure = error instanceof Error ? error.message : String(error);
