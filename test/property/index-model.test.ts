@@ -25,7 +25,8 @@ type Condition =
   | { op: "in" | "nin"; field: "a" | "b"; values: (number | string)[] }
   | { op: "exists"; field: "a" | "b"; wanted: boolean }
   | { op: "not"; part: Condition }
-  | { op: "or" | "and"; parts: Condition[] };
+  | { op: "or"; parts: Condition[] }
+  | { op: "and"; parts: Condition[] };
 
 function filterOf(c: Condition): Filter {
   switch (c.op) {

@@ -1,0 +1,125 @@
+/**
+ * kill -9 at random moments of opening, putting, deleting, learning, training, settling and checkpointing: 0
+ * acknowledged operations lost, 0 operations that nobody asked for, no batch in part. `HEBB_KILLS=1000` is the long
+ * run. `HEBB_SEED=n` repeats the operations and delays of a run; a failure prints its seed.
+ */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { Prng } from "../../base/prng.js";
+import { type Durability, open } from "../../src/index.js";
+import { scratch } from "../support/rows.js";
+
+const KILLS = Number(process.env.HEBB_KILLS ?? 40);
+const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
+const CHILD = fileURLToPath(new URL("../support/index-child.mjs", import.meta.url));
+const path = scratch();
+
+/** What the child says it is about to do. */
+interface Operation {
+  op: number;
+  put?: number[];
+  delete?: number[];
+  label?: number;
+  learn?: number;
+}
+
+/** What it found when it opened the index: rows as [id, put by, labelled by]. */
+interface Contents {
+  rows: [id: number, op: number, label?: number][];
+  wrong: string[];
+  events: number;
+}
+type Message = Operation | { done: number } | { opened: Contents };
+
+/** What must be there. */
+interface State {
+  rows: Map<number, { op: number; label?: number | undefined }>;
+  events: number;
+}
+
+function after(state: State, operation: Operation): State {
+  const rows = new Map(state.rows);
+  for (const id of operation.put ?? []) rows.set(id, { op: operation.op });
+  for (const id of operation.delete ?? []) rows.delete(id);
+  if (operation.label !== undefined) {
+    rows.set(operation.label, { ...rows.get(operation.label)!, label: operation.op });
+  }
+  return { rows, events: state.events + (operation.learn ?? 0) };
+}
+
+const sorted = ({ rows, events }: State) => ({
+  events,
+  rows: [...rows].map(([id, { op, label }]) => [id, op, label ?? 0]).sort(([a], [b]) => a - b),
+});
+const isSame = (a: State, b: State) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+
+test.each<[Durability, number]>([
+  ["sync", 0.6],
+  ["interval", 0.2],
+  ["off", 0.2],
+])("with durability %s, killed again and again", async (durability, share) => {
+  const prng = new Prng(SEED);
+  const directory = path(durability);
+  let state: State = { rows: new Map(), events: 0 };
+  let pending: Operation | undefined;
+  let next = 1;
+  const replay = `HEBB_SEED=${SEED}`;
+
+  /** What was found must be the state, before or after the operation that the last death cut off. */
+  const settle = (found: Contents) => {
+    expect(found.wrong, replay).toEqual([]);
+    const rows = new Map(found.rows.map(([id, op, label]) => [id, { op, label: label ?? undefined }]));
+    const seen = { rows, events: found.events };
+    if (pending === undefined || !isSame(seen, after(state, pending))) {
+      expect(sorted(seen), `${replay}, around ${JSON.stringify(pending)}`).toEqual(sorted(state));
+    } else {
+      state = after(state, pending);
+    }
+    pending = undefined;
+  };
+
+  for (let kill = 0; kill < Math.ceil(KILLS * share); kill++) {
+    const child = fork(CHILD, [directory, String(prng.uint32()), String(next), durability], {
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    const die = () => child.kill("SIGKILL");
+    // One in five dies while it starts, opens and recovers; the others some time later.
+    const early = kill % 5 === 4 ? setTimeout(die, 60 + prng.below(200)) : undefined;
+    const delayMs = prng.below(3) === 0 ? prng.below(30) : prng.below(300);
+    const failures: unknown[] = [];
+    child.on("message", (message: Message) => {
+      try {
+        if ("opened" in message) {
+          settle(message.opened);
+          if (early === undefined) setTimeout(die, delayMs);
+        } else if ("done" in message) {
+          state = after(state, pending!);
+          pending = undefined;
+        } else {
+          pending = message;
+          next = message.op + 1;
+        }
+      } catch (error) {
+        failures.push(error);
+        die();
+      }
+    });
+    const [[code, signal]] = await Promise.all([once(child, "exit"), once(child, "disconnect")]); // all it said has come
+    clearTimeout(early);
+    if (failures.length > 0) throw failures[0];
+    expect({ code, signal }, replay).toEqual({ code: null, signal: "SIGKILL" });
+
+    if (kill % 8 === 7) {
+      const index = await open(directory);
+      expect((await index.check()).faults, replay).toEqual([]);
+      const rows = [...index.entries()].map(
+        ({ id, payload }) => [id, payload!.op, payload!.label] as Contents["rows"][0],
+      );
+      settle({ rows, wrong: [], events: index.stats().learning.events });
+      await index.close();
+    }
+  }
+  expect(next).toBeGreaterThan(Math.ceil(KILLS * share)); // it did live in between
+});
