@@ -181,9 +181,12 @@ bool Graph::claim(const uint32_t* wanted, uint32_t count) {
   if (!region_->touch(kHead, 0, sizeof(Head)) || !region_->ensure(kState, 0, nodes())) return false;
   scanFree();
   Head* h = head();
+  // All or none: the caller frees dead nodes and asks again.
+  for (uint32_t i = 0; i < count; i++) {
+    if (wanted[i] >= options_.maxNodes || (wanted[i] < h->nodes && state(wanted[i]) != 0)) return false;
+  }
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t node = wanted[i];
-    if (node >= options_.maxNodes) return false;
     if (node >= h->nodes) {
       for (uint32_t skipped = h->nodes; skipped < node; skipped++) {
         free_.insert(std::lower_bound(free_.begin(), free_.end(), skipped, std::greater<uint32_t>()), skipped);

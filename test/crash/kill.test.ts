@@ -3,7 +3,7 @@
  * acknowledged operations lost, 0 operations that nobody asked for, no batch in part. `HEBB_KILLS=1000` is the long
  * run. `HEBB_SEED=n` repeats the operations and delays of a run; a failure prints its seed.
  */
-import { fork } from "node:child_process";
+import { fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -122,4 +122,26 @@ test.each<[Durability, number]>([
     }
   }
   expect(next).toBeGreaterThan(Math.ceil(KILLS * share)); // it did live in between
+});
+
+test("replaying finds the places that the log gave to rows, though some were freed before it and some within", async () => {
+  const directory = path("places");
+  const library = fileURLToPath(new URL("../../dist/src/index.js", import.meta.url));
+  const program = `
+    import { open } from ${JSON.stringify(library)};
+    const index = await open(${JSON.stringify(directory)}, { dimensions: 1, metric: "l2" });
+    await index.putMany({ ids: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], vectors: Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9) });
+    await index.delete([0]);
+    await index.settle();
+    await index.checkpoint(); // place 0 is free here,
+    await index.delete([5]);
+    await index.settle(); // place 5 only after it
+    await index.putMany({ ids: ["a", "b", "c"], vectors: Float32Array.of(10, 11, 12) });
+    process.kill(process.pid, "SIGKILL");`;
+  const { signal, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" });
+  expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
+  const index = await open(directory);
+  expect(index.search([12], { k: 20 }).map(({ id }) => id)).toEqual(["c", "b", "a", 9, 8, 7, 6, 4, 3, 2, 1]);
+  expect((await index.check()).faults).toEqual([]);
+  await index.close();
 });
