@@ -1,0 +1,260 @@
+/**
+ * Learning from feedback: it shows in `neural` queries once a gate has seen it help on events it had not learned
+ * from, in no other mode, and stays what it is through closing. Feedback without meaning changes nothing.
+ */
+import { describe, expect, test } from "vitest";
+import { Prng } from "../../base/prng.js";
+import { type Feedback, type Index, open } from "../../src/index.js";
+import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
+
+const path = scratch();
+const [n, d] = [400, 16];
+const rows = randomRows(n, d, 41);
+const ids = Array.from({ length: n }, (_, i) => i);
+
+/** Queries of a world in which people ask for row i with a mirrored vector: what the static index cannot know. */
+function askedFor(i: number, prng: Prng): Float32Array {
+  return rowOf(rows, i, d).map((x, j) => (j < 4 ? -x : x) + 0.4 * prng.gaussian());
+}
+
+function events(count: number, seed: number, chosenFor = (i: number, _: Prng) => i): Feedback[] {
+  const prng = new Prng(seed);
+  return Array.from({ length: count }, (_, at) => {
+    const i = prng.below(n);
+    return { query: askedFor(i, prng), chosen: [chosenFor(i, prng)], source: `s${at % 20}`, time: at };
+  });
+}
+
+async function filled(name: string, metric: "cosine" | "l2" | "dot" = "cosine"): Promise<Index> {
+  const index = await open(path(name), { dimensions: d, metric });
+  await index.putMany({ ids, vectors: rows, payloads: ids.map((i) => ({ even: i % 2 === 0 })) });
+  return index;
+}
+
+/** Mean reciprocal rank, among 10, of what 200 queries that nobody learned from ask for. */
+async function quality(index: Index, mode: "vector" | "neural"): Promise<number> {
+  const prng = new Prng(77);
+  let sum = 0;
+  for (let q = 0; q < 200; q++) {
+    const i = prng.below(n);
+    const { hits } = await index.query({ vector: askedFor(i, prng), mode, k: 10, ef: 200 });
+    const rank = hits.findIndex(({ id }) => id === i);
+    if (rank >= 0) sum += 1 / (rank + 1);
+  }
+  return sum / 200;
+}
+
+/** The answers to some queries, to the last bit. */
+async function answers(index: Index, mode: "vector" | "neural") {
+  const lists = [];
+  for (let q = 0; q < 25; q++) {
+    const options = { mode, k: 12, filter: q % 3 === 0 ? { even: true } : undefined };
+    lists.push((await index.query({ vector: randomRows(1, d, 900 + q), ...options })).hits);
+  }
+  return lists;
+}
+
+describe("feedback that means something", () => {
+  test.each(["cosine", "l2", "dot"] as const)("under %s: train serves what helps on other queries", async (metric) => {
+    const index = await filled(`trained-${metric}`, metric);
+    const before = await answers(index, "vector");
+    const plain = await quality(index, "neural");
+    expect(plain).toBe(await quality(index, "vector"));
+    await index.learn(events(600, 1));
+    const seen: [number, number][] = [];
+    await index.train({ onProgress: (done, total) => seen.push([done, total]) });
+    expect(index.stats().learning.serving).not.toBe("static");
+    const learned = await quality(index, "neural");
+    expect(learned).toBeGreaterThan(plain + 0.05);
+    expect(await answers(index, "vector")).toEqual(before); // no other mode changes
+    expect(index.search(randomRows(1, d, 900), { k: 12, filter: { even: true } })).toEqual(before[0]);
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.at(-1)![0]).toBe(seen.at(-1)![1]);
+
+    // And stays through closing.
+    const ranked = await answers(index, "neural");
+    const report = index.stats().learning;
+    await index.close();
+    const again = await open(path(`trained-${metric}`));
+    expect(await answers(again, "neural")).toEqual(ranked);
+    expect(again.stats().learning).toEqual(report);
+    expect((await again.check()).faults).toEqual([]);
+    await again.close();
+  });
+
+  test("learn alone serves it too, once enough events have shown it", async () => {
+    const index = await filled("online");
+    const plain = await quality(index, "vector");
+    for (let batch = 0; batch < 12; batch++) await index.learn(events(60, 100 + batch));
+    expect(index.stats().learning.events).toBe(720);
+    expect(index.stats().learning.serving).not.toBe("static");
+    expect(await quality(index, "neural")).toBeGreaterThan(plain + 0.02);
+    await index.close();
+  });
+
+  test("hits stay sorted by score, fill k, follow filters and hold each row once", async () => {
+    const index = await filled("shape");
+    await index.learn(events(600, 1));
+    await index.train();
+    for (const options of [{ k: 30 }, { k: 30, filter: { even: true } }, { k: n }, { k: 5, maxDistance: 0.6 }]) {
+      const { hits } = await index.query({ vector: randomRows(1, d, 5), mode: "neural", ...options });
+      const scores = hits.map(({ score }) => score);
+      expect(scores).toEqual([...scores].sort((a, b) => b - a));
+      expect(new Set(hits.map(({ id }) => id)).size).toBe(hits.length);
+      if (options.filter) for (const { payload } of hits) expect(payload).toEqual({ even: true });
+      if (options.maxDistance) for (const { distance } of hits) expect(distance).toBeLessThanOrEqual(0.6);
+      else expect(hits).toHaveLength(options.filter ? Math.min(options.k, n / 2) : options.k);
+    }
+    await index.close();
+  });
+
+  test("rows that are deleted or replaced take along what was learned of them", async () => {
+    const index = await filled("gone");
+    await index.learn(events(600, 1));
+    await index.train();
+    const chosen = ids.slice(0, n / 2);
+    await index.delete(chosen);
+    for (const hits of await answers(index, "neural")) {
+      for (const { id } of hits) expect(id).toBeGreaterThanOrEqual(n / 2);
+    }
+    await index.settle(); // their places are used again
+    await index.putMany({
+      ids: chosen.map((i) => `new-${i}`),
+      vectors: randomRows(n / 2, d, 55),
+      payloads: chosen.map(() => ({ even: true })),
+    });
+    for (const hits of await answers(index, "neural")) {
+      for (const { id, distance } of hits) {
+        expect(index.has(id)).toBe(true);
+        expect(Number.isFinite(distance)).toBe(true);
+      }
+    }
+    expect(index.stats().learning.shifted).toBeLessThanOrEqual(n / 2);
+    await index.train();
+    expect((await index.check()).faults).toEqual([]);
+    await index.close();
+  });
+});
+
+test("feedback without meaning is kept, and serves nobody", async () => {
+  const index = await filled("shuffled");
+  const before = await answers(index, "neural");
+  await index.learn(events(400, 3, (_, prng) => prng.below(n)));
+  await index.train();
+  expect(index.stats().learning).toMatchObject({ events: 400, serving: "static" });
+  expect(await answers(index, "neural")).toEqual(before);
+  for (const { state, why } of Object.values(index.stats().learning.arms)) {
+    expect(state).not.toBe("serving");
+    expect(why).not.toBe("");
+  }
+  await index.close();
+});
+
+describe("learn", () => {
+  test("takes queries by vector, id and examples, grades, what was shown and what was rejected", async () => {
+    const index = await filled("kinds");
+    await index.learn([
+      { query: rowOf(rows, 1, d), chosen: [2] },
+      { query: Array.from(rowOf(rows, 1, d)), chosen: [{ id: 3, grade: 2 }, 4], shown: [5, 3, 4], rejected: [6] },
+      { query: { id: 7 }, chosen: [8], source: "user", time: 1_700_000_000_000 },
+      { query: { positive: [9, 10], negative: [11], weights: [1, 2] }, chosen: [12], time: 0 },
+    ]);
+    expect(index.stats().learning.events).toBe(4);
+    await index.close();
+    const again = await open(path("kinds"));
+    expect(again.stats().learning.events).toBe(4);
+    await again.train();
+    await again.close();
+  });
+
+  test("is all or nothing", async () => {
+    const index = await filled("atomic");
+    const error = await errorOf(() => index.learn([...events(5, 1), { query: { id: 1 }, chosen: ["ghost"] }]));
+    expect(error).toMatchObject({ code: "UNKNOWN_ID" });
+    expect(index.stats().learning.events).toBe(0);
+    await index.close();
+  });
+
+  test("copies its events before it returns, and knows rows put just before", async () => {
+    const index = await filled("copied");
+    const put = index.put("fresh", randomRows(1, d, 1));
+    const event = { query: randomRows(1, d, 2), chosen: ["fresh" as string | number], shown: ["fresh", 1] };
+    const learned = index.learn([event]);
+    event.query.fill(Number.NaN);
+    event.chosen[0] = "ghost";
+    event.shown.length = 0;
+    await Promise.all([put, learned]);
+    expect(index.stats().learning.events).toBe(1);
+    await index.close();
+  });
+
+  test("and everything else go on side by side", async () => {
+    const index = await filled("beside");
+    const pending: Promise<unknown>[] = [];
+    for (let i = 0; i < 30; i++) {
+      pending.push(index.learn(events(5, i, (row) => n / 2 + (row % (n / 2)))));
+      pending.push(index.put(`other-${i}`, randomRows(1, d, i)), index.delete([i]));
+      if (i % 10 === 5) pending.push(index.train({ epochs: 1 }), index.checkpoint(), index.settle());
+      pending.push(index.query({ vector: randomRows(1, d, i), mode: "neural" }));
+    }
+    await Promise.all(pending);
+    expect(index.stats().learning.events).toBe(150);
+    expect(index.size).toBe(n);
+    await index.close();
+    const again = await open(path("beside"));
+    expect(again.stats().learning.events).toBe(150);
+    expect((await again.check()).faults).toEqual([]);
+    await again.close();
+  });
+});
+
+describe("train", () => {
+  test("without feedback does nothing", async () => {
+    const index = await filled("nothing");
+    const before = await answers(index, "neural");
+    await index.train();
+    expect(await answers(index, "neural")).toEqual(before);
+    await index.close();
+  });
+
+  test("stops when asked, and changes nothing then", async () => {
+    const index = await filled("aborted");
+    await index.learn(events(300, 1));
+    const before = [index.stats().learning, await answers(index, "neural")];
+    expect(await errorOf(() => index.train({ signal: AbortSignal.abort() }))).toMatchObject({ code: "ABORTED" });
+    const controller = new AbortController();
+    const error = await errorOf(() =>
+      index.train({ epochs: 50, signal: controller.signal, onProgress: () => controller.abort() }),
+    );
+    expect(error).toMatchObject({ code: "ABORTED" });
+    expect([index.stats().learning, await answers(index, "neural")]).toEqual(before);
+    await index.train();
+    await index.close();
+  });
+
+  test("passes on what its callback throws, and changes nothing then", async () => {
+    const index = await filled("thrown");
+    await index.learn(events(100, 1));
+    const before = index.stats().learning;
+    const thrown = new Error("mine");
+    const onProgress = () => {
+      throw thrown;
+    };
+    expect(await errorOf(() => index.train({ onProgress }))).toBe(thrown);
+    expect(index.stats().learning).toEqual(before);
+    await index.put("goes on", randomRows(1, d, 1));
+    await index.close();
+  });
+
+  test("on the same feedback gives the same answers", async () => {
+    const lists = [];
+    for (const name of ["one", "two"]) {
+      const index = await filled(name);
+      await index.learn(events(300, 1));
+      await index.train();
+      lists.push(await answers(index, "neural"));
+      await index.close();
+    }
+    expect(lists[0]).toEqual(lists[1]);
+  });
+});
