@@ -3,6 +3,9 @@ import type { Hit, Stats } from "../index.js";
 import { formatBytes, formatCount } from "./progress.js";
 
 const SNIPPET_CHARACTERS = 70;
+const SNIPPET_LEAST = 20;
+/** Rank, score and distance of a hit, and the space around them. */
+const BESIDE_CHARACTERS = 26;
 
 /** Writes the result of a command on stdout: as one line of JSON, or as text. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
@@ -21,26 +24,31 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
   return rows.map((row) => line(row).trimEnd()).join("\n");
 }
 
-/** Hits with rank, score, distance, id, and the title or the beginning of the text, where there is one. */
-export function hitTable(hits: readonly Hit[]): string {
+/** Hits with rank, score, distance, id, and the title or the beginning of the text, as far as the terminal has room. */
+export function hitTable(hits: readonly Hit[], columns = process.stdout.columns ?? Infinity): string {
   if (hits.length === 0) return "nothing found";
+  const widestId = Math.max(...hits.map(({ id }) => String(id).length));
+  const room = Math.min(SNIPPET_CHARACTERS, columns - widestId - BESIDE_CHARACTERS);
   const rows = hits.map(({ id, score, distance, payload }, i) => [
     String(i + 1),
-    score.toFixed(4),
-    distance.toFixed(4),
+    rounded(score),
+    rounded(distance),
     String(id),
-    snippet(payload),
+    snippet(payload, Math.max(room, SNIPPET_LEAST)),
   ]);
   return table([["", "score", "distance", "id", ""], ...rows], [0, 1, 2]);
 }
 
-function snippet(payload: Hit["payload"]): string {
+/** Four decimals, without the sign of a zero. */
+const rounded = (x: number): string => x.toFixed(4).replace(/^-(0\.0+)$/, "$1");
+
+function snippet(payload: Hit["payload"], characters: number): string {
   if (payload === undefined || payload === null) return "";
   const { title, text } = payload;
   const line = (typeof title === "string" ? title : typeof text === "string" ? text : JSON.stringify(payload))
     .replaceAll(/\s+/g, " ")
     .trim();
-  return line.length > SNIPPET_CHARACTERS ? `${line.slice(0, SNIPPET_CHARACTERS - 3)}...` : line;
+  return line.length > characters ? `${line.slice(0, characters - 3)}...` : line;
 }
 
 /** The tier table of `stats()`. */
@@ -59,7 +67,10 @@ export function learningText(learning: Stats["learning"]): string {
   const { events, trainedEvents, serving, arms, shifted } = learning;
   const served = serving === "static" ? "nothing: neural answers equal vector answers" : serving.join(" + ");
   const facts = [
-    ["feedback events", `${formatCount(events)}, ${formatCount(trainedEvents)} of them in the last training`],
+    [
+      "feedback events",
+      events === 0 ? "none" : `${formatCount(events)}, ${formatCount(trainedEvents)} of them in the last training`,
+    ],
     ["serving", served],
     ["shifted rows", formatCount(shifted)],
     ...Object.entries(arms).map(([name, { state, why }]) => [name, `${state}: ${why}`]),

@@ -12,7 +12,7 @@ const BAR_STEPS = 1000;
 /** One task's progress. Call `update` as often as it suits, `stop` at the end whatever happened. */
 export class Progress {
   private readonly started = performance.now();
-  private drawn = 0;
+  private drawn = -Infinity;
   private bar: SingleBar | undefined;
 
   /**
@@ -40,15 +40,16 @@ export class Progress {
       );
       return;
     }
+    const steps = Math.floor((fraction ?? 0) * BAR_STEPS);
     if (this.bar === undefined) {
       const format = `${this.task} {bar} {percent} {count} {rate} {left}`;
       this.bar = new SingleBar(
         { format, stream: this.stream, hideCursor: true, clearOnComplete: true, linewrap: false },
         Presets.shades_classic,
       );
-      this.bar.start(BAR_STEPS, 0, { ...state });
+      this.bar.start(BAR_STEPS, steps, { ...state });
     }
-    this.bar.update(Math.floor((fraction ?? 0) * BAR_STEPS), { ...state });
+    this.bar.update(steps, { ...state });
   }
 
   /** Takes the bar away. */
@@ -63,6 +64,26 @@ export class Progress {
   }
 }
 
+/** Says how long something takes of which nobody knows how far it is, where that is more than a second. */
+export async function during<T>(
+  task: string,
+  work: Promise<T>,
+  stream: NodeJS.WriteStream = process.stderr,
+): Promise<T> {
+  const started = performance.now();
+  const tick = () => {
+    const took = formatDuration((performance.now() - started) / 1000);
+    stream.write(stream.isTTY ? `\r${task}: ${took}\x1b[K` : `${task}: ${took}\n`);
+  };
+  const timer = setInterval(tick, stream.isTTY ? SILENT_MS : LINE_MS);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+    if (stream.isTTY && performance.now() - started > SILENT_MS) stream.write("\r\x1b[K");
+  }
+}
+
 /** What a bar or a line says. `left` and `percent` are empty where the whole is unknown. */
 export function progressState(
   done: number,
@@ -70,20 +91,25 @@ export function progressState(
   seconds: number,
   unit: string,
 ): { percent: string; count: string; rate: string; left: string } {
+  const rate = done / seconds;
   const known = fraction !== undefined && fraction > 0;
   return {
     percent: known ? `${Math.floor(fraction * 100)}%` : "",
     count: `${formatCount(done)} ${unit}`,
-    rate: `${formatCount(Math.round(done / seconds))}/s`,
-    left: known ? `${formatDuration((seconds * (1 - fraction)) / fraction)} left` : "",
+    rate: `${rate < 10 ? rate.toFixed(1) : formatCount(Math.round(rate))}/s`,
+    left: known && fraction < 1 ? `${formatDuration((seconds * (1 - fraction)) / fraction)} left` : "",
   };
 }
 
 /** 1234567 as 1,234,567. */
 export const formatCount = (n: number): string => n.toLocaleString("en-US");
 
-/** Seconds as people say them: 850 ms, 12 s, 3 min 20 s, 2 h 5 min. */
+/** 1 row, 1,234 rows. */
+export const counted = (n: number, unit: string): string => `${formatCount(n)} ${unit}${n === 1 ? "" : "s"}`;
+
+/** Seconds as people say them: 0.35 ms, 850 ms, 12 s, 3 min 20 s, 2 h 5 min. */
 export function formatDuration(seconds: number): string {
+  if (seconds < 0.01) return `${(seconds * 1000).toFixed(2)} ms`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   const s = Math.round(seconds);
   if (s < 60) return `${s} s`;

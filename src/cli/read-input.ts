@@ -91,6 +91,8 @@ function statOf(path: string): Stats {
   try {
     return statSync(path);
   } catch (cause) {
-    throw new HebbError("IO_ERROR", `${path} cannot be read: ${(cause as Error).message}`, { path }, cause);
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "there is no such file or folder" : message;
+    throw new HebbError("IO_ERROR", `${path} cannot be read: ${reason}`, { path }, cause);
   }
 }

@@ -278,7 +278,7 @@ describe("other inputs", () => {
     expect((await refusal(file("noending", "1"))).message).toContain("has no ending that tells its type");
     expect(await refusal(join(folder, "missing.npy"))).toMatchObject({
       code: "IO_ERROR",
-      message: expect.stringContaining("ENOENT"),
+      message: expect.stringContaining("missing.npy cannot be read: there is no such file or folder"),
     });
   });
 });

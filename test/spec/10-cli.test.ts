@@ -1,31 +1,63 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { stripVTControlCharacters } from "node:util";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { filterOf, idOf, integerOf, vectorOf } from "../../src/cli/arguments.js";
-import { formatBytes, formatDuration, progressState } from "../../src/cli/progress.js";
+import { hitTable } from "../../src/cli/print.js";
+import { run } from "../../src/cli/program.js";
+import { counted, during, formatBytes, formatDuration, Progress, progressState } from "../../src/cli/progress.js";
 import { ndcgAt10 } from "../../src/cli/ranking.js";
 
 const main = fileURLToPath(new URL("../../dist/src/cli/main.js", import.meta.url));
+const started = process.cwd();
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "hebb-cli-"));
+  process.chdir(folder);
 });
 afterAll(() => {
+  process.chdir(started);
   rmSync(folder, { recursive: true, force: true });
 });
 
-function hebb(...args: string[]): { code: number | null; out: string; err: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8" });
+interface Said {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+/** Runs the command in this process: the same from the arguments to the exit code, without starting Node each time. */
+async function hebb(...args: string[]): Promise<Said> {
+  const said: Said = { code: null, out: "", err: "" };
+  const spies = (["out", "err"] as const).map((to) =>
+    vi.spyOn(process[`std${to}`], "write").mockImplementation((text) => {
+      said[to] += String(text);
+      return true;
+    }),
+  );
+  try {
+    said.code = await run(args);
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+  return said;
+}
+
+/** Runs the program. */
+function hebbProgram(...args: string[]): Said {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
   return { code: status, out: stdout, err: stderr };
 }
 
 /** What a command that must succeed prints with --json. */
-function json(...args: string[]) {
-  const { code, out, err } = hebb(...args, "--json");
-  expect(err.replaceAll(/^[a-z ]+: .*\/s.*\n/gm, "")).toBe(""); // progress aside
+async function json(...args: string[]) {
+  const { code, out, err } = await hebb(...args, "--json");
+  const progress =
+    /^(adding|learning|learning and testing|training|searching exactly|measuring|opening|closing|checking): .*\n/gm;
+  expect(err.replaceAll(progress, "")).toBe("");
   expect(code).toBe(0);
   expect(out.trim().split("\n")).toHaveLength(1);
   return JSON.parse(out);
@@ -56,11 +88,54 @@ describe("progress", () => {
       rate: "500/s",
       left: "9 s left",
     });
-    expect(progressState(10, undefined, 2, "rows")).toEqual({ percent: "", count: "10 rows", rate: "5/s", left: "" });
+    expect(progressState(10, undefined, 2, "rows")).toEqual({ percent: "", count: "10 rows", rate: "5.0/s", left: "" });
+  });
+
+  /** A stream that keeps what is written. */
+  function streamOf(isTTY: boolean) {
+    const write = (text: string) => {
+      kept.text += text;
+      return true;
+    };
+    const kept = { text: "", isTTY, columns: 120, write };
+    return kept as typeof kept & NodeJS.WriteStream;
+  }
+  const seconds = (n: number) => new Promise((resolve) => setTimeout(resolve, n * 1000));
+
+  it("is a bar on a terminal and plain lines elsewhere, after a second; both go away or end", async () => {
+    const [terminal, pipe] = [streamOf(true), streamOf(false)];
+    const both = [new Progress("adding", "rows", terminal), new Progress("adding", "rows", pipe)];
+    for (const progress of both) progress.update(10, 0.1);
+    expect([terminal.text, pipe.text]).toEqual(["", ""]);
+    await seconds(1.1);
+    for (const progress of both) {
+      progress.update(50, 0.5);
+      progress.stop();
+    }
+    expect(pipe.text).toMatch(/^adding: 50%, 50 rows, [\d.]+\/s, (\d+ m?s|[\d.]+ ms) left\n$/);
+    expect(stripVTControlCharacters(terminal.text)).toMatch(/adding █+░+ 50% 50 rows [\d.]+\/s \d+ m?s left/);
+    expect(terminal.text.lastIndexOf("\x1b[2K")).toBeGreaterThan(terminal.text.lastIndexOf("left")); // taken away at last
+  });
+
+  it("of what nobody knows the end of is the time it takes, on a terminal", async () => {
+    const [terminal, pipe] = [streamOf(true), streamOf(false)];
+    expect(await during("checking", Promise.resolve(7), terminal)).toBe(7);
+    expect(terminal.text).toBe("");
+    await Promise.all([during("checking", seconds(1.2), terminal), during("checking", seconds(1.2), pipe)]);
+    expect(stripVTControlCharacters(terminal.text)).toMatch(/^\rchecking: \d s\r/);
+    expect(terminal.text.endsWith("\r\x1b[K")).toBe(true); // and taken away
+    expect(pipe.text).toBe("");
   });
 
   it("speaks of time and bytes as people do", () => {
-    expect([0.25, 12.4, 200, 7500].map(formatDuration)).toEqual(["250 ms", "12 s", "3 min 20 s", "2 h 5 min"]);
+    expect([0.0012, 0.25, 12.4, 200, 7500].map(formatDuration)).toEqual([
+      "1.20 ms",
+      "250 ms",
+      "12 s",
+      "3 min 20 s",
+      "2 h 5 min",
+    ]);
+    expect([counted(1, "row"), counted(0, "row"), counted(1234, "row")]).toEqual(["1 row", "0 rows", "1,234 rows"]);
     expect([0, 1023, 1536, 5 * 2 ** 30].map(formatBytes)).toEqual(["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
   });
 });
@@ -70,24 +145,62 @@ it("nDCG@10 with one relevant id", () => {
   expect(ndcgAt10([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], 11)).toBe(0);
 });
 
+it("hits fit into the terminal's width", () => {
+  const hit = {
+    id: "a-name-of-some-length.md",
+    score: 0.5,
+    distance: -0.00000001,
+    payload: { text: "word ".repeat(40) },
+  };
+  const [head, first] = hitTable([hit], 80).split("\n") as [string, string];
+  expect(head).toMatch(/score +distance +id/);
+  expect(first).toMatch(/^1 +0\.5000 +0\.0000 +a-name-of-some-length\.md +word .*\.\.\.$/);
+  expect(first.length).toBeLessThanOrEqual(80);
+  expect(hitTable([hit], 20)).toContain("word word");
+  expect(hitTable([], 80)).toBe("nothing found");
+});
+
 describe("help", () => {
   it.each(["create", "add", "search", "query", "learn", "train", "stats", "check", "demo", "bench"])(
     "hebb %s --help has an example and --json",
-    (command) => {
-      const { code, out } = hebb(command, "--help");
+    async (command) => {
+      const { code, out } = await hebb(command, "--help");
       expect(code).toBe(0);
       expect(out).toMatch(/Examples?:\n {2}hebb /);
       expect(out).toContain("--json");
-      expect(hebb("--help").out).toContain(`\n  ${command} `);
+      expect((await hebb("--help")).out).toContain(`\n  ${command} `);
     },
   );
+});
 
+describe("the program", () => {
   it("--version is the package's", () => {
-    expect(hebb("--version").out).toMatch(/^\d+\.\d+\.\d+/);
+    expect(hebbProgram("--version")).toEqual({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), err: "" });
   });
 
   it("no command at all shows the help, and fails", () => {
-    expect(hebb()).toMatchObject({ code: 1, out: "", err: expect.stringContaining("Usage: hebb") });
+    expect(hebbProgram()).toMatchObject({ code: 1, out: "", err: expect.stringContaining("Usage: hebb") });
+  });
+
+  it("an error is exit code 1 and one line", () => {
+    expect(hebbProgram("stats", "nowhere.hebb")).toEqual({
+      code: 1,
+      out: "",
+      err: 'hebb: STORE_NOT_FOUND: there is no store at nowhere.hebb; make one with "hebb create nowhere.hebb --text" or "--dimensions <n>"\n',
+    });
+  });
+
+  it("makes a store, adds texts and finds them; a reader that has seen enough is no error", () => {
+    writeFileSync(join(folder, "zebra.md"), "# Stripes\nA zebra has them.");
+    expect(hebbProgram("create", "program.hebb", "--text").code).toBe(0);
+    expect(hebbProgram("add", "program.hebb", "zebra.md")).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^1 row added in /),
+    });
+    const command = `"${process.execPath}" "${main}" search program.hebb zebra | head -n 2; exit \${PIPESTATUS[0]}`;
+    const { status, stdout, stderr } = spawnSync("bash", ["-c", command], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^ +score +distance +id\n1 +\d\.\d{4} .*zebra\.md +Stripes\n$/);
   });
 });
 
@@ -99,7 +212,7 @@ describe("texts, from create to train", () => {
     "reading toml files",
   ];
 
-  it("creates and adds a folder", () => {
+  it("creates and adds a folder", async () => {
     mkdirSync(join(folder, "notes/deep"), { recursive: true });
     for (let i = 0; i < 40; i++) {
       writeFileSync(
@@ -107,18 +220,18 @@ describe("texts, from create to train", () => {
         `# Note ${i}\n${subjects[i % 4]} ${"abcdefghij"[i % 10]!.repeat(4)}`,
       );
     }
-    expect(json("create", "notes.hebb", "--text")).toMatchObject({
+    expect(await json("create", "notes.hebb", "--text")).toMatchObject({
       dimensions: 384,
       metric: "cosine",
       encoder: "hashed-tfidf",
     });
-    expect(json("add", "notes.hebb", "notes")).toMatchObject({ rows: 40, new: 40, size: 40, skipped: [] });
+    expect(await json("add", "notes.hebb", "notes")).toMatchObject({ rows: 40, new: 40, size: 40, skipped: [] });
     writeFileSync(join(folder, "extra.md"), "# One more");
-    expect(json("add", "notes.hebb", "extra.md", "notes")).toMatchObject({ rows: 41, new: 1, size: 41 });
+    expect(await json("add", "notes.hebb", "extra.md", "notes")).toMatchObject({ rows: 41, new: 1, size: 41 });
   });
 
-  it("searches by text, by id and exactly", () => {
-    const { hits, latencyMs } = json("search", "notes.hebb", "parsing", "arguments", "-k", "4");
+  it("searches by text, by id and exactly", async () => {
+    const { hits, latencyMs } = await json("search", "notes.hebb", "parsing", "arguments", "-k", "4");
     expect(hits).toHaveLength(4);
     expect(latencyMs).toBeGreaterThan(0);
     for (const { id, score, distance, payload } of hits) {
@@ -126,17 +239,19 @@ describe("texts, from create to train", () => {
       expect(payload).toMatchObject({ path: id });
       expect([typeof score, typeof distance]).toEqual(["number", "number"]);
     }
-    const near = json("search", "notes.hebb", "--id", "n4.md", "-k", "3").hits;
+    const near = (await json("search", "notes.hebb", "--id", "n4.md", "-k", "3")).hits;
     expect(
-      json("search", "notes.hebb", "--id", "n4.md", "-k", "3", "--exact").hits.map((h: { id: string }) => h.id),
+      (await json("search", "notes.hebb", "--id", "n4.md", "-k", "3", "--exact")).hits.map((h: { id: string }) => h.id),
     ).toEqual(near.map((h: { id: string }) => h.id));
-    expect(json("search", "notes.hebb", "toml", "-k", "50", "--filter", '{"path":"n12.md"}').hits).toHaveLength(1);
-    expect(hebb("search", "notes.hebb", "toml files").out).toMatch(/score +distance +id\n +1 +\d\.\d{4} /);
+    expect((await json("search", "notes.hebb", "toml", "-k", "50", "--filter", '{"path":"n12.md"}')).hits).toHaveLength(
+      1,
+    );
+    expect((await hebb("search", "notes.hebb", "toml files")).out).toMatch(/score +distance +id\n +1 +\d\.\d{4} /);
   });
 
-  it("queries by example and with full text", () => {
-    expect(json("query", "notes.hebb", "terminal", "--hybrid", "-k", "3").hits).toHaveLength(3);
-    const { hits } = json(
+  it("queries by example and with full text", async () => {
+    expect((await json("query", "notes.hebb", "terminal", "--hybrid", "-k", "3")).hits).toHaveLength(3);
+    const { hits } = await json(
       "query",
       "notes.hebb",
       "-p",
@@ -153,63 +268,111 @@ describe("texts, from create to train", () => {
     expect(hits.every((hit: { payload: { text: string } }) => hit.payload.text.includes("sorting"))).toBe(true);
   });
 
-  it("learns, trains and says so", () => {
-    expect(json("learn", "notes.hebb", "-q", "paint the shell", "-c", "n2.md")).toMatchObject({ learned: 1 });
+  it("learns, trains and says so", async () => {
+    expect(await json("learn", "notes.hebb", "-q", "paint the shell", "-c", "n2.md")).toMatchObject({ learned: 1 });
     const lines = Array.from({ length: 70 }, (_, i) =>
       JSON.stringify({ query: `${subjects[i % 4]} ${i}`, chosen: [`n${i % 4 === 0 ? 4 : 2}.md`] }),
     );
     writeFileSync(join(folder, "events.jsonl"), lines.join("\n"));
-    expect(json("learn", "notes.hebb", "events.jsonl")).toMatchObject({ learned: 70, learning: { events: 71 } });
-    expect(json("train", "notes.hebb", "--epochs", "1")).toMatchObject({ learning: { events: 71 } });
-    expect(json("stats", "notes.hebb")).toMatchObject({
+    expect(await json("learn", "notes.hebb", "events.jsonl")).toMatchObject({ learned: 70, learning: { events: 71 } });
+    expect(await json("train", "notes.hebb", "--epochs", "1")).toMatchObject({ learning: { events: 71 } });
+    expect(await json("stats", "notes.hebb")).toMatchObject({
       size: 41,
       encoder: "hashed-tfidf",
       learning: { events: 71 },
       tiers: { hot: { count: 41 } },
     });
-    expect(hebb("stats", "notes.hebb").out).toMatch(/rows +41\n/);
+    expect((await hebb("stats", "notes.hebb")).out).toMatch(/rows +41\n/);
   });
 
-  it("names the line of an event that cannot be learned", () => {
+  it("names the line of an event that cannot be learned", async () => {
     writeFileSync(
       join(folder, "ghost.jsonl"),
       '{"query": "a", "chosen": ["n2.md"]}\n{"query": "b", "chosen": ["ghost"]}',
     );
-    expect(hebb("learn", "notes.hebb", "ghost.jsonl")).toMatchObject({
+    expect(await hebb("learn", "notes.hebb", "ghost.jsonl")).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/^hebb: BATCH_INCOMPLETE: 0 events are learned.*lines 1 to 2.*ghost.*\n$/),
+      err: expect.stringMatching(/^hebb: BATCH_INCOMPLETE: 0 events learned.*lines 1 to 2.*ghost.*\n$/),
     });
   });
 
-  it("checks and benches", () => {
-    expect(json("check", "notes.hebb")).toEqual({ ok: true, faults: [] });
-    const { runs } = json("bench", "notes.hebb", "--queries", "20", "-k", "5");
+  it("checks and benches", async () => {
+    expect(await json("check", "notes.hebb")).toEqual({ ok: true, faults: [] });
+    const { runs } = await json("bench", "notes.hebb", "--queries", "20", "-k", "5");
     expect(runs.at(-1).recall).toBeGreaterThan(0.99);
-    expect(hebb("bench", "notes.hebb").out).toContain("recall@10");
+    expect((await hebb("bench", "notes.hebb")).out).toContain("recall@10");
   });
 });
 
 describe("vectors", () => {
-  it("go in as JSONL and come back by distance", () => {
+  it("go in as JSONL and come back by distance", async () => {
     writeFileSync(
       join(folder, "v.jsonl"),
       '{"id": 1, "vector": [0, 0], "lang": "en"}\n{"id": 2, "vector": [0, 3]}\n{"id": "42", "vector": [4, 0]}',
     );
-    json("create", "v.hebb", "--dimensions", "2", "--metric", "l2", "--index", "lang");
-    expect(json("add", "v.hebb", "v.jsonl")).toMatchObject({ rows: 3, size: 3 });
-    const { hits } = json("search", "v.hebb", "--vector", "[0, 1]", "-k", "2");
+    await json("create", "v.hebb", "--dimensions", "2", "--metric", "l2", "--index", "lang");
+    expect(await json("add", "v.hebb", "v.jsonl")).toMatchObject({ rows: 3, size: 3 });
+    const { hits } = await json("search", "v.hebb", "--vector", "[0, 1]", "-k", "2");
     expect(hits).toMatchObject([
       { id: 1, distance: 1, payload: { lang: "en" } },
       { id: 2, distance: 4 },
     ]);
-    expect(json("search", "v.hebb", "--vector", "[0, 1]", "--exact", "--max-distance", "2").hits).toHaveLength(1);
-    expect(json("search", "v.hebb", "--id", '"42"', "-k", "1").hits).toMatchObject([{ id: 1 }]);
+    expect((await json("search", "v.hebb", "--vector", "[0, 1]", "--exact", "--max-distance", "2")).hits).toHaveLength(
+      1,
+    );
+    expect((await json("search", "v.hebb", "--id", '"42"', "-k", "1")).hits).toMatchObject([{ id: 1 }]);
+  });
+});
+
+describe("a new user's first steps", () => {
+  it("an empty store says that it is empty", async () => {
+    await json("create", "empty.hebb", "--text");
+    expect(await hebb("search", "empty.hebb", "words")).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("nothing found"),
+      err: 'hebb: warning: empty.hebb is empty; "hebb add empty.hebb <input>" puts rows into it\n',
+    });
+    expect(await hebb("train", "empty.hebb")).toMatchObject({
+      code: 0,
+      out: 'empty.hebb has no feedback to train on; "hebb learn empty.hebb" gives it some\n',
+    });
+  });
+
+  it("a store whose writer was killed is brought up to its log, and says so once", async () => {
+    const library = fileURLToPath(new URL("../../dist/src/index.js", import.meta.url));
+    const program = `
+      import { open } from ${JSON.stringify(library)};
+      const index = await open("killed.hebb", { dimensions: 2, metric: "l2" });
+      await index.put("a", [1, 2]);
+      process.kill(process.pid, "SIGKILL");`;
+    spawnSync(process.execPath, ["--input-type=module", "-e", program]);
+    expect(await hebb("check", "killed.hebb")).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^killed\.hebb: no faults/),
+      err: "hebb: warning: killed.hebb was not closed by its last writer; it has been brought up to its log\n",
+    });
+    expect((await json("search", "killed.hebb", "--vector", "[1, 2]")).hits).toMatchObject([{ id: "a" }]);
+  });
+
+  it("faults are listed, with exit code 1", async () => {
+    await json("create", "faulty.hebb", "--dimensions", "64");
+    const rows = Array.from({ length: 300 }, (_, id) => JSON.stringify({ id, vector: Array(64).fill(id + 1) }));
+    writeFileSync(join(folder, "rows.jsonl"), rows.join("\n"));
+    await json("add", "faulty.hebb", "rows.jsonl");
+    const path = join(folder, "faulty.hebb/index.hebb");
+    const bytes = readFileSync(path);
+    bytes[Math.floor(bytes.length / 2)]! ^= 1;
+    writeFileSync(path, bytes);
+    expect(await hebb("check", "faulty.hebb")).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/INDEX_CORRUPT .*\nfaulty\.hebb: 1 faults? \(/),
+    });
   });
 });
 
 describe("demo", () => {
-  it("indexes, searches, learns, tests on other questions, and leaves a store to try", () => {
-    const { packages, tested, folds, stats } = json("demo", "demo.hebb");
+  it("indexes, searches, learns, tests on other questions, and leaves a store to try", async () => {
+    const { packages, tested, folds, stats } = await json("demo", "demo.hebb", "--folds", "3");
     expect(packages).toBeGreaterThan(40);
     expect(stats).toMatchObject({
       size: packages,
@@ -221,12 +384,18 @@ describe("demo", () => {
     expect(tested.all.after).toBeGreaterThan(tested.all.before - 0.02); // the gates keep harm away
     if (tested.servingFolds === 0) expect(tested.all.after).toBe(tested.all.before);
     expect(tested.servingFolds).toBeLessThanOrEqual(folds);
-    expect(json("search", "demo.hebb", "parse command line arguments", "-k", "3").hits).toHaveLength(3);
-    expect(json("check", "demo.hebb").ok).toBe(true);
+    expect((await json("search", "demo.hebb", "parse command line arguments", "-k", "3")).hits).toHaveLength(3);
+    expect((await json("check", "demo.hebb")).ok).toBe(true);
   });
 });
 
 describe("errors: exit code 1, one line on stderr, nothing on stdout", () => {
+  beforeAll(() => {
+    mkdirSync(join(folder, "vacant"));
+    writeFileSync(join(folder, "void.jsonl"), "");
+    writeFileSync(join(folder, "narrow.jsonl"), '{"id": 1, "vector": [1]}');
+  });
+
   it.each([
     [["bogus"], "USAGE: unknown command 'bogus'"],
     [["serch"], "(Did you mean search?)"],
@@ -235,10 +404,23 @@ describe("errors: exit code 1, one line on stderr, nothing on stdout", () => {
       ["search", "v.hebb", "-k", "ten", "x"],
       "USAGE: option '-k, --k <n>' argument 'ten' is invalid. expected an integer",
     ],
-    [["search"], "USAGE: missing required argument 'store'"],
+    [["search"], "USAGE: missing required argument 'store'; see \"hebb search --help\""],
+    [["stats", "notes"], "NOT_A_STORE: notes is no store, and holds"],
+    [["stats", "vacant"], 'STORE_NOT_FOUND: there is no store at vacant; make one with "hebb create vacant'],
+    [["stats", "extra.md"], "NOT_A_STORE: extra.md is no directory"],
+    [["stats", "v.hebb", "w.hebb"], "USAGE: too many arguments"],
+    [["create", "extra.md", "--text"], "STORE_EXISTS: extra.md is a file"],
+    [["demo", "extra.md"], "STORE_EXISTS: extra.md is a file"],
+    [["demo", "--folds", "1"], "BAD_ARGUMENT: --folds is 1; expected 2 to 20"],
+    [
+      ["add", "v.hebb", "extra.md"],
+      'NO_ENCODER: v.hebb was made for vectors and takes no texts; make a store for texts with "hebb create <store> --text"',
+    ],
+    [["add", "v.hebb", "narrow.jsonl"], "BAD_ARGUMENT: vector of id 1 has 1 value"],
+    [["learn", "v.hebb", "void.jsonl"], "FILE_UNSUPPORTED: void.jsonl holds no events"],
     [["search", "v.hebb"], "BAD_ARGUMENT: nothing to look for; give a text, --vector, --id or --positive"],
     [["search", "v.hebb", "x", "--id", "1"], "BAD_ARGUMENT: more than one thing to look for"],
-    [["search", "v.hebb", "words"], "NO_ENCODER"],
+    [["search", "v.hebb", "words"], "NO_ENCODER: v.hebb was made for vectors"],
     [["search", "v.hebb", "--vector", "[1]"], "BAD_ARGUMENT"],
     [["search", "v.hebb", "--vector", "[1, 2]", "-k", "0"], "BAD_ARGUMENT: k is 0"],
     [["search", "v.hebb", "--id", "9"], "UNKNOWN_ID"],
@@ -255,8 +437,8 @@ describe("errors: exit code 1, one line on stderr, nothing on stdout", () => {
     [["learn", "v.hebb"], "BAD_ARGUMENT: learn takes either a file of events or --query"],
     [["learn", "v.hebb", "-q", "x"], "BAD_ARGUMENT: --query needs at least one --chosen <id>"],
     [["query", "v.hebb", "--id", "1", "-m", "psychic"], "expected one of vector, neural, subgraph, differentiable"],
-  ])("hebb %j", (args, expected) => {
-    const { code, out, err } = hebb(...args);
+  ])("hebb %j", async (args, expected) => {
+    const { code, out, err } = await hebb(...args);
     expect(err).toContain(expected);
     expect(err).toMatch(/^hebb: [A-Z_]+: [^\n]*\n$/);
     expect({ code, out }).toEqual({ code: 1, out: "" });

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import type { OpenOptions } from "../../index.js";
+import { HebbError, type OpenOptions } from "../../index.js";
 import { print } from "../print.js";
-import { formatCount, formatDuration, Progress } from "../progress.js";
+import { counted, formatCount, formatDuration, Progress } from "../progress.js";
 import { type Input, openInput } from "../read-input.js";
-import { warn, withStore } from "../store.js";
+import { noEncoder, warn, withStore } from "../store.js";
 
 interface AddOptions {
   config?: string;
@@ -42,11 +42,9 @@ async function add(store: string, paths: string[], { config, json }: AddOptions)
   const inputs: Input[] = [];
   for (const path of paths) inputs.push(await openInput(path));
   const options: OpenOptions = config === undefined ? {} : { config };
-  // An empty store without an encoder takes the built-in one for its first texts.
-  const { encoder, size } = await withStore(store, options, async (index) => index.stats());
-  if (encoder === undefined && size === 0 && inputs.some((input) => input.isText)) options.encoder = "hashed-tfidf";
 
   const report = await withStore(store, options, async (index) => {
+    if (index.stats().encoder === undefined && inputs.some((input) => input.isText)) throw noEncoder(store);
     const before = index.size;
     const progress = new Progress("adding", "rows");
     let rows = 0;
@@ -60,6 +58,9 @@ async function add(store: string, paths: string[], { config, json }: AddOptions)
         await index.putMany(input.entries, { onProgress });
       }
       await index.settle();
+    } catch (error) {
+      const isUntouched = rows === 0 && error instanceof HebbError && error.details.committed === 0;
+      throw isUntouched ? error.cause : error;
     } finally {
       progress.stop();
     }
@@ -69,13 +70,13 @@ async function add(store: string, paths: string[], { config, json }: AddOptions)
 
   const skipped = inputs.flatMap((input) => input.skipped);
   warn(report.warnings);
-  if (skipped.length > 0) warn([`${skipped.length} files hold no text and were passed over, such as ${skipped[0]}`]);
+  if (skipped.length > 0) warn([`passed over ${counted(skipped.length, "file")} without text, such as ${skipped[0]}`]);
   print(
     json,
     { store, rows: report.rows, new: report.new, size: report.size, skipped, seconds: report.seconds },
     () => {
       const rate = formatCount(Math.round(report.rows / Math.max(report.seconds, 1e-3)));
-      return `${formatCount(report.rows)} rows added in ${formatDuration(report.seconds)} (${rate}/s), ${formatCount(report.new)} of them new; the store holds ${formatCount(report.size)}`;
+      return `${counted(report.rows, "row")} added in ${formatDuration(report.seconds)} (${rate}/s), ${formatCount(report.new)} of them new; the store holds ${formatCount(report.size)}`;
     },
   );
 }

@@ -51,7 +51,12 @@ async function bench(store: string, { queries, k, json }: BenchOptions): Promise
       return new Set(index.search(query, { k, exact: true, include: [] }).map((hit) => hit.id));
     });
     progress.stop();
-    const runs = EFS.map((ef) => measure(index, asked, truth, k, ef));
+    const searching = new Progress("measuring", "searches");
+    const runs = EFS.map((ef, i) => {
+      searching.update(2 * i * asked.length, i / EFS.length);
+      return measure(index, asked, truth, k, ef);
+    });
+    searching.stop();
     return {
       store,
       size: index.size,

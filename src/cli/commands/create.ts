@@ -1,9 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { HebbError, type Metric, type OpenOptions, open } from "../../index.js";
+import { type Metric, type OpenOptions, open } from "../../index.js";
 import { integerOf } from "../arguments.js";
 import { print } from "../print.js";
-import { warn } from "../store.js";
+import { checkIsFree, warn } from "../store.js";
 
 /** Of the built-in text encoder, where none are given: see docs/decisions/text-encoder.md. */
 const TEXT_DIMENSIONS = 384;
@@ -44,11 +43,7 @@ Examples:
 }
 
 async function create(store: string, { dimensions, metric, text, config, index, json }: CreateOptions): Promise<void> {
-  if (existsSync(store) && readdirSync(store).length > 0) {
-    throw new HebbError("STORE_EXISTS", `${store} is there already and not empty; choose another directory`, {
-      path: store,
-    });
-  }
+  checkIsFree(store);
   const values = dimensions ?? (text ? TEXT_DIMENSIONS : undefined);
   if (values === undefined)
     throw new RangeError("a store needs --dimensions <n>, or --text for the built-in text encoder");

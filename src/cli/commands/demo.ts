@@ -4,21 +4,24 @@
  * say of themselves in one line, each with its package's README as the answer. Whatever comes out is
  * shown.
  */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { Prng } from "../../../base/prng.js";
 import { type Feedback, HebbError, type Index, open, type Query } from "../../index.js";
+import { integerOf } from "../arguments.js";
 import { findNodeModules, type PackageText, readPackages } from "../packages.js";
 import { hitTable, print, table, tierTable } from "../print.js";
 import { formatBytes, formatDuration, Progress } from "../progress.js";
 import { mean, ndcgAt10 } from "../ranking.js";
+import { checkIsFree } from "../store.js";
 
 const DIMENSIONS = 256;
-/** Each query is tested by a store that learned from four fifths of the others. */
+/** Each question is tested on a store that learned from the other folds. */
 const FOLDS = 5;
+const MOST_FOLDS = 20;
 const SEED = 7;
 /** Fewer packages than this are no demonstration of anything. */
 const LEAST_PACKAGES = 20;
@@ -26,6 +29,7 @@ const LEAST_PACKAGES = 20;
 const FIRST_EVENT_MS = 1_700_000_000_000;
 
 interface DemoOptions {
+  folds: number;
   json?: boolean;
 }
 
@@ -57,22 +61,25 @@ export function demoCommand(program: Command): void {
       "[store]",
       "new directory to make the store in; default: one below the system's folder for temporary files",
     )
+    .option(
+      "-f, --folds <n>",
+      `parts that the questions are tested in, 2-${MOST_FOLDS}; more take longer`,
+      integerOf,
+      FOLDS,
+    )
     .option("--json", "print one line of JSON")
     .addHelpText("after", "\nExample:\n  hebb demo")
     .action(demo);
 }
 
-async function demo(directory: string | undefined, { json }: DemoOptions): Promise<void> {
+async function demo(directory: string | undefined, { folds, json }: DemoOptions): Promise<void> {
   const started = performance.now();
+  if (folds < 2 || folds > MOST_FOLDS) throw new RangeError(`--folds is ${folds}; expected 2 to ${MOST_FOLDS}`);
   const say = (text: string): void => {
     if (!json) process.stdout.write(`${text}\n`);
   };
   const packages = packagesOfThisMachine();
-  if (directory !== undefined && existsSync(directory) && readdirSync(directory).length > 0) {
-    throw new HebbError("STORE_EXISTS", `${directory} is there already and not empty; choose another directory`, {
-      path: directory,
-    });
-  }
+  if (directory !== undefined) checkIsFree(directory);
   const store = directory ?? join(mkdtempSync(join(tmpdir(), "hebb-demo-")), "readmes.hebb");
 
   say(`1. Index ${packages.length} READMEs (built-in text encoder: words, not meanings)`);
@@ -91,8 +98,8 @@ async function demo(directory: string | undefined, { json }: DemoOptions): Promi
 
   const questions = questionsOf(packages);
   say(`3. Learn: ${questions.length} questions (descriptions, keywords), each with its README as the answer.`);
-  say(`   Each is tested on a store that learned from other questions only (${FOLDS} folds)`);
-  const tested = await timed(() => crossValidate(packages));
+  say(`   Each is tested on a store that learned from other questions only (${folds} folds)`);
+  const tested = await timed(() => crossValidate(packages, folds));
   const { all, chosen, never, servingFolds } = tested.value;
   const rows: [string, Comparison][] = [
     ["all", all],
@@ -100,8 +107,8 @@ async function demo(directory: string | undefined, { json }: DemoOptions): Promi
     ["README was never chosen", never],
   ];
   say(indent(comparisonTable(rows)));
-  say(`\n   ${verdict(all, servingFolds)}`);
-  say(`   ${formatDuration(tested.ms / 1000)} for ${FOLDS} stores built, trained and tested\n`);
+  say(`\n   ${verdict(all, servingFolds, folds)}`);
+  say(`   ${formatDuration(tested.ms / 1000)} for ${folds} stores built, trained and tested\n`);
 
   const trained = await timed(async () => {
     await index.learn(eventsOf(questions));
@@ -129,7 +136,7 @@ async function demo(directory: string | undefined, { json }: DemoOptions): Promi
         reopenMs: reopened.ms,
         queryMs: answer.latencyMs,
         tested: tested.value,
-        folds: FOLDS,
+        folds,
         trainMs: trained.ms,
         stats,
         seconds,
@@ -191,23 +198,24 @@ const eventsOf = (questions: Question[]): Feedback[] =>
   questions.map(({ text, answer }, i) => ({ query: { text }, chosen: [answer], time: FIRST_EVENT_MS + 1000 * i }));
 
 /**
- * Tests each question on a store that learned from four fifths of the others, and tells apart whether
- * its answer was chosen for another question: what was never chosen gains by generalizing alone.
+ * Tests each question on a store that learned from those of the other folds, and tells apart whether its
+ * answer was chosen for another question: what was never chosen gains by generalizing alone.
  */
-async function crossValidate(packages: PackageText[]): Promise<Tested> {
+async function crossValidate(packages: PackageText[], folds: number): Promise<Tested> {
   const questions = new Prng(SEED).shuffle(questionsOf(packages));
   const chosen: [number, number][] = [];
   const never: [number, number][] = [];
   let servingFolds = 0;
   const progress = new Progress("learning and testing", "folds");
-  for (let fold = 0; fold < FOLDS; fold++) {
+  for (let fold = 0; fold < folds; fold++) {
     const directory = mkdtempSync(join(tmpdir(), "hebb-demo-fold-"));
     const index = await buildStore(directory, packages, "off");
     try {
-      const held = questions.filter((_, i) => i % FOLDS === fold);
-      const learned = questions.filter((_, i) => i % FOLDS !== fold);
+      const held = questions.filter((_, i) => i % folds === fold);
+      const learned = questions.filter((_, i) => i % folds !== fold);
       await index.learn(eventsOf(learned));
-      await index.train();
+      const onProgress = (done: number, total: number) => progress.update(fold, (fold + done / total) / folds);
+      await index.train({ onProgress });
       if (index.stats().learning.serving !== "static") servingFolds++;
       const answers = new Set(learned.map(({ answer }) => answer));
       for (const { text, answer } of held) {
@@ -217,7 +225,7 @@ async function crossValidate(packages: PackageText[]): Promise<Tested> {
       await index.close();
       rmSync(directory, { recursive: true, force: true });
     }
-    progress.update(fold + 1, (fold + 1) / FOLDS);
+    progress.update(fold + 1, (fold + 1) / folds);
   }
   progress.stop();
   return { all: compare([...chosen, ...never]), chosen: compare(chosen), never: compare(never), servingFolds };
@@ -256,13 +264,13 @@ function comparisonTable(rows: [string, Comparison][]): string {
 }
 
 /** One sentence that says what the figures say, good or bad. */
-function verdict({ before, after, better, worse, questions }: Comparison, servingFolds: number): string {
+function verdict({ before, after, better, worse, questions }: Comparison, servingFolds: number, folds: number): string {
   if (servingFolds === 0) {
     return `The gate let nothing serve: ${questions} questions are too few, or the static ranking is hard to beat. Neural answers equal vector answers.`;
   }
   const change = after - before;
   const size = `${change >= 0 ? "+" : ""}${change.toFixed(3)} nDCG@10 (${better} of ${questions} questions better, ${worse} worse)`;
-  const gate = `learners served in ${servingFolds} of ${FOLDS} folds`;
+  const gate = `learners served in ${servingFolds} of ${folds} folds`;
   if (change > 0.005) return `On questions it never saw, learning helped: ${size}; ${gate}.`;
   if (change < -0.005) return `On questions it never saw, learning did harm here: ${size}; ${gate}.`;
   return `On questions it never saw, learning changed next to nothing: ${size}; ${gate}.`;

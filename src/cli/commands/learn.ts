@@ -3,7 +3,7 @@ import { type Feedback, HebbError, type Id } from "../../index.js";
 import { idsOf } from "../arguments.js";
 import { ByteReader } from "../byte-reader.js";
 import { print } from "../print.js";
-import { formatCount, formatDuration, Progress } from "../progress.js";
+import { counted, formatCount, formatDuration, Progress } from "../progress.js";
 import { type FeedbackLine, readFeedback } from "../read-feedback.js";
 import { withStore } from "../store.js";
 
@@ -72,7 +72,7 @@ async function learn(store: string, file: string | undefined, options: LearnOpti
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw new HebbError(
           "BATCH_INCOMPLETE",
-          `${formatCount(learned)} events are learned, and those from line ${first} on are not (in lines ${first} to ${last}: ${reason})`,
+          `${counted(learned, "event")} learned, and those from line ${first} on are not (in lines ${first} to ${last}: ${reason})`,
           { learned },
           cause,
         );
@@ -84,6 +84,7 @@ async function learn(store: string, file: string | undefined, options: LearnOpti
     try {
       for await (const line of events) if (batch.push(line) === BATCH) await flush();
       if (batch.length > 0) await flush();
+      if (learned === 0) throw new HebbError("FILE_UNSUPPORTED", `${file} holds no events`, { path: file });
     } finally {
       progress.stop();
     }
@@ -93,7 +94,7 @@ async function learn(store: string, file: string | undefined, options: LearnOpti
     json,
     { store, ...report },
     () =>
-      `${formatCount(report.learned)} events learned in ${formatDuration(report.seconds)}; the store has ${formatCount(report.learning.events)}. "hebb train ${store}" trains on all of them.`,
+      `${counted(report.learned, "event")} learned in ${formatDuration(report.seconds)}; the store has ${formatCount(report.learning.events)}. "hebb train ${store}" trains on all of them.`,
   );
 }
 

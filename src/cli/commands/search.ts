@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { type Filter, HebbError, type Id, type Query, type QueryResult } from "../../index.js";
+import { type Filter, HebbError, type Id, type Index, type Query, type QueryResult } from "../../index.js";
 import { filterOf, idOf, idsOf, integerOf, numberOf, vectorOf, weightsOf } from "../arguments.js";
 import { hitTable, print } from "../print.js";
-import { formatDuration } from "../progress.js";
-import { withStore } from "../store.js";
+import { counted, formatDuration } from "../progress.js";
+import { warn, withStore } from "../store.js";
 
 /** What `search` and `query` share. */
 interface AskOptions {
@@ -46,6 +46,7 @@ Examples:
     .action(async (store: string, words: string[], options: SearchCommandOptions) => {
       const query = queryOf(words, options);
       const result = await withStore(store, { readOnly: true }, async (index) => {
+        warnIfEmpty(store, index);
         if (!options.exact) return index.query({ ...query, mode: "vector" });
         const vector = query.vector ?? (query.id === undefined ? undefined : index.get(query.id)?.vector);
         if (vector === undefined) {
@@ -85,10 +86,17 @@ Examples:
     )
     .action(async (store: string, words: string[], options: QueryCommandOptions) => {
       const query: Query = { ...queryOf(words, options), mode: options.mode };
-      const result = await withStore(store, { readOnly: true }, (index) => index.query(query));
+      const result = await withStore(store, { readOnly: true }, async (index) => {
+        warnIfEmpty(store, index);
+        return index.query(query);
+      });
       const { backward: _notData, ...plain } = result;
       print(options.json, plain, () => resultText(result));
     });
+}
+
+function warnIfEmpty(store: string, index: Index): void {
+  if (index.size === 0) warn([`${store} is empty; "hebb add ${store} <input>" puts rows into it`]);
 }
 
 function asking(command: Command): Command {
@@ -108,7 +116,7 @@ function asking(command: Command): Command {
 /** The query that words and options ask for; exactly one way of asking has to be given. */
 function queryOf(words: string[], options: AskOptions & Partial<QueryCommandOptions>): Query {
   const { vector, id, positive, negative, weight, k, ef, filter, maxDistance, hybrid } = options;
-  const text = words.length > 0 ? words.join(" ") : undefined;
+  const text = words.join(" ").trim() || undefined;
   const ways = [text, vector, id, positive].filter((way) => way !== undefined).length;
   if (ways !== 1) {
     throw new TypeError(
@@ -135,9 +143,9 @@ function modeOf(text: string): (typeof MODES)[number] {
 }
 
 function resultText({ hits, latencyMs, subgraph, embeddings }: QueryResult): string {
-  const lines = [hitTable(hits), "", `${hits.length} hits in ${formatDuration(latencyMs / 1000)}`];
+  const lines = [hitTable(hits), "", `${counted(hits.length, "hit")} in ${formatDuration(latencyMs / 1000)}`];
   if (subgraph) {
-    lines.push(`${subgraph.edges.length} edges among them:`);
+    lines.push(`${counted(subgraph.edges.length, "edge")} among them:`);
     for (const { from, to, weight } of subgraph.edges) lines.push(`  ${from} -- ${to}  ${weight.toFixed(4)}`);
   }
   if (embeddings?.[0])

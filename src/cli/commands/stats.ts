@@ -4,6 +4,13 @@ import { learningText, print, table, tierTable } from "../print.js";
 import { formatBytes, formatCount } from "../progress.js";
 import { warn, withStore } from "../store.js";
 
+const BYTES: Record<string, string> = {
+  file: "index on disk",
+  wal: "log on disk",
+  catalog: "catalog on disk",
+  resident: "index in memory",
+};
+
 export function statsCommand(program: Command): void {
   program
     .command("stats")
@@ -27,10 +34,7 @@ function statsText(stats: Stats): string {
     ["encoder", stats.encoder ?? "none"],
     ["kernel", stats.kernel],
     ["not linked yet", formatCount(stats.backlog)],
-    ...Object.entries(stats.bytes).map(([what, bytes]) => [
-      what === "resident" ? "in memory" : `${what} on disk`,
-      formatBytes(bytes),
-    ]),
+    ...Object.entries(stats.bytes).map(([what, bytes]) => [BYTES[what] ?? what, formatBytes(bytes)]),
   ];
   return [table(facts), "", tierTable(stats), "", learningText(stats.learning)].join("\n");
 }

@@ -39,9 +39,9 @@ async function train(store: string, { epochs, config, json }: TrainCommandOption
     }
     return { seconds: progress.seconds, learning: index.stats().learning };
   });
-  print(
-    json,
-    { store, ...report },
-    () => `trained in ${formatDuration(report.seconds)}\n${learningText(report.learning)}`,
+  print(json, { store, ...report }, () =>
+    report.learning.events === 0
+      ? `${store} has no feedback to train on; "hebb learn ${store}" gives it some`
+      : `trained in ${formatDuration(report.seconds)}\n${learningText(report.learning)}`,
   );
 }
