@@ -67,6 +67,9 @@ const TAKEOVER = 0.005;
 /** Where never-chosen documents answer less than this share of events, the overall gain speaks for them. */
 const RARE_DISJOINT = 0.05;
 
+/** With fewer events in the disjoint stratum its bound is noise, and the adapter has to wait. */
+const MINIMUM_DISJOINT = 100;
+
 const GAIN = 0;
 const FAST = 3;
 const DISJOINT = 6;
@@ -150,6 +153,9 @@ export class Gate {
     if (!USES_ADAPTER[arm]) return undefined;
     const disjoint = this.disjoint;
     if (disjoint.events < RARE_DISJOINT * n) return undefined;
+    if (disjoint.events < MINIMUM_DISJOINT) {
+      return `never-chosen documents: judged on ${Math.round(disjoint.events)} events, needs ${MINIMUM_DISJOINT}`;
+    }
     const bound = disjoint.lower(disjointConfidence);
     if (bound >= -disjointTolerance) return undefined;
     return `never-chosen documents: ${disjoint.mean.toFixed(4)}, lower bound ${bound.toFixed(4)} < -${disjointTolerance}`;

@@ -18,7 +18,7 @@ export interface LearningOptions {
   adapterEpochs: number;
   /** `learning.shift_rate`: step of a document's shift per event, default .08 (in units of the squared document length). */
   shiftRate: number;
-  /** `learning.shift_bound`: longest shift relative to the document's length, default .4. Higher gains more where feedback is plenty and loses more where it is thin. */
+  /** `learning.shift_bound`: longest shift relative to the document's length, default .5. Higher gains more where feedback is plenty and loses more where it is thin. */
   shiftBound: number;
   /** `learning.shift_epochs`: passes over the feedback for the shift, default 6. `learn` takes as many steps on its one event. */
   shiftEpochs: number;
@@ -51,7 +51,7 @@ export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
   adapterDecay: 1,
   adapterEpochs: 10,
   shiftRate: 0.08,
-  shiftBound: 0.4,
+  shiftBound: 0.5,
   shiftEpochs: 6,
   confidence: 2,
   disjointTolerance: 0.005,
