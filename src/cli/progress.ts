@@ -8,6 +8,10 @@ const SILENT_MS = 1000;
 const REDRAW_MS = 100;
 const LINE_MS = 5000;
 const BAR_STEPS = 1000;
+/** Percent, count, rate and time left, at their longest. */
+const STATE_CHARACTERS = 50;
+/** With less done, the time left would be a guess. */
+const LEAST_FRACTION = 0.02;
 
 /** One task's progress. Call `update` as often as it suits, `stop` at the end whatever happened. */
 export class Progress {
@@ -43,8 +47,10 @@ export class Progress {
     const steps = Math.floor((fraction ?? 0) * BAR_STEPS);
     if (this.bar === undefined) {
       const format = `${this.task} {bar} {percent} {count} {rate} {left}`;
+      // Cursor and line wrap stay as they are: a command that is interrupted would leave them changed.
+      const barsize = Math.min(40, Math.max(10, this.stream.columns - this.task.length - STATE_CHARACTERS));
       this.bar = new SingleBar(
-        { format, stream: this.stream, hideCursor: true, clearOnComplete: true, linewrap: false },
+        { format, stream: this.stream, barsize, clearOnComplete: true, linewrap: true },
         Presets.shades_classic,
       );
       this.bar.start(BAR_STEPS, steps, { ...state });
@@ -97,7 +103,10 @@ export function progressState(
     percent: known ? `${Math.floor(fraction * 100)}%` : "",
     count: `${formatCount(done)} ${unit}`,
     rate: `${rate < 10 ? rate.toFixed(1) : formatCount(Math.round(rate))}/s`,
-    left: known && fraction < 1 ? `${formatDuration((seconds * (1 - fraction)) / fraction)} left` : "",
+    left:
+      known && fraction >= LEAST_FRACTION && fraction < 1
+        ? `${formatDuration((seconds * (1 - fraction)) / fraction)} left`
+        : "",
   };
 }
 

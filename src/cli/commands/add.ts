@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { HebbError, type OpenOptions } from "../../index.js";
+import { type Entry, HebbError, type OpenOptions } from "../../index.js";
 import { print } from "../print.js";
 import { counted, formatCount, formatDuration, Progress } from "../progress.js";
 import { type Input, openInput } from "../read-input.js";
@@ -48,6 +48,17 @@ async function add(store: string, paths: string[], { config, json }: AddOptions)
     const before = index.size;
     const progress = new Progress("adding", "rows");
     let rows = 0;
+    let isInterrupted = false;
+    const interrupt = () => {
+      isInterrupted = true;
+    };
+    async function* untilInterrupted(entries: AsyncIterable<Entry>): AsyncGenerator<Entry> {
+      for await (const entry of entries) {
+        if (isInterrupted) return;
+        yield entry;
+      }
+    }
+    process.once("SIGINT", interrupt); // a second one kills
     try {
       for (const [i, input] of inputs.entries()) {
         const start = rows;
@@ -55,15 +66,18 @@ async function add(store: string, paths: string[], { config, json }: AddOptions)
           rows = start + done;
           progress.update(rows, (i + input.fraction()) / inputs.length);
         };
-        await index.putMany(input.entries, { onProgress });
+        await index.putMany(untilInterrupted(input.entries), { onProgress });
       }
       await index.settle();
     } catch (error) {
       const isUntouched = rows === 0 && error instanceof HebbError && error.details.committed === 0;
       throw isUntouched ? error.cause : error;
     } finally {
+      process.off("SIGINT", interrupt);
       progress.stop();
     }
+    if (isInterrupted)
+      throw new HebbError("ABORTED", `interrupted; ${counted(rows, "row")} went in and stay`, { rows });
     const { warnings } = index.stats();
     return { rows, new: index.size - before, size: index.size, seconds: progress.seconds, warnings };
   });
