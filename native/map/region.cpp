@@ -93,8 +93,10 @@ bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
   for (uint64_t block = at / kBlockBytes; block <= last; block++) {
     const uint64_t bit = 1ull << (block % 64);
     if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
+    // One thread at a time: whoever verified a block may write to it at once, while another still sums it up.
+    const std::lock_guard<std::mutex> turn(verifying_[block % kTurns]);
+    if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
     platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);  // one read, not one a page
-    // Two threads may verify the same block at once; both come to the same result.
     const uint32_t computed = checksumOf(section, block);
     if (computed != s.expected[block]) {
       std::lock_guard<std::mutex> guard(faultMutex_);

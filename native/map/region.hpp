@@ -77,8 +77,11 @@ class Region {
   bool verify(uint32_t section, uint64_t at, uint64_t bytes);
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
+  static constexpr uint64_t kTurns = 64;
+
   std::vector<Section> sections_;
   bool valid_ = true;
+  std::mutex verifying_[kTurns];  // by block number
   mutable std::mutex faultMutex_;
   BlockFault fault_{};
 };

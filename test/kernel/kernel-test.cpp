@@ -1,6 +1,7 @@
 // The kernel without Node, to run under ASan and UBSan: `npm run test:kernel`.
 // Every failure prints its seed; `kernel-test SEED` replays it.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +9,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -117,6 +119,35 @@ void testRegion() {
         "a damaged block is named");
   check(!region.touch(0, kBlockBytes, 1), "damage is never written over");
   check(region.ensure(0, 0, 10), "its neighbour stays readable");
+}
+
+// Several threads come to blocks that nobody has verified yet, and write to them at once.
+void testRegionThreads() {
+  constexpr uint64_t kBlocks = 400;
+  constexpr unsigned kThreads = 2;
+  Region region({kBlocks * kBlockBytes});
+  std::mt19937_64 random(seed);
+  std::vector<uint8_t> bytes(kBlocks * kBlockBytes);
+  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random());
+  region.load(0, 0, bytes.data(), bytes.size());
+  for (uint64_t block = 0; block < kBlocks; block++) {
+    const uint32_t sum = region.checksumOf(0, block);
+    region.expectChecksums(0, block, &sum, 1);
+  }
+  std::atomic<uint64_t> refused{0}, arrived{0};
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < kThreads; t++) {
+    threads.emplace_back([&, t] {
+      for (uint64_t block = 0; block < kBlocks; block++) {
+        const uint64_t at = (block + 1) * kBlockBytes - (t + 1) * 64;  // where a sum gets to last
+        for (arrived++; arrived < (block + 1) * kThreads;) std::this_thread::yield();
+        if (!region.touch(0, at, 64)) refused++;
+        else std::memset(region.base(0) + at, static_cast<int>(t), 64);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  check(refused == 0, "what one thread writes is no damage to another that comes at the same moment");
 }
 
 struct World {
@@ -322,6 +353,7 @@ int main(int argc, char** argv) {
   }
   testOperations();
   testRegion();
+  testRegionThreads();
   testGraph(Metric::kL2, 16, "l2");
   testGraph(Metric::kCosine, 24, "cosine");
   testGraph(Metric::kDot, 13, "dot");
