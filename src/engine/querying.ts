@@ -60,7 +60,8 @@ export class Querier {
       throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
     }
     const { vector, from } = await this.resolveInFit("query", query);
-    const ranking = this.rank(vector, from, plan, mode === "neural", query.hybrid ? query.text : undefined);
+    const current = { ...plan, ...searcher.bitmap(query.filter) }; // rows may have changed while a text was encoded
+    const ranking = this.rank(vector, from, current, mode === "neural", query.hybrid ? query.text : undefined);
     const hits = searcher.hits(ranking.nodes, ranking.distances, ranking.nodes.length, plan, ranking.scores);
     const result: QueryResult = { hits, latencyMs: 0 };
     if (mode === "subgraph") result.subgraph = this.subgraph(ranking.nodes);
