@@ -1,0 +1,77 @@
+/** A small world for the learners: documents around topics, and queries that see topics through a distortion. */
+import { Prng } from "../../base/prng.js";
+import type { Metric } from "../../base/types.js";
+import { normalize, score } from "../../model/scoring.js";
+import type { Corpus, LearnEvent } from "../../training/corpus.js";
+
+export interface World {
+  corpus: Corpus & { vectors: Float32Array[]; dead: Set<number> };
+  /**
+   * Events whose chosen documents are those of the topic that the query means; `distortion` 0 asks
+   * for the topic as it is, where the static index is right and what was learned is wrong.
+   */
+  events(count: number, seed: number, distortion?: number): LearnEvent[];
+}
+
+/** Exact search over `vectors`, with as many deleted nodes as `dead` holds. */
+export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus"] {
+  const dead = new Set<number>();
+  const live = () => vectors.map((_, i) => i).filter((i) => !dead.has(i));
+  return {
+    vectors,
+    dead,
+    metric,
+    dimensions: vectors[0]!.length,
+    get size() {
+      return vectors.length - dead.size;
+    },
+    vector: (node) => vectors[node]!,
+    isLive: (node) => node < vectors.length && !dead.has(node),
+    nearest: (query, k) => {
+      const scores = vectors.map((v) => score(metric, query, v));
+      return { nodes: Uint32Array.from(live().sort((a, b) => scores[b]! - scores[a]! || a - b)).slice(0, k) };
+    },
+    sample: (count, prng) => {
+      const nodes = live();
+      return Uint32Array.from({ length: nodes.length === 0 ? 0 : count }, () => nodes[prng.below(nodes.length)]!);
+    },
+  };
+}
+
+/**
+ * 60 topics of 8 documents. A query is its topic with the first half of the coordinates swapped for
+ * the second in part, so that one linear map, which the adapter can learn, undoes it for all topics.
+ */
+export function makeWorld(metric: Metric = "cosine", seed = 7, dimensions = 16): World {
+  const prng = new Prng(seed);
+  const gaussian = (size: number) => Float32Array.from({ length: dimensions }, () => size * prng.gaussian());
+  const finish = (v: Float32Array) => {
+    if (metric === "cosine") normalize(v);
+    return v;
+  };
+  const topics = Array.from({ length: 60 }, () => gaussian(1));
+  const vectors = topics.flatMap((topic) =>
+    Array.from({ length: 8 }, () => finish(gaussian(0.5).map((x, i) => x + topic[i]!))),
+  );
+  return {
+    corpus: corpusOf(vectors, metric),
+    events(count, eventSeed, distortion = 1.2) {
+      const own = new Prng(eventSeed);
+      return Array.from({ length: count }, (_, time) => {
+        const t = own.below(topics.length);
+        const topic = topics[t]!;
+        const half = dimensions / 2;
+        const query = topic.map((x, i) => x + distortion * topic[(i + half) % dimensions]! + 0.4 * own.gaussian());
+        const chosen = Array.from({ length: 3 }, () => ({ node: t * 8 + own.below(8), grade: 1 }));
+        const distinct = chosen.filter(({ node }, i) => chosen.findIndex((c) => c.node === node) === i);
+        return { query: finish(query), chosen: distinct, shown: [], rejected: [], source: undefined, time };
+      });
+    },
+  };
+}
+
+/** The same queries with the answers of others: there is nothing to learn. */
+export function shuffleAnswers(events: LearnEvent[], seed: number): LearnEvent[] {
+  const answers = new Prng(seed).shuffle(events.map((e) => e.chosen));
+  return events.map((event, i) => ({ ...event, chosen: answers[i]! }));
+}
