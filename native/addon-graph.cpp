@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "addon.hpp"
@@ -9,9 +8,11 @@
 namespace hebb::addon {
 namespace {
 
+// The first byte of an id's slot (docs/format.md).
 enum IdKind : uint8_t { kNoId = 0, kInteger = 1, kString = 2, kLongString = 3 };
 
-// Work on a graph off the main thread. It holds the graph, so closing waits for nobody.
+// Work on a graph off the main thread. It holds the graph, whose memory therefore stays until the work
+// ends, whoever closes meanwhile.
 class Task : public Napi::AsyncWorker {
  public:
   Task(Napi::Env env, std::shared_ptr<Graph> graph)

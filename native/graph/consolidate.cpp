@@ -1,6 +1,5 @@
 // Removing what was deleted, and keeping every live node findable.
 #include <algorithm>
-#include <cstring>
 
 #include "distance.hpp"
 #include "workers.hpp"
@@ -17,7 +16,7 @@ bool Graph::replaceDead(uint32_t node, uint32_t level, Scratch& s) {
   if (!any) return true;
   const std::vector<uint32_t> before(l.ids, l.ids + l.count);
   const uint32_t room = level == 0 ? 2 * options_.m : options_.m;
-  const std::vector<float> q(prepared(raw(node), s), prepared(raw(node), s) + options_.dimensions);
+  const std::vector<float> q = ownQuery(node, s);
   s.prepare(nodes());
   s.visit(node);
   std::vector<Neighbor>& all = s.candidates;
@@ -39,9 +38,7 @@ bool Graph::replaceDead(uint32_t node, uint32_t level, Scratch& s) {
       if (!consider(relaxed(far.ids + i))) return false;
     }
   }
-  std::sort(all.begin(), all.end(), [](const Neighbor& a, const Neighbor& b) {
-    return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
-  });
+  std::sort(all.begin(), all.end(), nearer);
   std::vector<Neighbor>& kept = s.kept;
   diversify<M>(all, room, kept);
   if (level > 0) {

@@ -13,10 +13,6 @@ namespace {
 constexpr uint32_t kMagic = 0x46524748;  // "HGRF"
 constexpr uint32_t kVersion = 1;
 
-uint64_t roundUp(uint64_t value, uint64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 // splitmix64 (Steele, Lea & Flood 2014).
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;

@@ -10,8 +10,8 @@
 //   exact: afterwards no row names a removed node, so its number can be used again.
 //
 // Threads: searches take no lock and run beside everything; ids in a row are single words that
-// always name some node. `link` runs on several threads. `allocate`, `publish`, `link` and
-// `consolidate` exclude each other; the engine sees to that.
+// always name some node. `link` runs on several threads. The calls that change the
+// graph (`allocate` to `reconnect`) exclude each other; the engine sees to that.
 #pragma once
 
 #include <atomic>
@@ -73,6 +73,11 @@ struct Neighbor {
   float distance;
   uint32_t node;  // the top bit marks an entry of a pool that was expanded
 };
+
+// The order of every list of neighbours: equal distances in the order of numbers, so that it is one order.
+inline bool nearer(const Neighbor& a, const Neighbor& b) {
+  return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
+}
 
 // Candidates in ascending order of distance, at most `capacity` of them. Insertion moves a few
 // hundred bytes, which is cheaper than keeping heaps at the sizes searches use.
@@ -205,13 +210,15 @@ class Graph {
 
   // The query as the metric compares it: unit length under cosine.
   const float* prepared(const float* query, Scratch& scratch) const;
+  // A node's own vector as a query, copied: linking prepares others in the same scratch.
+  std::vector<float> ownQuery(uint32_t node, Scratch& scratch) const;
 
   template <Metric M>
   float distanceTo(const float* q, uint32_t node) const;
   template <Metric M>
   float distanceWithin(const float* q, uint32_t node, float bound) const;
   template <Metric M>
-  bool descend(const float* q, uint32_t toLevel, Scratch& s, Neighbor* at);
+  bool descend(const float* q, uint32_t toLevel, Neighbor* at);
   template <Metric M>
   bool searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t level, Scratch& s);
   template <Metric M>

@@ -7,20 +7,11 @@
 //
 // Writers hold the lock of the one row they change; readers take none (see graph.hpp).
 #include <algorithm>
-#include <cstring>
-#include <thread>
 
 #include "distance.hpp"
 #include "workers.hpp"
 
 namespace hebb {
-namespace {
-
-bool byDistance(const Neighbor& a, const Neighbor& b) {
-  return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
-}
-
-}  // namespace
 
 bool Graph::addInEdge(uint32_t node) {
   if (!touchRow(node)) return false;
@@ -104,7 +95,7 @@ bool Graph::addEdge(uint32_t from, uint32_t to, float distance, uint32_t level, 
     if (!ensureVector(l.ids[i])) return false;
     all.push_back({distanceTo<M>(v, l.ids[i]), l.ids[i]});
   }
-  std::sort(all.begin(), all.end(), byDistance);
+  std::sort(all.begin(), all.end(), nearer);
   diversify<M>(all, room, s.kept);
   if (level > 0) {
     for (size_t i = 0; i < s.kept.size(); i++) relaxed(ids + i, s.kept[i].node);
@@ -141,9 +132,9 @@ bool Graph::addEdge(uint32_t from, uint32_t to, float distance, uint32_t level, 
 // from the nearest node that has room for it, else from the nearest that can drop another edge.
 template <Metric M>
 bool Graph::giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, Scratch& s) {
-  const std::vector<float> q(prepared(raw(node), s), prepared(raw(node), s) + options_.dimensions);
+  const std::vector<float> q = ownQuery(node, s);
   Neighbor at;
-  if (!descend<M>(q.data(), 0, s, &at) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
+  if (!descend<M>(q.data(), 0, &at) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
   std::vector<Neighbor> near;
   for (uint32_t i = 0; i < s.pool.size(); i++) {
     const uint32_t c = s.pool.nodeAt(i);
@@ -186,9 +177,9 @@ bool Graph::linkOne(uint32_t node, Scratch& s) {
   }
   const uint32_t top = static_cast<uint32_t>(entry >> 32);
   if (level <= top) raising.unlock();  // else the new entry is set before anyone else links
-  const std::vector<float> q(prepared(raw(node), s), prepared(raw(node), s) + options_.dimensions);
+  const std::vector<float> q = ownQuery(node, s);
   Neighbor at;
-  if (!descend<M>(q.data(), std::min(level, top), s, &at)) return false;
+  if (!descend<M>(q.data(), std::min(level, top), &at)) return false;
   std::vector<Neighbor> near, chosen;
   for (uint32_t l = std::min(level, top) + 1; l-- > 0;) {
     if (!searchLayer<M>(q.data(), at, options_.efConstruction, l, s)) return false;

@@ -16,8 +16,8 @@
 namespace hebb {
 namespace {
 
-// A walk compares about this many vectors for each candidate it keeps, each from a random place;
-// measured on 60,000 x 784 and 10,000 x 100 (bench ann).
+// What a walk costs for each candidate it keeps, in comparisons of a scan: measured, see
+// docs/decisions/0007-small-stores-are-scanned.md.
 constexpr uint64_t kComparedPerCandidate = 12;
 
 // A filtered walk reads more rows for each vector it compares, and below one match in twenty it
@@ -32,10 +32,6 @@ constexpr uint32_t kAheadLines = 6;
 inline void prefetchLines(const void* p, uint32_t lines) {
   const char* at = static_cast<const char*>(p);
   for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + 64 * i);
-}
-
-bool nearer(const Neighbor& a, const Neighbor& b) {
-  return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
 }
 
 }  // namespace
@@ -71,10 +67,14 @@ const float* Graph::prepared(const float* query, Scratch& s) const {
   return s.query.data();
 }
 
+std::vector<float> Graph::ownQuery(uint32_t node, Scratch& s) const {
+  const float* q = prepared(raw(node), s);
+  return {q, q + options_.dimensions};
+}
+
 // From the entry down to `toLevel`, on each layer to the node that has no nearer neighbour.
 template <Metric M>
-bool Graph::descend(const float* q, uint32_t toLevel, Scratch& s, Neighbor* at) {
-  (void)s;
+bool Graph::descend(const float* q, uint32_t toLevel, Neighbor* at) {
   const uint64_t entry = __atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE);
   uint32_t node = static_cast<uint32_t>(entry);
   if (!ensureRow(node) || !ensureVector(node)) return false;
@@ -264,7 +264,7 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
                                 : matching <= kComparedPerCandidate * ef;
   if (entry == kNone || few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
   Neighbor at;
-  if (!descend<M>(q, 0, s, &at)) return -1;
+  if (!descend<M>(q, 0, &at)) return -1;
   const bool all = !filter.words && dead() == 0 && unpublished_.load() == 0;
   if (!(all ? searchLayer<M>(q, at, ef, 0, s) : searchFiltered<M>(q, at, ef, filter, s))) return -1;
   const Pool& found = all ? s.pool : s.results;
@@ -323,9 +323,9 @@ bool Graph::distances(const float* query, const uint32_t* wanted, uint32_t count
   });
 }
 
-template bool Graph::descend<Metric::kL2>(const float*, uint32_t, Scratch&, Neighbor*);
-template bool Graph::descend<Metric::kDot>(const float*, uint32_t, Scratch&, Neighbor*);
-template bool Graph::descend<Metric::kCosine>(const float*, uint32_t, Scratch&, Neighbor*);
+template bool Graph::descend<Metric::kL2>(const float*, uint32_t, Neighbor*);
+template bool Graph::descend<Metric::kDot>(const float*, uint32_t, Neighbor*);
+template bool Graph::descend<Metric::kCosine>(const float*, uint32_t, Neighbor*);
 template bool Graph::searchLayer<Metric::kL2>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);
 template bool Graph::searchLayer<Metric::kDot>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);
 template bool Graph::searchLayer<Metric::kCosine>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);

@@ -8,10 +8,6 @@
 namespace hebb {
 namespace {
 
-uint64_t roundUp(uint64_t value, uint64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 // Bookkeeping is reserved like the sections themselves: its size follows the reserve, its cost follows the use.
 template <typename T>
 T* bookkeeping(uint64_t count) {

@@ -16,6 +16,10 @@ namespace hebb {
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kBlockBytes = 65536;
 
+constexpr uint64_t roundUp(uint64_t value, uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
 // A block whose bytes do not have the checksum that was stated for it.
 struct BlockFault {
   uint32_t section;
