@@ -6,7 +6,7 @@ export interface LearningOptions {
   negatives: number;
   /** `ruvector.batch_size`: (query, positive) pairs per adapter step, default 256. */
   batchPairs: number;
-  /** `ruvector.decoupled`: the loss without the positive in its denominator, default false. */
+  /** `learning.decoupled`: the loss without the positive in its denominator, default false. */
   decoupled: boolean;
   /** `learning.rank`: directions of the query adapter, default 128, at most `dimensions`. Costs 2 x rank x dimensions a query. */
   rank: number;
