@@ -89,7 +89,7 @@ export function checkInteger(name: string, value: unknown, low: number, high: nu
   return value;
 }
 
-/** Refuses anything but one of `valid`, naming the nearest. */
+/** Refuses anything but one of `valid`; the message lists them. */
 export function checkOneOf<T extends string>(name: string, value: unknown, valid: readonly T[]): T {
   if (typeof value !== "string" || !(valid as readonly string[]).includes(value)) {
     throw new TypeError(`${name} is ${JSON.stringify(value) ?? String(value)}; expected one of ${valid.join(", ")}`);

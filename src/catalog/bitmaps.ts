@@ -64,6 +64,9 @@ export class Bitmaps {
   }
 }
 
+/** Whether a node's bit is set. */
+export const hasBit = (bits: Uint32Array, node: number): boolean => ((bits[node >>> 5] >>> (node & 31)) & 1) === 1;
+
 /** Sets or clears one bit. */
 export function mark(bitmap: Bitmap, node: number, value: boolean): void {
   const word = node >>> 5;

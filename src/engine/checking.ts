@@ -1,13 +1,11 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
-import { setImmediate as breath } from "node:timers/promises";
 import type { Fault } from "../types.js";
 import type { Session } from "./session.js";
+import { inSlices } from "./slices.js";
 import { idKey } from "./validate.js";
 
 /** Of faults of one kind, so many are listed; the rest is counted. */
 const LISTED = 20;
-/** How long comparing may hold the main thread at a time. */
-const SLICE_MS = 2;
 
 /** To be run while nothing writes (`Session.alone`): what is compared spans many turns of the event loop. */
 export async function checkStore(session: Session): Promise<Fault[]> {
@@ -25,21 +23,16 @@ async function crossCheck({ catalog, graph, searcher }: Session, live: number): 
     else more++;
   };
   let rows = 0;
-  let since = performance.now();
-  for (const { node, id } of catalog.entries()) {
-    if (performance.now() - since > SLICE_MS) {
-      await breath();
-      since = performance.now();
-    }
+  await inSlices(catalog.entries(), ({ node, id }) => {
     if (!graph.isLive(node)) {
       add(`the catalog has id ${JSON.stringify(id)} at node ${node}, which is not live in the graph`, node);
-      continue;
+      return;
     }
     rows++;
     const [stored] = searcher.ids(Uint32Array.of(node), 1);
     if (idKey(stored) !== idKey(id))
       add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
-  }
+  });
   if (rows !== live) add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
   if (more > 0)
     faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });

@@ -1,6 +1,7 @@
 /** The index as users hold it: arguments are checked here, everything else is next door. */
 import { checkOptions, HebbError } from "../../base/errors.js";
 import type { Filter, Id, Metric, Payload } from "../../base/types.js";
+import { hasBit } from "../catalog/bitmaps.js";
 import type {
   Entry,
   EntryColumns,
@@ -16,10 +17,11 @@ import type {
   VectorInput,
 } from "../types.js";
 import { checkStore } from "./checking.js";
-import { type NewRows, removeOperation } from "./planning.js";
+import { removeOperation } from "./planning.js";
+import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
-import { checkId, checkIds, checkRows, checkValues, checkVector, idKey, payloadText, show } from "./validate.js";
+import { checkId, checkIds, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
 const ITERABLE_BATCH = 1000;
@@ -62,7 +64,7 @@ export class Index {
   async put(id: Id, vector: VectorInput, payload?: Payload): Promise<void> {
     const isText = typeof vector === "object" && vector !== null && "text" in vector;
     const entry = isText ? { id, text: vector.text, payload } : { id, vector, payload };
-    await this.#putRows(this.#rowsOfEntries([entry]));
+    await this.#putRows(rowsOfEntries([entry], this.#shape()));
   }
 
   /**
@@ -82,13 +84,13 @@ export class Index {
       );
     }
     if (Array.isArray(rows)) {
-      await this.#putRows(this.#rowsOfEntries(rows));
+      await this.#putRows(rowsOfEntries(rows, this.#shape()));
       onProgress?.(rows.length, rows.length);
     } else if (Symbol.iterator in rows || Symbol.asyncIterator in rows) {
       await this.#putIterable(rows as AsyncIterable<Entry>, onProgress);
     } else {
       const columns = rows as EntryColumns;
-      await this.#putRows(this.#rowsOfColumns(columns));
+      await this.#putRows(rowsOfColumns(columns, this.#shape()));
       onProgress?.(columns.ids.length, columns.ids.length);
     }
   }
@@ -102,7 +104,7 @@ export class Index {
     await this.#writable().texts.setPayload(id, text);
   }
 
-  /** Deletes rows by id or by filter; resolves to how many were there. */
+  /** Deletes rows by id or by filter; resolves to how many were there. An id that is not there is no error. */
   async delete(which: Id[] | { filter: Filter }): Promise<number> {
     const session = this.#writable();
     return session.inFlight(async () => {
@@ -159,17 +161,21 @@ export class Index {
     const { graph, catalog } = this.#open();
     for (const { node, id, payload } of catalog.entries()) {
       this.#open();
-      if (!graph.isLive(node) || (bits && !((bits[node >>> 5] >>> (node & 31)) & 1))) continue;
+      if (!graph.isLive(node) || (bits && !hasBit(bits, node))) continue;
       yield { id, vector: graph.vector(node), payload, tier: "hot" };
     }
   }
 
-  /** The nearest rows, ascending by distance. Synchronous. */
+  /**
+   * The nearest rows, ascending by distance; fewer than k only where fewer match. Synchronous.
+   * @param query `dimensions` finite numbers; not zero under cosine
+   * @throws {TypeError | RangeError} on a bad query, option or filter
+   */
   search(query: Float32Array | number[], options: SearchOptions = {}): Hit[] {
     return this.#open().searcher.search(query, options);
   }
 
-  /** `search` for each row of `queries` (n x dimensions), on all cores, off this thread. */
+  /** `search` for each row of `queries` (n x dimensions), on all cores, off this thread. Throws as `search` does. */
   async searchMany(queries: Float32Array, options: SearchOptions = {}): Promise<Hit[][]> {
     const session = this.#open();
     return session.inFlight(() => session.searcher.searchMany(queries, options));
@@ -178,6 +184,9 @@ export class Index {
   /**
    * `search` for hot loops: allocates nothing. Writes at most k nodes and distances, ascending, and
    * returns how many. `idOf` names a node; a node's number may change hands after a delete.
+   * @param k 1-1,000,000, and at most the length of either array
+   * @param ef as in `SearchOptions`, but always given; raised to k
+   * @throws {TypeError | RangeError} on a bad query, k or ef, or arrays of another type or too short
    */
   searchNodes(query: Float32Array, k: number, ef: number, outNodes: Uint32Array, outDistances: Float32Array): number {
     return this.#session.searchNodes(query, k, ef, outNodes, outDistances);
@@ -190,7 +199,11 @@ export class Index {
     return searcher.ids(Uint32Array.of(node), 1)[0];
   }
 
-  /** Asks by vector, text, stored id or examples, in one of four modes. What was asked with is not among the hits. */
+  /**
+   * Asks by vector, text, stored id or examples, in one of four modes. What was asked with is not among the hits.
+   * @throws {TypeError | RangeError} on a bad option, or not exactly one of vector, text, id and positive
+   * @throws {HebbError} UNKNOWN_ID, NO_ENCODER, ENCODER_FAILED
+   */
   async query(query: Query): Promise<QueryResult> {
     const session = this.#open();
     return session.inFlight(() => session.querier.query(query));
@@ -206,7 +219,11 @@ export class Index {
     await session.inFlight(() => session.trainer.learn(events));
   }
 
-  /** Trains the learners on all feedback kept, and decides by cross-fitting which of them serve. Searches go on. */
+  /**
+   * Trains the learners on the feedback kept (the newest `learning.replay` events), and decides by
+   * cross-fitting which of them serve. Searches and writes go on.
+   * @throws {HebbError} ABORTED by `signal`; nothing has changed then
+   */
   async train(options: TrainOptions = {}): Promise<void> {
     const session = this.#writable();
     await session.inFlight(() => session.trainer.train(options));
@@ -222,7 +239,7 @@ export class Index {
     return statsOf(this.#open());
   }
 
-  /** Verifies every checksum, the catalog, and that graph and catalog agree. Changes nothing. */
+  /** Verifies every checksum, the catalog, and that graph and catalog agree. Changes nothing; writes wait meanwhile. */
   async check(): Promise<{ ok: boolean; faults: Fault[] }> {
     const session = this.#open();
     const faults = await session.alone(() => checkStore(session));
@@ -250,8 +267,7 @@ export class Index {
   }
 
   #nodeOf(id: Id): number | undefined {
-    const { graph, catalog } = this.#open();
-    return catalog.nodeOf(checkId(id), (node) => graph.isLive(node));
+    return this.#open().nodeOf(checkId(id));
   }
 
   async #idsOf(which: { filter: Filter }): Promise<Id[]> {
@@ -265,80 +281,16 @@ export class Index {
     const nodes: number[] = [];
     const live = graph.liveBits();
     for (let node = 0; bits && node < Math.min(bits.length, live.length) * 32; node++) {
-      if (((bits[node >>> 5] & live[node >>> 5]) >>> (node & 31)) & 1) nodes.push(node);
+      if (hasBit(bits, node) && hasBit(live, node)) nodes.push(node);
     }
     return searcher.ids(Uint32Array.from(nodes), nodes.length);
   }
 
-  #rowsOfEntries(entries: readonly Entry[]): { rows: NewRows; texts: { row: number; text: string }[] } {
-    const cosine = this.metric === "cosine";
-    const vectors = new Float32Array(entries.length * this.dimensions);
-    const texts: { row: number; text: string }[] = [];
-    const ids: Id[] = [];
-    const payloads: (string | undefined)[] = [];
-    for (const [i, entry] of entries.entries()) {
-      if (typeof entry !== "object" || entry === null) {
-        throw new TypeError(`entry ${i} is ${show(entry)}; expected { id, vector or text, payload }`);
-      }
-      checkOptions(`entry ${i}`, entry, ["id", "vector", "text", "payload", "tier"]);
-      const id = checkId(entry.id);
-      ids.push(id);
-      payloads.push(payloadText(id, entry.payload));
-      if (entry.text !== undefined) {
-        if (entry.vector !== undefined)
-          throw new TypeError(`id ${show(id)} has both vector and text; expected one of them`);
-        if (typeof entry.text !== "string")
-          throw new TypeError(`text of id ${show(id)} is ${show(entry.text)}; expected a string`);
-        texts.push({ row: i, text: entry.text });
-      } else {
-        vectors.set(
-          checkVector(`vector of id ${show(id)}`, entry.vector, this.dimensions, cosine),
-          i * this.dimensions,
-        );
-      }
-    }
-    refuseDuplicates(ids);
-    return { rows: { ids, payloads, vectors, settings: [] }, texts };
+  #shape(): RowShape {
+    return { dimensions: this.dimensions, cosine: this.metric === "cosine" };
   }
 
-  #rowsOfColumns(columns: EntryColumns): { rows: NewRows; texts: { row: number; text: string }[] } {
-    checkOptions("putMany", columns, ["ids", "vectors", "texts", "payloads"]);
-    const { vectors, texts, payloads } = columns;
-    if (!Array.isArray(columns.ids)) throw new TypeError(`ids is ${show(columns.ids)}; expected an array of ids`);
-    const ids = checkIds(columns.ids);
-    refuseDuplicates(ids);
-    if (payloads !== undefined && (!Array.isArray(payloads) || payloads.length !== ids.length)) {
-      throw new RangeError(`payloads is ${show(payloads)}; expected an array of ${ids.length}, one for each id`);
-    }
-    const kept = ids.map((id, i) => payloadText(id, payloads?.[i]));
-    if ((vectors === undefined) === (texts === undefined)) {
-      throw new TypeError("putMany needs vectors or texts, and not both");
-    }
-    if (texts !== undefined) {
-      const isTexts = Array.isArray(texts) && ids.every((_, i) => typeof texts[i] === "string");
-      if (!isTexts || texts.length !== ids.length) {
-        throw new TypeError(`texts is ${show(texts)}; expected an array of ${ids.length} strings, one for each id`);
-      }
-      const empty = new Float32Array(ids.length * this.dimensions);
-      return {
-        rows: { ids, payloads: kept, vectors: empty, settings: [] },
-        texts: texts.map((text, row) => ({ row, text })),
-      };
-    }
-    const n = checkRows("vectors", vectors, this.dimensions);
-    if (n !== ids.length)
-      throw new RangeError(`vectors holds ${n} rows of ${this.dimensions}; expected ${ids.length}, one for each id`);
-    checkValues(
-      "vectors",
-      vectors!,
-      this.dimensions,
-      this.metric === "cosine",
-      (row) => `vector of id ${show(ids[row])}`,
-    );
-    return { rows: { ids, payloads: kept, vectors: vectors!.slice(), settings: [] }, texts: [] };
-  }
-
-  async #putRows({ rows, texts }: { rows: NewRows; texts: { row: number; text: string }[] }): Promise<void> {
+  async #putRows({ rows, texts }: PutInput): Promise<void> {
     const session = this.#writable();
     if (rows.ids.length > 0) await session.put(rows, texts);
   }
@@ -347,7 +299,7 @@ export class Index {
     let committed = 0;
     let batch: Entry[] = [];
     const flush = async () => {
-      await this.#putRows(this.#rowsOfEntries(batch));
+      await this.#putRows(rowsOfEntries(batch, this.#shape()));
       committed += batch.length;
       batch = [];
       onProgress?.(committed, undefined);
@@ -367,15 +319,6 @@ export class Index {
         cause,
       );
     }
-  }
-}
-
-function refuseDuplicates(ids: readonly Id[]): void {
-  const seen = new Set<string>();
-  for (const id of ids) {
-    const key = idKey(id);
-    if (seen.has(key)) throw new RangeError(`id ${show(id)} appears twice in one batch; expected each id once`);
-    seen.add(key);
   }
 }
 

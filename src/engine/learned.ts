@@ -15,6 +15,7 @@ import type { LearningOptions } from "../../training/options.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
 import { adaptQuery, scoreOf, serving } from "../../training/serving.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
+import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import type { Searcher, SearchPlan } from "./searching.js";
@@ -132,7 +133,7 @@ export class Learned {
       overlay.refresh((node) => this.unit(graph.vector(node)));
       const { bits } = plan;
       overlay.nodes.forEach((node, slot) => {
-        const matches = !bits || ((bits[node >>> 5] >>> (node & 31)) & 1) === 1;
+        const matches = !bits || hasBit(bits, node);
         if (matches && graph.isLive(node)) ranked.push({ node, score: scoreOf(metric, asked, overlay.row(slot)) });
       });
     }

@@ -2,18 +2,16 @@
  * From what callers ask to log records. A group of operations is planned in order before any of
  * them is applied, so a look-up asks first what the group itself has changed.
  */
-import { setImmediate as breath } from "node:timers/promises";
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import type { NewRecord } from "../../storage/log.js";
 import { type Change, changeOf, type Parts, putChange, removeChange } from "./changes.js";
 import { encodePayload, encodePut, encodeRemove, encodeSetting, NO_NODE, type PutRecord, RECORD } from "./records.js";
+import { inSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
 /** Vectors and payloads of one put record, before its last row; a larger batch is several records of one group. */
 const PUT_RECORD_BYTES = 4 << 20;
-/** How long looking ids up may hold the main thread at a time. */
-const SLICE_MS = 2;
 
 /** An operation on its way: its records, and the changes they stand for once they have numbers. */
 export interface Planned {
@@ -64,14 +62,9 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
     async plan(parts, names) {
       const replaces = new Uint32Array(ids.length).fill(NO_NODE);
       if (!names.empty) {
-        let since = performance.now();
-        for (let i = 0; i < ids.length; i++) {
-          replaces[i] = names.nodeOf(ids[i]) ?? NO_NODE;
-          if (performance.now() - since > SLICE_MS) {
-            await breath();
-            since = performance.now();
-          }
-        }
+        await inSlices(ids, (id, i) => {
+          replaces[i] = names.nodeOf(id) ?? NO_NODE;
+        });
       }
       let nodes = parts.graph.allocate(ids.length);
       if (!nodes && parts.graph.dead > 0) {

@@ -1,6 +1,7 @@
 /** The four query modes, and what a query may ask with. */
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
+import { hasBit } from "../catalog/bitmaps.js";
 import { fuseRankings } from "../text/fuse.js";
 import { QUERY_MODES, type Query, type QueryInput, type QueryResult } from "../types.js";
 import { exampleVector } from "./examples.js";
@@ -158,9 +159,8 @@ export class Querier {
   }
 
   private nodeOf(given: Id): number {
-    const { graph, catalog } = this.session;
     const id = checkId(given);
-    const node = catalog.nodeOf(id, (n) => graph.isLive(n));
+    const node = this.session.nodeOf(id);
     if (node === undefined) {
       throw new HebbError("UNKNOWN_ID", `id ${show(id)} is not in the index; put it first, or leave it out`, { id });
     }
@@ -195,7 +195,7 @@ export class Querier {
   private fuse(near: Ranking, vector: Float32Array, text: string, plan: SearchPlan): Ranking {
     const { graph, catalog } = this.session;
     const { bits } = plan;
-    const accept = (node: number) => graph.isLive(node) && (!bits || ((bits[node >>> 5] >>> (node & 31)) & 1) === 1);
+    const accept = (node: number) => graph.isLive(node) && (!bits || hasBit(bits, node));
     const worded = catalog.fullText(text, plan.k, accept).map((hit) => hit.node);
     const fused = fuseRankings([Array.from(near.nodes), worded]).slice(0, plan.k);
     const nodes = Uint32Array.from(fused, ({ item }) => item);

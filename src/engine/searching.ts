@@ -120,10 +120,9 @@ export class Searcher {
 
   async searchMany(queries: unknown, options: SearchOptions): Promise<Hit[][]> {
     checkOptions("searchMany", options, SEARCH_OPTIONS);
-    const n = checkRows("queries", queries, this.dimensions);
-    const rows = queries as Float32Array;
+    const rows = checkRows("queries", queries, this.dimensions);
     checkValues("queries", rows, this.dimensions, this.metric === "cosine", (row) => `query ${row}`);
-    return this.searchRows(rows.slice(), n, { ...options }, 1);
+    return this.searchRows(rows.slice(), rows.length / this.dimensions, { ...options }, 1);
   }
 
   /** Rows that were deleted or replaced meanwhile are no results: the queries that met some are asked again. */

@@ -3,7 +3,7 @@
  * reads them. `Index` checks arguments and asks here.
  */
 import { HebbError } from "../../base/errors.js";
-import type { Durability, Metric } from "../../base/types.js";
+import type { Durability, Id, Metric } from "../../base/types.js";
 import type { Graph } from "../../native/graph.js";
 import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
@@ -25,9 +25,6 @@ const DEAD_LEAST = 1000;
 export interface SessionParts extends Parts {
   directory: string;
   store: Store;
-  graph: Graph;
-  catalog: Catalog;
-  learned: Learned;
   config: Config;
   durability: Durability;
   encoder: TextEncoder;
@@ -62,8 +59,8 @@ export class Session {
   /** Whether rows changed since the last look at whether all can be reached. */
   private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
-  /** Why the last checkpoint in the background failed, until one succeeds. */
-  private checkpointFailure: string | undefined;
+  /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
+  private maintenanceFailure: string | undefined;
 
   constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
     this.directory = parts.directory;
@@ -79,8 +76,8 @@ export class Session {
     this.queue = new WriteQueue((group) => this.commit(group));
     this.querier = make.querier(this);
     this.trainer = make.trainer(this);
-    const writesByInterval = this.durability === "interval" && !this.store.readOnly;
-    this.stopSyncing = writesByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
+    const syncsByInterval = this.durability === "interval" && !this.store.readOnly;
+    this.stopSyncing = syncsByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
   }
 
   get dimensions(): number {
@@ -90,10 +87,15 @@ export class Session {
     return this.searcher.metric;
   }
 
+  /** The node that an id names now. */
+  nodeOf(id: Id): number | undefined {
+    return this.catalog.nodeOf(id, (node) => this.graph.isLive(node));
+  }
+
   /** What users should know though nothing failed. */
   get warnings(): string[] {
     const pending = this.config.notBuilt.map((key) => `${key} is set, and has no effect in this release`);
-    return this.checkpointFailure ? [...pending, `the last checkpoint failed: ${this.checkpointFailure}`] : pending;
+    return this.maintenanceFailure ? [...pending, this.maintenanceFailure] : pending;
   }
 
   /** Nothing new begins once `close` was called; what began before goes on, and closing waits for it. */
@@ -278,11 +280,14 @@ export class Session {
     const stale = graph.dead > Math.max(DEAD_LEAST, graph.live * DEAD_SHARE);
     if (!full && !stale) return;
     this.maintenance = this.alone(async () => {
+      let what = "consolidation";
       try {
         if (stale) await this.consolidate();
+        what = "checkpoint";
         if (full) await this.checkpointNow();
       } catch (error) {
-        this.checkpointFailure = error instanceof Error ? error.message : String(error);
+        const reason = error instanceof Error ? error.message : String(error);
+        this.maintenanceFailure = `the last ${what} in the background failed: ${reason}`;
       }
     }).finally(() => {
       this.maintenance = undefined;
@@ -297,6 +302,6 @@ export class Session {
         return await this.catalog.checkpoint();
       },
     });
-    this.checkpointFailure = undefined;
+    this.maintenanceFailure = undefined;
   }
 }

@@ -1,5 +1,5 @@
 /** What `stats()` tells. */
-import { lstatSync, readdirSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Metric, TIERS, type Tier } from "../../base/types.js";
 import { kernelName } from "../../native/index.js";
@@ -41,7 +41,7 @@ export function statsOf(session: Session): Stats {
     deleted: graph.dead,
     tiers,
     bytes: {
-      file: sizeOf(join(directory, "index.hebb")),
+      file: statSync(join(directory, "index.hebb")).size,
       wal: store.log.bytes(),
       catalog: catalog.bytes,
       resident: store.region.residentBytes(),
@@ -50,11 +50,4 @@ export function statsOf(session: Session): Stats {
     encoder: session.encoder.name,
     warnings: session.warnings,
   };
-}
-
-/** Bytes of a file, or of everything in a folder. */
-export function sizeOf(path: string): number {
-  const found = lstatSync(path);
-  if (!found.isDirectory()) return found.size;
-  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }

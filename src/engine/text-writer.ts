@@ -9,7 +9,6 @@
  * for it would stay behind in a space that nothing is compared in any more. Feedback freezes it too:
  * what was learned belongs to the space of its day. Rows put with vectors of their own are left alone.
  */
-import { setImmediate as breath } from "node:timers/promises";
 import type { Id } from "../../base/types.js";
 import { FIT_TEXTS, type HashedTfidf } from "../text/hashed-tfidf.js";
 import { type Change, changeOf } from "./changes.js";
@@ -24,12 +23,11 @@ import {
 } from "./planning.js";
 import { encodeSetting, RECORD } from "./records.js";
 import type { Session } from "./session.js";
+import { inSlices } from "./slices.js";
 import { idKey, parsePayload } from "./validate.js";
 
 /** Stored rows that a fit may have to look through, texts or not. */
 const MOST_ROWS = 4 * FIT_TEXTS;
-/** How long encoding again may hold the main thread at a time. */
-const SLICE_MS = 2;
 
 /** A row that is to get the vector of a text. */
 export interface TextRow {
@@ -223,16 +221,5 @@ export class TextWriter {
       },
       abandon: () => planned.abandon(),
     };
-  }
-}
-
-async function inSlices<T>(items: Iterable<T>, work: (item: T, i: number) => void): Promise<void> {
-  let since = performance.now();
-  let i = 0;
-  for (const item of items) {
-    work(item, i++);
-    if (performance.now() - since < SLICE_MS) continue;
-    await breath();
-    since = performance.now();
   }
 }

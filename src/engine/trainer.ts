@@ -1,5 +1,4 @@
-/** Feedback in, changes of what was learned out: validated, logged together, applied together. */
-import { setImmediate as breath } from "node:timers/promises";
+/** Feedback in, changes of what was learned out: logged together, applied together. */
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Prng } from "../../base/prng.js";
 import type { Id } from "../../base/types.js";
@@ -8,31 +7,19 @@ import { learnEvents } from "../../training/learn.js";
 import { type Delta, encodeDelta } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
-import type { Feedback, QueryInput, TrainOptions } from "../types.js";
+import type { Feedback, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
+import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, RECORD } from "./records.js";
 import type { Session } from "./session.js";
-import { checkId, checkIds, idKey, show } from "./validate.js";
+import { inSlices } from "./slices.js";
+import { show } from "./validate.js";
 
-const EVENT_FIELDS = ["query", "chosen", "shown", "rejected", "source", "time"];
 const MAX_EVENTS = 100_000;
-const MAX_SOURCE_BYTES = 512;
-/** Milliseconds since 1970 that a Date can hold. */
-const MAX_TIME = 8.64e15;
 /** Overlay entries of one log record, in bytes; a larger change is several records of one group. */
 const LEARNED_RECORD_BYTES = 4 << 20;
 /** Earlier events that learning an event looks at. */
 const RECENT_EVENTS = 256;
-/** How long mapping feedback to nodes may hold the main thread at a time. */
-const SLICE_MS = 2;
-
-/** An event as it was given, checked and copied: its caller may go on changing theirs. */
-interface Given {
-  what: string;
-  input: QueryInput;
-  /** Complete but for the query. */
-  stored: StoredFeedback;
-}
 
 export class Trainer {
   /** `learn` and `train` change the same state, one after the other. */
@@ -48,7 +35,7 @@ export class Trainer {
     if (!Array.isArray(events) || events.length === 0 || events.length > MAX_EVENTS) {
       throw new TypeError(`learn got ${show(events)}; expected an array of 1-${MAX_EVENTS} events`);
     }
-    const given = Array.from(events, (event, i) => this.read(`event ${i}`, event));
+    const given = Array.from(events, (event, i) => readFeedback(`event ${i}`, event));
     return this.inTurn(() => this.learnNow(given));
   }
 
@@ -62,7 +49,7 @@ export class Trainer {
     return result;
   }
 
-  private async learnNow(given: Given[]): Promise<void> {
+  private async learnNow(given: GivenFeedback[]): Promise<void> {
     await this.session.drain(); // feedback may name what was put just before
     const { encoder, querier } = this.session;
     const resolve = async (): Promise<void> => {
@@ -130,77 +117,13 @@ export class Trainer {
     return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
   }
 
-  private read(what: string, given: Feedback): Given {
-    if (typeof given !== "object" || given === null)
-      throw new TypeError(`${what} is ${show(given)}; expected { query, chosen }`);
-    checkOptions(what, given, EVENT_FIELDS);
-    const { query, source } = given;
-    const isVector = ArrayBuffer.isView(query) || Array.isArray(query);
-    if (typeof query !== "object" || query === null) {
-      throw new TypeError(
-        `query of ${what} is ${show(query)}; expected a vector, { text }, { id } or { positive, negative, weights }`,
-      );
-    }
-    if (!isVector) checkOptions(`query of ${what}`, query, ["text", "id", "positive", "negative", "weights"]);
-    const input = copyOf(isVector ? { vector: query as Float32Array } : (query as QueryInput));
-    const chosen = this.chosen(what, given.chosen);
-    const shown = this.ids(`shown of ${what}`, given.shown ?? []);
-    const rejected = this.ids(`rejected of ${what}`, given.rejected ?? []);
-    if (shown.length > 0) {
-      const there = new Set(shown.map(idKey));
-      const missing = chosen.find(({ id }) => !there.has(idKey(id)));
-      if (missing)
-        throw new RangeError(
-          `id ${show(missing.id)} of ${what} was chosen and is not among shown; expected what was chosen to have been shown`,
-        );
-    }
-    if (source !== undefined && (typeof source !== "string" || Buffer.byteLength(source) > MAX_SOURCE_BYTES)) {
-      throw new TypeError(
-        `source of ${what} is ${show(source)}; expected a string of at most ${MAX_SOURCE_BYTES} bytes`,
-      );
-    }
-    const time = given.time ?? Date.now();
-    if (typeof time !== "number" || !(time >= 0 && time <= MAX_TIME)) {
-      throw new RangeError(`time of ${what} is ${show(time)}; expected milliseconds since 1970`);
-    }
-    const stored: StoredFeedback = { query: new Float32Array(0), chosen, shown, rejected, time };
-    if (source !== undefined) stored.source = source;
-    const examples = input.id !== undefined ? [input.id] : [...(input.positive ?? []), ...(input.negative ?? [])];
-    if (examples.length > 0) stored.examples = examples;
-    return { what, input, stored };
-  }
-
-  private chosen(what: string, chosen: Feedback["chosen"]): { id: Id; grade: number }[] {
-    if (!Array.isArray(chosen) || chosen.length === 0) {
-      throw new TypeError(
-        `chosen of ${what} is ${show(chosen)}; expected an array of at least one id, or { id, grade }`,
-      );
-    }
-    return Array.from(chosen, (one) => {
-      const graded = typeof one === "object" && one !== null;
-      if (graded) checkOptions(`chosen of ${what}`, one, ["id", "grade"]);
-      const grade = graded ? one.grade : 1;
-      if (typeof grade !== "number" || !(grade > 0 && grade < Infinity)) {
-        throw new RangeError(
-          `grade of ${show(graded ? one.id : one)} in ${what} is ${show(grade)}; expected a number > 0`,
-        );
-      }
-      return { id: checkId(graded ? one.id : one), grade };
-    });
-  }
-
-  private ids(what: string, ids: Id[]): Id[] {
-    if (!Array.isArray(ids)) throw new TypeError(`${what} is ${show(ids)}; expected an array of ids`);
-    return checkIds(ids);
-  }
-
   /**
    * Feedback as learners take it. Ids that are not in the index any more are left out, or refused.
    * @throws {HebbError} UNKNOWN_ID with `strict`
    */
   private event(stored: StoredFeedback, strict: boolean): LearnEvent {
     const nodeOf = (id: Id): number | undefined => {
-      const node = this.session.catalog.nodeOf(id, (n) => this.session.graph.isLive(n));
+      const node = this.session.nodeOf(id);
       if (node === undefined && strict) {
         throw new HebbError(
           "UNKNOWN_ID",
@@ -239,15 +162,10 @@ export class Trainer {
   /** Everything kept, oldest first, of what can still be learned from. */
   private async allFeedback(): Promise<LearnEvent[]> {
     const events: LearnEvent[] = [];
-    let since = performance.now();
-    for (const stored of this.session.catalog.feedback()) {
+    await inSlices(this.session.catalog.feedback(), (stored) => {
       const event = this.event(stored, false);
       if (event.chosen.length > 0) events.push(event);
-      if (performance.now() - since > SLICE_MS) {
-        await breath();
-        since = performance.now();
-      }
-    }
+    });
     return events;
   }
 
@@ -284,13 +202,4 @@ export class Trainer {
       },
     };
   }
-}
-
-/** What is no array or vector is left for the query's own checks. */
-function copyOf(input: QueryInput): QueryInput {
-  const copies = Object.entries(input).map(([name, value]) => [
-    name,
-    Array.isArray(value) || value instanceof Float32Array ? value.slice() : value,
-  ]);
-  return Object.fromEntries(copies) as QueryInput;
 }

@@ -91,8 +91,8 @@ export function checkValues(
   }
 }
 
-/** Many queries or vectors: a Float32Array of whole rows. Returns how many. */
-export function checkRows(what: string, values: unknown, dimensions: number): number {
+/** Many queries or vectors: a Float32Array of whole rows. */
+export function checkRows(what: string, values: unknown, dimensions: number): Float32Array {
   if (!(values instanceof Float32Array)) {
     throw new TypeError(`${what} is ${show(values)}; expected a Float32Array of n x ${dimensions} values`);
   }
@@ -101,7 +101,7 @@ export function checkRows(what: string, values: unknown, dimensions: number): nu
       `${what} has ${values.length} values; expected a multiple of ${dimensions}, the index's dimensions`,
     );
   }
-  return values.length / dimensions;
+  return values;
 }
 
 /** A payload as it is kept: JSON text, or undefined for none. */

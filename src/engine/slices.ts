@@ -1,0 +1,16 @@
+import { setImmediate as breath } from "node:timers/promises";
+
+/** How long work on many rows may hold the main thread at a time. */
+const SLICE_MS = 2;
+
+/** Does `work` for each item, and lets others have the main thread every 2 ms. */
+export async function inSlices<T>(items: Iterable<T>, work: (item: T, i: number) => void): Promise<void> {
+  let since = performance.now();
+  let i = 0;
+  for (const item of items) {
+    work(item, i++);
+    if (performance.now() - since < SLICE_MS) continue;
+    await breath();
+    since = performance.now();
+  }
+}
