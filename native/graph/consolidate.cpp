@@ -99,7 +99,7 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
   ScratchLease scratch(*this);
   const uint32_t entry = static_cast<uint32_t>(h->entry);
   for (uint32_t node = 0; node < nodes(); node++) {
-    if (living(node) && node != entry && row(node)->inDegree == 0 && !giveInEdge<M>(node, nullptr, *scratch))
+    if (living(node) && node != entry && row(node)->inDegree == 0 && !giveInEdge<M>(node, nullptr, false, *scratch))
       return false;
   }
   return true;
@@ -158,7 +158,9 @@ int64_t Graph::reconnect() {
       lost++;
       if (round == kRounds) continue;
       ScratchLease s(*this);
-      if (!byMetric(options_.metric, [&](auto m) { return giveInEdge<m()>(node, &reached, *s); }) || !walk(node))
+      if (!byMetric(options_.metric,
+                    [&](auto m) { return giveInEdge<m()>(node, &reached, round + 1 == kRounds, *s); }) ||
+          !walk(node))
         return -1;
     }
     if (lost == 0) return 0;

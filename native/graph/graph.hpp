@@ -239,7 +239,7 @@ class Graph {
   template <Metric M>
   bool consolidateAs(const std::vector<uint32_t>& dead, unsigned threads);
   template <Metric M>
-  bool giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, Scratch& s);
+  bool giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, bool harmless, Scratch& s);
 
   bool writeBottom(uint32_t node, const std::vector<Neighbor>& kept);
   bool dropInEdge(uint32_t node);

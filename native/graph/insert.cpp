@@ -129,9 +129,10 @@ bool Graph::addEdge(uint32_t from, uint32_t to, float distance, uint32_t level, 
 }
 
 // Makes one edge lead to a node that has none (or, with `reached`, none from a node of that set):
-// from the nearest node that has room for it, else from the nearest that can drop another edge.
+// from the nearest node that has room for it, else from the nearest that can drop another edge. What
+// was dropped may have led to others: `harmless` takes room at any distance before.
 template <Metric M>
-bool Graph::giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, Scratch& s) {
+bool Graph::giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, bool harmless, Scratch& s) {
   const std::vector<float> q = ownQuery(node, s);
   Neighbor at;
   if (!descend<M>(q.data(), 0, &at) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
@@ -141,26 +142,42 @@ bool Graph::giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, Scrat
     if (c != node && (state(c) & (kLinked | kDead)) == kLinked && (!reached || (*reached)[c]))
       near.push_back({s.pool[i].distance, c});
   }
-  for (int pass = 0; pass < 2; pass++) {
-    for (const Neighbor& c : near) {
-      std::lock_guard<std::mutex> guard(lockOf(c.node));
-      const List l = list(c.node, 0);
-      if (!touchRow(c.node)) return false;
-      uint32_t* ids = bottomIds(c.node);
-      if (l.count < 2 * options_.m) {
-        relaxed(ids + l.count, node);
-        __atomic_store_n(&row(c.node)->degree, static_cast<uint16_t>(l.count + 1), __ATOMIC_RELEASE);
-        return addInEdge(node);
-      }
-      if (pass == 0) continue;
-      for (uint32_t i = l.count; i-- > 0;) {
+  bool given = false, fault = false;
+  const auto from = [&](uint32_t c, bool drop) {
+    std::lock_guard<std::mutex> guard(lockOf(c));
+    if (!touchRow(c)) {
+      fault = true;
+      return;
+    }
+    const List l = list(c, 0);
+    uint32_t* ids = bottomIds(c);
+    if (l.count < 2 * options_.m) {
+      relaxed(ids + l.count, node);
+      __atomic_store_n(&row(c)->degree, static_cast<uint16_t>(l.count + 1), __ATOMIC_RELEASE);
+      given = true;
+    } else {
+      for (uint32_t i = drop ? l.count : 0; !given && i-- > 0;) {
         if (ids[i] == node || !dropInEdge(ids[i])) continue;
         relaxed(ids + i, node);
-        return addInEdge(node);
+        given = true;
       }
     }
-  }
-  return true;
+    if (given) fault = !addInEdge(node);
+  };
+  const auto anyNear = [&](bool drop) {
+    for (size_t i = 0; i < near.size() && !given && !fault; i++) from(near[i].node, drop);
+  };
+  const auto any = [&](bool drop) {
+    for (uint32_t c = 0; c < nodes() && !given && !fault; c++) {
+      if (c != node && (state(c) & (kLinked | kDead)) == kLinked && (!reached || (*reached)[c])) from(c, drop);
+    }
+  };
+  anyNear(false);
+  if (harmless) any(false);
+  anyNear(true);
+  any(false);  // in a knot of equal vectors every near row may be full of edges that are the last to their nodes
+  any(true);
+  return !fault;
 }
 
 template <Metric M>
@@ -214,7 +231,7 @@ bool Graph::linkOne(uint32_t node, Scratch& s) {
       if (!addEdge<M>(c.node, node, c.distance, l, s)) return false;
     }
   }
-  if (relaxed(&row(node)->inDegree) == 0 && !giveInEdge<M>(node, nullptr, s)) return false;
+  if (relaxed(&row(node)->inDegree) == 0 && !giveInEdge<M>(node, nullptr, false, s)) return false;
   if (level > top) __atomic_store_n(&head()->entry, own, __ATOMIC_RELEASE);
   return true;
 }
@@ -234,9 +251,9 @@ bool Graph::link(const uint32_t* nodes, uint32_t count, unsigned threads) {
   });
 }
 
-template bool Graph::giveInEdge<Metric::kL2>(uint32_t, const std::vector<uint8_t>*, Scratch&);
-template bool Graph::giveInEdge<Metric::kDot>(uint32_t, const std::vector<uint8_t>*, Scratch&);
-template bool Graph::giveInEdge<Metric::kCosine>(uint32_t, const std::vector<uint8_t>*, Scratch&);
+template bool Graph::giveInEdge<Metric::kL2>(uint32_t, const std::vector<uint8_t>*, bool, Scratch&);
+template bool Graph::giveInEdge<Metric::kDot>(uint32_t, const std::vector<uint8_t>*, bool, Scratch&);
+template bool Graph::giveInEdge<Metric::kCosine>(uint32_t, const std::vector<uint8_t>*, bool, Scratch&);
 template void Graph::diversify<Metric::kL2>(const std::vector<Neighbor>&, uint32_t, std::vector<Neighbor>&);
 template void Graph::diversify<Metric::kDot>(const std::vector<Neighbor>&, uint32_t, std::vector<Neighbor>&);
 template void Graph::diversify<Metric::kCosine>(const std::vector<Neighbor>&, uint32_t, std::vector<Neighbor>&);
