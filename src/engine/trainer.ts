@@ -86,7 +86,7 @@ export class Trainer {
       for (const node of nodes) gone.add(node);
     };
     try {
-      const events = await this.allFeedback();
+      const events = await this.replayedFeedback();
       const { delta } = await train(learned.state, this.corpus(), events, {
         epochs,
         signal,
@@ -159,14 +159,16 @@ export class Trainer {
     return this.recent;
   }
 
-  /** Everything kept, oldest first, of what can still be learned from. */
-  private async allFeedback(): Promise<LearnEvent[]> {
+  /** Of what can still be learned from the newest events, `learning.replay` at most, oldest first. */
+  private async replayedFeedback(): Promise<LearnEvent[]> {
+    const most = this.session.config.learning.replay;
     const events: LearnEvent[] = [];
     await inSlices(this.session.catalog.feedback(), (stored) => {
       const event = this.event(stored, false);
       if (event.chosen.length > 0) events.push(event);
+      if (events.length === 2 * most) events.splice(0, most); // however much is kept, memory is bounded
     });
-    return events;
+    return events.slice(-most);
   }
 
   /** The store as the learners see it. */
