@@ -1,5 +1,5 @@
 /**
- * kill -9 at random moments of opening, putting, deleting, learning, training, settling and checkpointing: 0
+ * kill -9 at random moments of opening, putting, deleting, learning, training, settling, checkpointing and closing: 0
  * acknowledged operations lost, 0 operations that nobody asked for, no batch in part. `HEBB_KILLS=1000` is the long
  * run. `HEBB_SEED=n` repeats the operations and delays of a run; a failure prints its seed.
  */
@@ -14,6 +14,7 @@ import { scratch } from "../support/rows.js";
 const KILLS = Number(process.env.HEBB_KILLS ?? 40);
 const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
 const CHILD = fileURLToPath(new URL("../support/index-child.mjs", import.meta.url));
+const TEXT_CHILD = fileURLToPath(new URL("../support/text-child.mjs", import.meta.url));
 const path = scratch();
 
 /** What the child says it is about to do. */
@@ -122,6 +123,49 @@ test.each<[Durability, number]>([
     }
   }
   expect(next).toBeGreaterThan(Math.ceil(KILLS * share)); // it did live in between
+});
+
+test("with texts, whose vectors are made anew while the store is young", async () => {
+  const prng = new Prng(SEED);
+  const directory = path("texts");
+  const replay = `HEBB_SEED=${SEED}`;
+  let ids: number[] = [];
+  let pending: number[] = [];
+  let next = 1;
+  for (let kill = 0; kill < Math.ceil(KILLS / 8); kill++) {
+    const child = fork(TEXT_CHILD, [directory, String(prng.uint32()), String(next)], {
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    const delayMs = prng.below(250);
+    const failures: unknown[] = [];
+    child.on("message", (message: { opened?: { ids: number[]; wrong: string[] }; put?: number[]; done?: true }) => {
+      try {
+        if (message.opened) {
+          expect(message.opened.wrong, replay).toEqual([]);
+          const whole = message.opened.ids.length > ids.length;
+          if (whole) ids = [...ids, ...pending];
+          expect(message.opened.ids, replay).toEqual(ids);
+          setTimeout(() => child.kill("SIGKILL"), delayMs);
+        } else if (message.put) {
+          next = message.put.at(-1)! + 1;
+          pending = message.put;
+        } else {
+          ids = [...ids, ...pending];
+          pending = [];
+        }
+      } catch (error) {
+        failures.push(error);
+        child.kill("SIGKILL");
+      }
+    });
+    const [[code, signal]] = await Promise.all([once(child, "exit"), once(child, "disconnect")]);
+    if (failures.length > 0) throw failures[0];
+    expect({ code, signal }, replay).toEqual({ code: null, signal: "SIGKILL" });
+  }
+  const index = await open(directory);
+  expect((await index.check()).faults, replay).toEqual([]);
+  expect(index.size).toBeGreaterThanOrEqual(ids.length);
+  await index.close();
 });
 
 test("replaying finds the places that the log gave to rows, though some were freed before it and some within", async () => {

@@ -293,6 +293,6 @@ test.each(["l2", "cosine", "dot"] as const)("under %s the index is what a Map sa
   const life = fc.array(step, { minLength: 1, maxLength: 50, size: "max" });
   await fc.assert(
     fc.asyncProperty(durability, life, (mode, steps) => live(metric, mode, steps)),
-    runs(12),
+    runs(8),
   );
 });

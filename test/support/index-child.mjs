@@ -37,7 +37,8 @@ const [directory, seed, from, durability] = process.argv.slice(2);
 const prng = new Prng(Number(seed));
 const say = (message) => new Promise((resolve) => process.send(message, resolve));
 
-const index = await open(directory, { dimensions: DIMENSIONS, metric: "l2", durability });
+const opening = () => open(directory, { dimensions: DIMENSIONS, metric: "l2", durability });
+let index = await opening();
 await say({ opened: contents(index) });
 for (let op = Number(from); ; op++) {
   const most = prng.below(8) === 0 ? 300 : 20;
@@ -63,8 +64,12 @@ for (let op = Number(from); ; op++) {
   } else {
     await say({ op });
     if (kind < 0.92) await index.train({ epochs: 1 });
-    else if (kind < 0.95) await index.settle();
-    else await index.checkpoint();
+    else if (kind < 0.94) await index.settle();
+    else if (kind < 0.98) await index.checkpoint();
+    else {
+      await index.close();
+      index = await opening();
+    }
   }
   await say({ done: op });
 }
