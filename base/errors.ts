@@ -84,7 +84,8 @@ export function checkOptions(what: string, options: object, valid: readonly stri
 /** Refuses anything but an integer in [low, high]. */
 export function checkInteger(name: string, value: unknown, low: number, high: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < low || value > high) {
-    throw new RangeError(`${name} is ${String(value)}; expected an integer from ${low} to ${high}`);
+    const given = typeof value === "object" && value !== null ? "an object" : String(value);
+    throw new RangeError(`${name} is ${given}; expected an integer from ${low} to ${high}`);
   }
   return value;
 }
