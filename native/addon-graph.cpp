@@ -103,6 +103,7 @@ class SearchManyTask : public Task {
   template <typename Array, typename T>
   Napi::Value copy(const std::vector<T>& from) {
     Array array = Array::New(Env(), from.size());
+    if (array.IsEmpty()) return array;  // the thread is ending (addon.hpp)
     std::memcpy(array.Data(), from.data(), from.size() * sizeof(T));
     return array;
   }

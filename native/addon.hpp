@@ -3,6 +3,9 @@
 #pragma once
 
 #define NAPI_VERSION 8
+// A worker thread that ends while a task runs settles the task's promise when no JavaScript can run any
+// more: there is nobody to tell, and without this the wrapper would end the whole process.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 #include "map/region.hpp"
