@@ -371,7 +371,12 @@ describe("a search", () => {
     ["k no integer", search({ k: 2.5 }), RangeError, /^k is 2\.5; expected an integer/],
     ["k NaN", search({ k: Number.NaN }), RangeError, /^k is NaN/],
     ["k text", search({ k: "10" }), RangeError, /^k is 10; expected an integer/],
-    ["k an object without a prototype", search({ k: Object.create(null) }), RangeError, /^k is an object; expected an integer/],
+    [
+      "k an object without a prototype",
+      search({ k: Object.create(null) }),
+      RangeError,
+      /^k is an object; expected an integer/,
+    ],
     ["k too large", search({ k: 1_000_001 }), RangeError, /^k is 1000001; expected an integer from 1 to 1000000$/],
     ["ef = 0", search({ ef: 0 }), RangeError, /^ef is 0; expected an integer from 1 to 1000000$/],
     ["ef no integer", search({ ef: 1.5 }), RangeError, /^ef is 1\.5/],
