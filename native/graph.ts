@@ -11,8 +11,7 @@ import type { Id, Metric } from "../base/types.js";
 import type { Region } from "./index.js";
 import { addon } from "./loader.js";
 
-/** The graph's sections of a region, by number: the region must be created with these first, in this order. */
-export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids"] as const;
+export { GRAPH_SECTIONS } from "./layout.js";
 
 export interface GraphOptions {
   dimensions: number;

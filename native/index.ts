@@ -21,10 +21,7 @@ export const tryLock: (fd: number, mode: "exclusive" | "shared") => boolean = ad
 /** Reserves disk for [offset, offset + length) of a file, so that no later write there can find the disk full. Returns 0 or the errno. */
 export const allocate: (fd: number, offset: number, length: number) => number = addon.allocate;
 
-/** Bytes of a page, the unit in which changes are noticed and written. */
-export const PAGE_BYTES = 4096;
-/** Bytes of a block, the unit that has a checksum. */
-export const BLOCK_BYTES = 65536;
+export { BLOCK_BYTES, PAGE_BYTES } from "./layout.js";
 
 /**
  * Sections of memory, each one contiguous range of addresses that never moves. A range is backed

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HebbError } from "../base/errors.js";
 import type { Addon } from "./addon.js";
+import { BLOCK_BYTES, GRAPH_SECTIONS } from "./layout.js";
 
 function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
@@ -18,9 +19,8 @@ function packageRoot(): string {
   return folder;
 }
 
-/** Names of the sections that the kernel knows, by number; docs/format.md has their contents. */
-const SECTION_NAMES = ["head", "state", "vectors", "rows", "upper", "ids", "overlay", "parameters"];
-const BLOCK_BYTES = 65536;
+/** Names of a store's sections, by number; docs/format.md has their contents. */
+const SECTION_NAMES: readonly string[] = [...GRAPH_SECTIONS, "overlay", "parameters"];
 
 function blockFault(section: number, block: number, expected: number, computed: number): HebbError {
   const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;

@@ -331,11 +331,6 @@ export class Catalog {
     return this.#read("look an id up", () => this.#entries.byId(id)).find(([node]) => isLive(node))?.[0];
   }
 
-  /** `nodeOf` for each id, in order. */
-  nodesOf(ids: readonly Id[], isLive: (node: number) => boolean): (number | undefined)[] {
-    return ids.map((id) => this.nodeOf(id, isLive));
-  }
-
   /** The payloads of the first `count` nodes: fresh objects, undefined where there is none. */
   payloads(nodes: ArrayLike<number>, count: number): (Payload | undefined)[] {
     return this.#read("read payloads", () => {

@@ -40,15 +40,22 @@ export interface Resolved {
 export class Querier {
   constructor(private readonly session: Session) {}
 
-  async query(query: Query): Promise<QueryResult> {
+  async query(given: Query): Promise<QueryResult> {
     const start = performance.now();
-    if (typeof query !== "object" || query === null) {
-      throw new TypeError(`query is ${show(query)}; expected an object such as { vector, k: 10 }`);
+    if (typeof given !== "object" || given === null) {
+      throw new TypeError(`query is ${show(given)}; expected an object such as { vector, k: 10 }`);
     }
-    checkOptions("query", query, OPTIONS);
+    checkOptions("query", given, OPTIONS);
+    const query = { ...given }; // what the caller changes afterwards is not asked
     const mode = checkOneOf("mode", query.mode ?? "vector", QUERY_MODES);
     this.checkMode(query);
     const { searcher } = this.session;
+    const temperature = query.temperature ?? this.session.config.ruvector.temperature;
+    if (typeof temperature !== "number" || !(temperature > 0) || temperature === Infinity) {
+      throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
+    }
+    const { vector, from } = await this.resolveInFit("query", query);
+    // Only now: rows, and so what a filter admits, may have changed while a text was encoded.
     const plan = searcher.plan({
       k: query.k,
       ef: query.ef,
@@ -56,13 +63,7 @@ export class Querier {
       include: query.include,
       maxDistance: query.maxDistance,
     });
-    const temperature = query.temperature ?? this.session.config.ruvector.temperature;
-    if (typeof temperature !== "number" || !(temperature > 0) || temperature === Infinity) {
-      throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
-    }
-    const { vector, from } = await this.resolveInFit("query", query);
-    const current = { ...plan, ...searcher.bitmap(query.filter) }; // rows may have changed while a text was encoded
-    const ranking = this.rank(vector, from, current, mode === "neural", query.hybrid ? query.text : undefined);
+    const ranking = this.rank(vector, from, plan, mode === "neural", query.hybrid ? query.text : undefined);
     const hits = searcher.hits(ranking.nodes, ranking.distances, ranking.nodes.length, plan, ranking.scores);
     const result: QueryResult = { hits, latencyMs: 0 };
     if (mode === "subgraph") result.subgraph = this.subgraph(ranking.nodes);

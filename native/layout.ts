@@ -1,0 +1,9 @@
+/** Sizes and section numbers that the kernel and its typed face agree on (native/map/region.hpp, native/graph/graph.hpp). */
+
+/** Bytes of a page, the unit in which changes are noticed and written. */
+export const PAGE_BYTES = 4096;
+/** Bytes of a block, the unit that has a checksum. */
+export const BLOCK_BYTES = 65536;
+
+/** The graph's sections of a region, by number: the region must be created with these first, in this order. */
+export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids"] as const;
