@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, isAbsolute, join, resolve } from "node:path";
-import { clusteredVectors, syntheticJudgements } from "./generate.js";
+import { clusteredVectors, sheetVectors, syntheticJudgements } from "./generate.js";
 import { readNpy } from "./npy.js";
 import { CHECKOUT } from "./record.js";
 import { kthDistances } from "./truth.js";
@@ -21,22 +21,27 @@ export interface AnnSet {
   nq: number;
   queries: Float32Array;
   k: number;
-  /** Exact squared distance of the k-th nearest base row of each query. */
+  /** Exact squared distance of the k-th nearest base row of each query; empty while nobody knows it. */
   kth: Float64Array;
 }
 
 /** Which `AnnSet`: it travels between processes, so it is plain data. */
 export interface AnnSpec {
-  /** Name of a folder under the data root, a path, or `synthetic`. */
+  /** Name of a folder under the data root, a path, or one of `GENERATED`. */
   data: string;
   /** Base rows; default: all. */
   base?: number;
   queries: number;
   k: number;
-  /** For `synthetic`. */
+  /** Of what is generated. */
   dimensions: number;
   seed: number;
 }
+
+/** `synthetic` is small and easy; `sheet` is for scale. */
+const GENERATED = { synthetic: clusteredVectors, sheet: sheetVectors } as const;
+
+const isGenerated = (data: string): data is keyof typeof GENERATED => Object.hasOwn(GENERATED, data);
 
 const dataRoot = (): string => process.env.HEBB_DATA ?? resolve(CHECKOUT, "../shared/data");
 
@@ -52,15 +57,19 @@ export function dataFolder(data: string): string {
   );
 }
 
-/** `kth` where the truth is known already; otherwise it is read, or computed by brute force where it is not stored. */
+/** `kth` where the truth is known already, or is to stay empty; otherwise it is read, or computed by brute force where it is not stored. */
 export function loadAnn(spec: AnnSpec, kth?: Float64Array): AnnSet {
-  const { d, rows, held, name } = spec.data === "synthetic" ? syntheticVectors(spec) : vectorsOf(dataFolder(spec.data));
+  const { d, rows, held, name } = isGenerated(spec.data)
+    ? generatedVectors(spec.data, spec)
+    : vectorsOf(dataFolder(spec.data));
   const total = rows.length / d;
   const n = Math.min(spec.base ?? total - held, total - held);
   const nq = Math.min(spec.queries, held);
-  const base = Float32Array.from(rows.subarray(0, n * d));
-  const queries = Float32Array.from(rows.subarray((total - held) * d, (total - held + nq) * d));
-  const whole = n === total - held && spec.data !== "synthetic";
+  const floats = (from: number, to: number) =>
+    rows instanceof Float32Array ? rows.subarray(from * d, to * d) : Float32Array.from(rows.subarray(from * d, to * d));
+  const base = floats(0, n);
+  const queries = floats(total - held, total - held + nq);
+  const whole = n === total - held && !isGenerated(spec.data);
   const known = kth ?? (whole ? storedTruth(dataFolder(spec.data), nq, spec.k) : undefined);
   return { name, d, n, base, nq, queries, k: spec.k, kth: known ?? kthDistances(base, queries, d, spec.k) };
 }
@@ -112,9 +121,9 @@ function readGlove(path: string): { d: number; rows: Float32Array } {
   return { d, rows };
 }
 
-function syntheticVectors(spec: AnnSpec): Vectors {
+function generatedVectors(name: keyof typeof GENERATED, spec: AnnSpec): Vectors {
   const { queries, dimensions: d, seed, base = 3000 } = spec;
-  return { name: "synthetic", d, rows: clusteredVectors(base + queries, d, seed), held: queries };
+  return { name, d, rows: GENERATED[name](base + queries, d, seed), held: queries };
 }
 
 /** Documents, queries and which document is relevant to which query; unit vectors of d columns. */

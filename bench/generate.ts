@@ -1,4 +1,4 @@
-/** Seeded stand-ins for real data, for `smoke` and for tests. Same seed, same numbers, on every machine. */
+/** Seeded stand-ins for real data, for `smoke`, for tests and for scale. Same seed, same numbers, on every machine. */
 import { Prng } from "../base/prng.js";
 
 /** n rows of d columns in clusters: hard enough for a graph to need its ef, easy enough to reach recall 1. */
@@ -9,6 +9,30 @@ export function clusteredVectors(n: number, d: number, seed: number, clusters = 
   for (let i = 0; i < n; i++) {
     const centre = random.below(clusters) * d;
     for (let j = 0; j < d; j++) rows[i * d + j] = centres[centre + j] + 0.6 * random.gaussian();
+  }
+  return rows;
+}
+
+/**
+ * n rows of d columns for scale: clusters of uneven size and width on a sheet of `intrinsic` dimensions,
+ * which is what keeps neighbours meaningful as n grows, and a little noise off the sheet. The first
+ * rows are the same for every n.
+ */
+export function sheetVectors(n: number, d: number, seed: number, { intrinsic = 24, clusters = 2000 } = {}) {
+  const random = new Prng(seed);
+  const frame = Float32Array.from({ length: intrinsic * d }, () => random.gaussian() / Math.sqrt(d));
+  const centres = Float32Array.from({ length: clusters * intrinsic }, () => 2 * random.gaussian());
+  const widths = Float32Array.from({ length: clusters }, () => 0.4 + random.next());
+  const rows = new Float32Array(n * d);
+  const row = new Float64Array(d);
+  for (let i = 0; i < n; i++) {
+    const cluster = Math.floor(random.next() ** 2 * clusters);
+    row.fill(0);
+    for (let j = 0; j < intrinsic; j++) {
+      const at = centres[cluster * intrinsic + j] + widths[cluster] * random.gaussian();
+      for (let x = 0; x < d; x++) row[x] += at * frame[j * d + x];
+    }
+    for (let x = 0; x < d; x++) rows[i * d + x] = row[x] + 0.1 * (random.next() - 0.5);
   }
   return rows;
 }

@@ -3,7 +3,8 @@
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
-import { MEASURES } from "./ann/measures.js";
+import { scaleSizes } from "./ann/options.js";
+import { hasStored, PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
 import { UsageError } from "./data.js";
 import { runLearn } from "./learn/run.js";
@@ -13,7 +14,9 @@ import { runSmoke } from "./smoke.js";
 
 const USAGE = `npm run bench -- <what> [options]
 
-ann    recall and speed of Hebb beside usearch and hnswlib-node; reopening, filters and churn of Hebb
+ann    recall and speed of Hebb beside usearch and hnswlib-node, and what only Hebb is asked
+  --only PART,...         ${PARTS.join(",")}
+                          (all)
   --data NAME             folder under the data root, a path, or synthetic (ann-mnist)
   --m N                   links a node (16)            --ef-construction N   (200)
   --queries N             (1000)                       --k N                 (10)
@@ -21,8 +24,8 @@ ann    recall and speed of Hebb beside usearch and hnswlib-node; reopening, filt
   --threads N             for building and "all threads" (the machine's)
   --base N                only the first N rows (all)
   --engines NAME,...      ${ENGINES.join(",")}
-  --measures NAME,...     ${MEASURES.join(",")}, or none
   --filter-queries N      (200)
+  --scale N               rows that the part scale grows to (100000)
 
 learn  feedback in 5 folds over queries: neural beside static and simple learners
   --data NAME,...         (ir-cranfield); also ir-cisi, ir-scifact
@@ -63,9 +66,10 @@ async function main([what, ...args]: string[]): Promise<boolean> {
 
 function ann(args: string[]): Promise<boolean> {
   const names = ["data", "m", "ef-construction", "queries", "k", "ef", "repeats", "threads", "base", "engines"];
-  const options = new Options(args, [...names, "measures", "filter-queries", "out"]);
+  const options = new Options(args, [...names, "only", "scale", "filter-queries", "out"]);
   const data = options.text("data", "ann-mnist");
   const base = options.count("base", 0);
+  const parts = options.words("only", PARTS);
   return runAnn({
     spec: {
       data,
@@ -83,12 +87,16 @@ function ann(args: string[]): Promise<boolean> {
     engines: options.words("engines", ENGINES),
     efs: options.counts("ef", [10, 16, 24, 32, 48, 64, 96, 128, 200, 400]).sort((a, b) => a - b),
     repeats: options.count("repeats", 5),
-    measures: options.words("measures", MEASURES),
+    parts,
+    margins: [0, 0.05, 0.1, 0.2, 0.4],
+    churn: { share: 0.9, rounds: 10 },
+    ingest: { rows: 50_000, dimensions: 128 },
+    scale: { sizes: scaleSizes(options.count("scale", 100_000)), dimensions: 128, recall: 0.99 },
     filterQueries: options.count("filter-queries", 200),
     floor: 0.95,
     smoke: false,
     out: resolve(options.text("out", RESULTS)),
-    name: `{date}-ann-${basename(data).replace(/^ann-/, "")}`,
+    name: `{date}-ann-${hasStored(parts) ? basename(data).replace(/^ann-/, "") : parts.join("-")}`,
   });
 }
 

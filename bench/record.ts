@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Claim } from "./claims.js";
 
 /** The checkout: dist/bench/record.js lies two folders below it. */
 export const CHECKOUT = fileURLToPath(new URL("../../", import.meta.url));
@@ -46,15 +47,6 @@ export function commit(): string {
 export const versionAt = (path: string): string =>
   (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 
-/** Something a run claims: a correctness that must hold, or a figure the project aims at. */
-export interface Claim {
-  name: string;
-  /** `assertion`: the run fails without it. `target`: reported, and depends on the machine. */
-  kind: "assertion" | "target";
-  holds: boolean;
-  figure: string;
-}
-
 export interface Record {
   bench: "ann" | "learn";
   data: string;
@@ -92,13 +84,4 @@ export function writeRecord(folder: string, name: string, record: Record): strin
 function roundNumbers(_key: string, value: unknown): unknown {
   if (ArrayBuffer.isView(value)) return Array.from(value as Float64Array, (x) => Number(x.toPrecision(7)));
   return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
-}
-
-/** Prints the claims, and says whether every assertion holds. */
-export function printClaims(claims: readonly Claim[]): boolean {
-  for (const { name, kind, holds, figure } of claims) {
-    const word = holds ? "ok   " : kind === "assertion" ? "FAIL " : "short";
-    console.log(`${word} ${name}: ${figure}`);
-  }
-  return claims.every(({ kind, holds }) => holds || kind === "target");
 }

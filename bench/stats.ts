@@ -37,6 +37,35 @@ export function speedAt(curve: readonly CurvePoint[], recall: number): number | 
   return Math.exp(Math.log(low.queriesPerSecond) * (1 - weight) + Math.log(high.queriesPerSecond) * weight);
 }
 
+/** What is best of several curves: the points that no other one beats in recall and speed together. */
+export function envelope(curves: readonly (readonly CurvePoint[])[]): CurvePoint[] {
+  const all = curves.flat();
+  return all
+    .filter(
+      (point) =>
+        !all.some(
+          (other) =>
+            other.recall >= point.recall &&
+            other.queriesPerSecond >= point.queriesPerSecond &&
+            (other.recall > point.recall || other.queriesPerSecond > point.queriesPerSecond),
+        ),
+    )
+    .sort((a, b) => a.recall - b.recall);
+}
+
+/** The exponent of a power law through positive points: least squares on logarithms. NaN below two different x. */
+export function growthExponent(points: readonly { x: number; y: number }[]): number {
+  const logs = points.map(({ x, y }) => ({ x: Math.log(x), y: Math.log(y) }));
+  const centre = { x: mean(logs.map(({ x }) => x)), y: mean(logs.map(({ y }) => y)) };
+  let both = 0;
+  let square = 0;
+  for (const { x, y } of logs) {
+    both += (x - centre.x) * (y - centre.y);
+    square += (x - centre.x) ** 2;
+  }
+  return both / square;
+}
+
 /** Mean of paired differences with a percentile bootstrap interval (Efron & Tibshirani 1993, ch. 13). */
 export function bootstrapInterval(
   differences: ArrayLike<number>,

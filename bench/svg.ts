@@ -1,4 +1,4 @@
-/** Draws a recall/speed curve as one SVG file: recall to the right, speed upwards on a log axis. */
+/** Draws curves as one SVG file: recall or size to the right, speed or time upwards on a log axis. */
 
 export interface Series {
   name: string;
@@ -10,12 +10,16 @@ export interface Chart {
   subtitle: string;
   xLabel: string;
   yLabel: string;
+  /** A log axis to the right too; default: linear. */
+  logX?: boolean;
   series: Series[];
 }
 
 const WIDTH = 720;
-const HEIGHT = 460;
-const BOX = { left: 76, right: 24, top: 66, bottom: 92 };
+const PLOT_HEIGHT = 302;
+const BOX = { left: 76, right: 24, top: 66, bottom: 70 };
+/** The legend under the plot. */
+const LEGEND = { columns: 3, rowHeight: 22 };
 
 /** Colours of Okabe & Ito (2008), told apart by colour-blind readers too, once for light and once for dark ground. */
 const COLOURS = [
@@ -23,6 +27,8 @@ const COLOURS = [
   { light: "#0072b2", dark: "#56b4e9" },
   { light: "#00875f", dark: "#3ddba4" },
   { light: "#a0508a", dark: "#e49ac8" },
+  { light: "#9a6700", dark: "#f0e442" },
+  { light: "#5a5f66", dark: "#b8bec6" },
 ];
 
 const escapeXml = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
@@ -39,6 +45,12 @@ export function logTicks(low: number, high: number): number[] {
   return ticks;
 }
 
+/** Few ticks for a log axis: all of `logTicks`, or the powers of ten alone where those are many. */
+const sparseLogTicks = (low: number, high: number): number[] => {
+  const all = logTicks(low, high);
+  return all.length > 7 ? all.filter((tick) => Number.isInteger(Math.round(Math.log10(tick) * 1e9) / 1e9)) : all;
+};
+
 /** About `wanted` round ticks within [low, high]. */
 export function linearTicks(low: number, high: number, wanted = 6): number[] {
   const rough = (high - low) / wanted;
@@ -53,40 +65,47 @@ export function linearTicks(low: number, high: number, wanted = 6): number[] {
 /** One mark for each series, so that shape tells them apart as well as colour. */
 function mark(kind: number, x: number, y: number): string {
   const at = (dx: number, dy: number) => `${(x + dx).toFixed(1)},${(y + dy).toFixed(1)}`;
-  switch (kind % 4) {
+  switch (kind % 6) {
     case 0:
       return `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="4.5"/>`;
     case 1:
       return `<rect x="${(x - 4).toFixed(1)}" y="${(y - 4).toFixed(1)}" width="8" height="8"/>`;
     case 2:
       return `<polygon points="${at(0, -5.5)} ${at(5, 4)} ${at(-5, 4)}"/>`;
-    default:
+    case 3:
       return `<polygon points="${at(0, -5.5)} ${at(5.5, 0)} ${at(0, 5.5)} ${at(-5.5, 0)}"/>`;
+    case 4:
+      return `<polygon points="${at(0, 5.5)} ${at(5, -4)} ${at(-5, -4)}"/>`;
+    default:
+      return `<rect x="${(x - 5).toFixed(1)}" y="${(y - 2).toFixed(1)}" width="10" height="4"/>`;
   }
 }
 
 /**
  * The chart as SVG text; it follows the reader's light or dark preference by itself.
  * Series without points are left out.
- * @throws {Error} when no series has a point, or a y value is not above 0 (the axis is logarithmic).
+ * @throws {Error} when no series has a point, or a value on a log axis is not above 0.
  */
 export function drawChart(chart: Chart): string {
   const series = chart.series.filter(({ points }) => points.length > 0);
   const all = series.flatMap(({ points }) => points);
   if (all.length === 0) throw new Error(`"${chart.title}": nothing to draw, no series has a point`);
-  if (!all.every(({ x, y }) => Number.isFinite(x) && y > 0 && Number.isFinite(y))) {
+  if (!all.every(({ x, y }) => Number.isFinite(x) && (x > 0 || !chart.logX) && y > 0 && Number.isFinite(y))) {
     throw new Error(`"${chart.title}": a log axis needs finite values above 0`);
   }
-  const xs = all.map(({ x }) => x);
+  const along = (x: number) => (chart.logX ? Math.log(x) : x);
+  const xs = all.map(({ x }) => along(x));
   const ys = all.map(({ y }) => y);
   const span = Math.max(Math.max(...xs) - Math.min(...xs), 1e-3);
   const [xLow, xHigh] = [Math.min(...xs) - 0.03 * span, Math.max(...xs) + 0.03 * span];
   const [yLow, yHigh] = [Math.min(...ys) / 1.25, Math.max(...ys) * 1.25];
   const plotWidth = WIDTH - BOX.left - BOX.right;
-  const plotHeight = HEIGHT - BOX.top - BOX.bottom;
-  const toX = (x: number) => BOX.left + ((x - xLow) / (xHigh - xLow)) * plotWidth;
+  const plotHeight = PLOT_HEIGHT;
+  const legendRows = Math.ceil(series.length / LEGEND.columns);
+  const height = BOX.top + PLOT_HEIGHT + BOX.bottom + legendRows * LEGEND.rowHeight;
+  const toX = (x: number) => BOX.left + ((along(x) - xLow) / (xHigh - xLow)) * plotWidth;
   const toY = (y: number) => BOX.top + (1 - Math.log(y / yLow) / Math.log(yHigh / yLow)) * plotHeight;
-  const bottom = HEIGHT - BOX.bottom;
+  const bottom = BOX.top + PLOT_HEIGHT;
 
   const parts: string[] = [];
   const text = (x: number, y: number, body: string, style = "", anchor = "middle", rest = "") =>
@@ -94,14 +113,14 @@ export function drawChart(chart: Chart): string {
       `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}" class="${style}"${rest}>${escapeXml(body)}</text>`,
     );
 
-  parts.push(`<rect class="ground" width="${WIDTH}" height="${HEIGHT}"/>`);
+  parts.push(`<rect class="ground" width="${WIDTH}" height="${height}"/>`);
   text(BOX.left, 28, chart.title, "title", "start");
   text(BOX.left, 49, chart.subtitle, "quiet", "start");
-  for (const tick of linearTicks(xLow, xHigh)) {
+  for (const tick of chart.logX ? sparseLogTicks(Math.exp(xLow), Math.exp(xHigh)) : linearTicks(xLow, xHigh)) {
     parts.push(
       `<line class="grid" x1="${toX(tick).toFixed(1)}" x2="${toX(tick).toFixed(1)}" y1="${BOX.top}" y2="${bottom}"/>`,
     );
-    text(toX(tick), bottom + 18, String(tick));
+    text(toX(tick), bottom + 18, chart.logX ? tick.toLocaleString("en-US") : String(tick));
   }
   for (const tick of logTicks(yLow, yHigh)) {
     parts.push(
@@ -125,9 +144,10 @@ export function drawChart(chart: Chart): string {
     const path = sorted.map(({ x, y }) => `${toX(x).toFixed(1)},${toY(y).toFixed(1)}`).join(" ");
     parts.push(`<g class="s${i % COLOURS.length}"><title>${escapeXml(name)}</title><polyline points="${path}"/>`);
     for (const { x, y } of sorted) parts.push(mark(i, toX(x), toY(y)));
-    const legendX = BOX.left + (plotWidth / series.length) * i;
-    parts.push(mark(i, legendX + 6, HEIGHT - 20), "</g>");
-    text(legendX + 18, HEIGHT - 16, name, "", "start");
+    const legendX = BOX.left + (plotWidth / LEGEND.columns) * (i % LEGEND.columns);
+    const legendY = bottom + BOX.bottom + Math.floor(i / LEGEND.columns) * LEGEND.rowHeight;
+    parts.push(mark(i, legendX + 6, legendY), "</g>");
+    text(legendX + 18, legendY + 4, name, "", "start");
   });
 
   const colours = (ground: "light" | "dark") =>
@@ -142,7 +162,7 @@ export function drawChart(chart: Chart): string {
     `.ground{fill:#0d1117}.grid{stroke:#262c36}.frame{stroke:#6e7681}${colours("dark")}}`,
   ].join("");
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${escapeXml(`${chart.title}: ${chart.yLabel} over ${chart.xLabel}`)}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="${escapeXml(`${chart.title}: ${chart.yLabel} over ${chart.xLabel}`)}">`,
     `<style>${style}</style>`,
     ...parts,
     "</svg>",

@@ -14,6 +14,8 @@ export const count = (value: number): string => Math.round(value).toLocaleString
 
 export const megabytes = (bytes: number): string => `${count(bytes / 1e6)} MB`;
 
+export const milliseconds = (value: number): string => `${value < 10 ? value.toFixed(3) : value.toFixed(1)} ms`;
+
 export const fixed = (value: number | undefined, digits = 4): string =>
   value === undefined ? "-" : value.toFixed(digits);
 

@@ -41,14 +41,14 @@ class Task : public Napi::AsyncWorker {
 
 class LinkTask : public Task {
  public:
-  LinkTask(Napi::Env env, std::shared_ptr<Graph> graph, std::vector<uint32_t> nodes)
-      : Task(env, std::move(graph)), nodes_(std::move(nodes)) {}
+  LinkTask(Napi::Env env, std::shared_ptr<Graph> graph, uint32_t most) : Task(env, std::move(graph)), most_(most) {}
   void Execute() override {
-    sound_ = graph_->link(nodes_.data(), static_cast<uint32_t>(nodes_.size()), platform::processorCount());
+    const std::vector<uint32_t> nodes = graph_->unlinked(most_);
+    sound_ = graph_->link(nodes.data(), static_cast<uint32_t>(nodes.size()), platform::processorCount());
   }
 
  private:
-  std::vector<uint32_t> nodes_;
+  uint32_t most_;
 };
 
 class ConsolidateTask : public Task {
@@ -124,6 +124,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                        {InstanceAccessor("nodes", &GraphObject::nodes, nullptr),
                         InstanceAccessor("live", &GraphObject::live, nullptr),
                         InstanceAccessor("dead", &GraphObject::dead, nullptr),
+                        InstanceAccessor("backlog", &GraphObject::backlog, nullptr),
+                        InstanceAccessor("path", &GraphObject::path, nullptr),
                         InstanceMethod("isLive", &GraphObject::isLive),
                         InstanceMethod("liveBits", &GraphObject::liveBits),
                         InstanceMethod("allocate", &GraphObject::allocate),
@@ -172,7 +174,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             static_cast<uint32_t>(number("efConstruction")),
             number("ml"),
             static_cast<uint64_t>(number("seed")),
-            static_cast<uint32_t>(number("maxNodes"))};
+            static_cast<uint32_t>(number("maxNodes")),
+            static_cast<float>(number("stopMargin"))};
   }
 
   static Napi::Value strides(const Napi::CallbackInfo& info) {
@@ -217,6 +220,14 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
   Napi::Value dead(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), graph_ ? graph_->dead() : 0);
+  }
+
+  Napi::Value backlog(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), graph_ ? graph_->backlog() : 0);
+  }
+
+  Napi::Value path(const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), graph_ && graph_->path() == Path::kVectors ? "vectors" : "codes");
   }
 
   Napi::Value isLive(const Napi::CallbackInfo& info) {
@@ -336,9 +347,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
 
   Napi::Value link(const Napi::CallbackInfo& info) {
-    const auto wanted = span<Napi::Uint32Array>(info[0]);
-    if (!open(info) || !known(info, wanted)) return info.Env().Undefined();
-    return start(new LinkTask(info.Env(), graph_, std::vector<uint32_t>(wanted.data, wanted.data + wanted.length)));
+    if (!open(info)) return info.Env().Undefined();
+    return start(new LinkTask(info.Env(), graph_, info[0].As<Napi::Number>().Uint32Value()));
   }
   Napi::Value consolidate(const Napi::CallbackInfo& info) {
     return open(info) ? start(new ConsolidateTask(info.Env(), graph_)) : info.Env().Undefined();

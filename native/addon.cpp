@@ -21,7 +21,9 @@ void throwFault(Napi::Env env, const BlockFault& fault) {
   }
   const Napi::Value error =
       make->Call({Napi::Number::New(env, fault.section), Napi::Number::New(env, static_cast<double>(fault.block)),
-                  Napi::Number::New(env, fault.expected), Napi::Number::New(env, fault.computed)});
+                  Napi::Number::New(env, fault.expected), Napi::Number::New(env, fault.computed),
+                  Napi::Number::New(env, static_cast<double>(fault.offset)),
+                  fault.reason ? Napi::String::New(env, fault.reason) : env.Null()});
   if (!env.IsExceptionPending()) napi_throw(env, error);
 }
 

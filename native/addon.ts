@@ -11,7 +11,16 @@ export interface Addon {
   tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
   allocate(fd: number, offset: number, length: number): number;
   /** The function that makes the error for a block without its checksum. */
-  makeFaultsBy(make: (section: number, block: number, expected: number, computed: number) => Error): void;
+  makeFaultsBy(
+    make: (
+      section: number,
+      block: number,
+      expected: number,
+      computed: number,
+      offset: number,
+      reason: string | null,
+    ) => Error,
+  ): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
 }

@@ -3,15 +3,16 @@
  * departs from the paper). Numbers, nodes and ids are validated by the caller; what is checked
  * below this face is what memory safety needs.
  *
- * Searching may go on beside everything. The methods that change the graph (`allocate` to
- * `reconnect`) exclude each other: the engine runs one at a time.
+ * Searching may go on beside everything. `link`, `consolidate` and `reconnect` exclude each other, and
+ * `consolidate` excludes `allocate`, `claim` and `publish`: the engine sees to it.
  */
 import { HebbError } from "../base/errors.js";
 import type { Id, Metric } from "../base/types.js";
 import type { Region } from "./index.js";
+import type { GraphProfile } from "./layout.js";
 import { addon } from "./loader.js";
 
-export { GRAPH_SECTIONS } from "./layout.js";
+export { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphProfile } from "./layout.js";
 
 export interface GraphOptions {
   dimensions: number;
@@ -26,6 +27,9 @@ export interface GraphOptions {
   seed: number;
   /** Numbers that may be in use at once. */
   maxNodes: number;
+  profile: GraphProfile;
+  /** A walk ends where what is left is farther than the k-th by this share of it; below 0: once `ef` are expanded. */
+  stopMargin: number;
 }
 
 /** Bytes of a node's record in each section. `upper` is per node and upper layer. */
@@ -49,6 +53,10 @@ export interface Graph {
   readonly live: number;
   /** Deleted and not consolidated yet. */
   readonly dead: number;
+  /** Live and not linked yet: found by a scan. */
+  readonly backlog: number;
+  /** How the bottom layer is searched; short vectors decide it by measuring. */
+  readonly path: "codes" | "vectors";
   isLive(node: number): boolean;
   /** A bit per node that is live. */
   liveBits(): Uint32Array;
@@ -62,10 +70,10 @@ export interface Graph {
   /** `vectors` holds nodes.length x dimensions values. */
   setVectors(nodes: Uint32Array, vectors: Float32Array): void;
   setIds(nodes: Uint32Array, ids: readonly Id[]): void;
-  /** Makes nodes visible and others dead, in one step as far as this thread can see. */
+  /** Makes nodes visible (from now on they are in the backlog) and others dead, in one step as far as this thread can see. */
   publish(live: Uint32Array, dead: Uint32Array): void;
-  /** Adds nodes to the graph, on all cores. */
-  link(nodes: Uint32Array): Promise<void>;
+  /** Adds nodes of the backlog to the graph, the oldest first and at most `most`, on all cores. */
+  link(most: number): Promise<void>;
   /** Removes dead nodes from all rows and frees their numbers. */
   consolidate(): Promise<void>;
   /** Makes every live node reachable from the entry; resolves to how many still are not. */

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HebbError } from "../base/errors.js";
 import type { Addon } from "./addon.js";
-import { BLOCK_BYTES, GRAPH_SECTIONS } from "./layout.js";
+import { GRAPH_SECTIONS } from "./layout.js";
 
 function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
@@ -22,12 +22,24 @@ function packageRoot(): string {
 /** Names of a store's sections, by number; docs/format.md has their contents. */
 const SECTION_NAMES: readonly string[] = [...GRAPH_SECTIONS, "overlay", "parameters"];
 
-function blockFault(section: number, block: number, expected: number, computed: number): HebbError {
+/** A block without its checksum; or, with a reason, bytes that contradict themselves though it holds. */
+function blockFault(
+  section: number,
+  block: number,
+  expected: number,
+  computed: number,
+  offset: number,
+  reason: string | null,
+): HebbError {
   const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
   const name = SECTION_NAMES[section] ?? String(section);
+  if (reason !== null) {
+    const message = `section ${name}, offset ${offset}: ${reason}. Restore the store from a copy`;
+    return new HebbError("INDEX_CORRUPT", message, { section, offset });
+  }
   return new HebbError(
     "INDEX_CORRUPT",
-    `section ${name}, block ${block}, offset ${block * BLOCK_BYTES}: checksum ${hex(expected)} stored, ` +
+    `section ${name}, block ${block}, offset ${offset}: checksum ${hex(expected)} stored, ` +
       `${hex(computed)} computed. Run "hebb check <dir>"`,
     { section, block, expected, computed },
   );

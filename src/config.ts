@@ -11,6 +11,7 @@ import { parse } from "smol-toml";
 import { z } from "zod";
 import { HebbError, nearest } from "../base/errors.js";
 import { DURABILITIES } from "../base/types.js";
+import { GRAPH_PROFILES } from "../native/layout.js";
 import { LEARNING_DEFAULTS as LEARNED } from "../training/options.js";
 
 /** One setting. `expects` is the range in words, as error messages and config.toml give it. */
@@ -101,11 +102,14 @@ const notBuilt = <T>(key: Key<T>): Key<T> => ({ ...key, built: false });
 const KEYS = {
   ruvector: {
     embedding_dim: integer(1024, 1, 65536),
-    max_nodes: integer(100_000_000, 1, 4_294_967_294),
+    max_nodes: integer(100_000_000, 1, 2_147_483_646),
     hnsw_m: integer(32, 2, 128),
     hnsw_ef_construction: integer(200, 1, 4096),
     hnsw_ef_search: integer(64, 1, 4096),
     hnsw_ml: derived(positive(1, 2)),
+    graph_profile: oneOf("turbo", GRAPH_PROFILES),
+    search_stop: oneOf("ef", ["ef", "adaptive"]),
+    search_stop_margin: between(0.1, 0, 10),
     gnn_layers: notBuilt(integer(3, 1, 8)),
     gnn_hidden_dim: notBuilt(integer(512, 1, 4096)),
     gnn_heads: notBuilt(integer(8, 1, 64)),

@@ -1,4 +1,4 @@
-/** Deleting half and inserting as many: recall against the fresh build, and whether every live id can be found. */
+/** Deleting most rows and inserting as many, in rounds: recall against the fresh build, and whether every live id can be found. */
 import { Prng } from "../../base/prng.js";
 import type { Index } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
@@ -17,9 +17,12 @@ export interface AuditResult {
 }
 
 export interface ChurnResult {
+  /** Rows deleted and inserted again, over all rounds. */
   deleted: number;
-  deleteSeconds: number;
-  insertSeconds: number;
+  /** Of each round, until its last row was acknowledged. */
+  rounds: { deleteSeconds: number; insertSeconds: number; backlog: number }[];
+  /** After the last round, until all was linked. */
+  settleSeconds: number;
   fresh: CurvePoint[];
   churned: CurvePoint[];
   /** The most that recall fell, over the efs at which the fresh build reaches .95 (negative: it rose everywhere). */
@@ -29,36 +32,48 @@ export interface ChurnResult {
 }
 
 /**
- * Deletes a seeded random half and inserts the same vectors under new ids (row + n) in another
- * order: the truth stays what it was, and the fresh build is the index before.
+ * Each round deletes other rows, seeded at random, and inserts the same vectors under new ids (row + n)
+ * in another order, until `share` of all rows has been replaced: the truth stays what it was, and the
+ * fresh build is the index before. Nothing waits for linking until the last round is over.
  */
-export async function measureChurn(index: Index, set: AnnSet, { efs }: { efs: number[] }): Promise<ChurnResult> {
+export async function measureChurn(
+  index: Index,
+  set: AnnSet,
+  { efs, share, rounds: count }: { efs: number[]; share: number; rounds: number },
+): Promise<ChurnResult> {
   const { n, d } = set;
   const fresh = efs.map((ef) => curvePoint(index, set, ef));
   const idOfRow = Array.from({ length: n }, (_, row) => row);
   const auditFresh = await audit(index, set, idOfRow);
 
-  const half = new Prng(1).shuffle([...idOfRow]).slice(0, n >> 1);
-  let start = performance.now();
-  const deleted = await index.delete(half);
-  const deleteSeconds = (performance.now() - start) / 1e3;
-  if (deleted !== half.length) throw new Error(`delete said ${deleted}, but ${half.length} ids were there`);
-
-  const vectors = new Float32Array(half.length * d);
-  half.forEach((row, at) => {
-    vectors.set(set.base.subarray(row * d, (row + 1) * d), at * d);
-    idOfRow[row] = row + n;
-  });
-  start = performance.now();
-  await index.putMany({ ids: half.map((row) => row + n), vectors, payloads: half.map(() => ({ bucket: 0 })) });
+  const replaced = new Prng(1).shuffle([...idOfRow]).slice(0, Math.round(n * share));
+  const rounds: ChurnResult["rounds"] = [];
+  for (let round = 0; round < count; round++) {
+    const until = (at: number) => Math.round((at * replaced.length) / count);
+    const rows = replaced.slice(until(round), until(round + 1));
+    let start = performance.now();
+    const deleted = await index.delete(rows);
+    const deleteSeconds = (performance.now() - start) / 1e3;
+    if (deleted !== rows.length) throw new Error(`delete said ${deleted}, but ${rows.length} ids were there`);
+    const vectors = new Float32Array(rows.length * d);
+    rows.forEach((row, at) => {
+      vectors.set(set.base.subarray(row * d, (row + 1) * d), at * d);
+      idOfRow[row] = row + n;
+    });
+    start = performance.now();
+    await index.putMany({ ids: rows.map((row) => row + n), vectors, payloads: rows.map(() => ({ bucket: 0 })) });
+    const insertSeconds = (performance.now() - start) / 1e3;
+    rounds.push({ deleteSeconds, insertSeconds, backlog: index.stats().backlog });
+  }
+  const start = performance.now();
   await index.settle();
-  const insertSeconds = (performance.now() - start) / 1e3;
+  const settleSeconds = (performance.now() - start) / 1e3;
 
   const churned = efs.map((ef) => curvePoint(index, set, ef));
   return {
-    deleted,
-    deleteSeconds,
-    insertSeconds,
+    deleted: replaced.length,
+    rounds,
+    settleSeconds,
     fresh,
     churned,
     worstLoss: Math.max(
@@ -69,11 +84,11 @@ export async function measureChurn(index: Index, set: AnnSet, { efs }: { efs: nu
   };
 }
 
-/** Recall of the worst and speed of the middle of three passes. */
+/** Recall of the worst and speed of the middle of five passes. */
 function curvePoint(index: Index, set: AnnSet, ef: number): CurvePoint {
   const found = new Int32Array(set.nq * set.k);
   const rows = queryRows(set);
-  const passes = [0, 1, 2].map(() => {
+  const passes = [0, 1, 2, 3, 4].map(() => {
     found.fill(-1);
     const start = performance.now();
     for (let query = 0; query < set.nq; query++) {

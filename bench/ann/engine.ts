@@ -1,8 +1,13 @@
 /** What the sweep asks of an engine; one file beside this for each. */
+import type { Stats } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
 
 export const ENGINES = ["hebb", "usearch", "hnswlib-node"] as const;
 export type EngineName = (typeof ENGINES)[number];
+
+/** What a graph of Hebb keeps beside its vectors (`ruvector.graph_profile`), the fastest first. */
+export const PROFILES = ["turbo", "compact", "small"] as const;
+export type Profile = (typeof PROFILES)[number];
 
 export interface GraphSettings {
   /** Links a node (`M`): degree M above, 2M at the bottom, in all three engines. */
@@ -11,6 +16,18 @@ export interface GraphSettings {
   /** Threads for building and for searching many; an engine whose binding has one thread ignores it. */
   threads: number;
 }
+
+/** How Hebb is opened; the rivals have nothing of the kind. */
+export interface HebbSettings {
+  profile: Profile;
+  /** `search_stop_margin` of the adaptive stop; undefined: a walk ends once `ef` are expanded. */
+  margin?: number;
+  /** A store that was built before: opened for reading. */
+  attach?: string;
+}
+
+/** What Hebb says of its graph, and the bytes of its file. */
+export type GraphFigures = Stats["graph"] & { fileBytesPerVector: number };
 
 /**
  * An engine over one `AnnSet`: base row i has the id i. Queries are named by number, so that

@@ -5,10 +5,13 @@ import { Prng } from "../../base/prng.js";
 import { type Index, open } from "../../src/index.js";
 import type { AnnSet } from "../data.js";
 import { CHECKOUT, versionAt } from "../record.js";
-import { type Engine, type GraphSettings, queryRows } from "./engine.js";
+import { type Engine, type GraphFigures, type GraphSettings, type HebbSettings, queryRows } from "./engine.js";
 
 /** Buckets a row's payload is drawn from: a filter `bucket < b` admits b/1000 of the rows, whatever their vectors. */
 export const BUCKETS = 1000;
+
+/** Rows of one `putMany`: all of them, unless they are very many. */
+const BATCH = 100_000;
 
 /** The bucket of each row, uniform and seeded. */
 export function bucketsOf(n: number): Uint16Array {
@@ -22,26 +25,24 @@ export function directoryBytes(path: string): number {
   return readdirSync(path).reduce((sum, entry) => sum + directoryBytes(join(path, entry)), 0);
 }
 
-export const openStore = (path: string, set: AnnSet, { m, efConstruction }: GraphSettings): Promise<Index> =>
-  open(path, {
-    dimensions: set.d,
-    metric: "l2",
-    durability: "off", // the rivals write nothing while they build either
-    indexes: ["bucket"],
-    config: { ruvector: { hnsw_m: m, hnsw_ef_construction: efConstruction } },
-  });
-
 export interface HebbEngine extends Engine {
   /** The store's directory, and the open index, for the measures that the rivals have no part in. */
   readonly path: string;
   index(): Index;
-  /** Takes the place of the open index after a measure closed it. */
-  replace(index: Index): void;
+  graph(): GraphFigures;
+  /** Opens the store once more as it was opened first, and takes that index from now on; the one before was closed. */
+  open(): Promise<Index>;
 }
 
-export async function hebbEngine(set: AnnSet, settings: GraphSettings, folder: string): Promise<HebbEngine> {
-  const path = join(folder, "bench.hebb");
-  let index = await openStore(path, set, settings);
+export async function hebbEngine(
+  set: AnnSet,
+  settings: GraphSettings,
+  hebb: HebbSettings,
+  folder: string,
+): Promise<HebbEngine> {
+  const path = hebb.attach ?? join(folder, `${hebb.profile}.hebb`);
+  const openIndex = () => openStore(path, set, settings, hebb);
+  let index = await openIndex();
   const rows = queryRows(set);
   const { k } = set;
   const nodes = new Uint32Array(k);
@@ -52,19 +53,28 @@ export async function hebbEngine(set: AnnSet, settings: GraphSettings, folder: s
   return {
     path,
     index: () => index,
-    replace(opened) {
-      index = opened;
+    graph: () => {
+      const { graph, bytes, size } = index.stats();
+      return { ...graph, fileBytesPerVector: bytes.file / size };
+    },
+    async open() {
+      index = await openIndex();
       rowOfNode.clear();
+      return index;
     },
     version: versionAt(join(CHECKOUT, "package.json")),
     kernel: index.stats().kernel,
     buildThreads: settings.threads,
     async build() {
-      const buckets = bucketsOf(set.n);
-      const ids = Array.from({ length: set.n }, (_, i) => i);
-      const payloads = ids.map((i) => ({ bucket: buckets[i] }));
+      const { n, d, base } = set;
+      const buckets = bucketsOf(n);
+      const batches = Array.from({ length: Math.ceil(n / BATCH) }, (_, at) => {
+        const [from, to] = [at * BATCH, Math.min(n, (at + 1) * BATCH)];
+        const ids = Array.from({ length: to - from }, (_, i) => from + i);
+        return { ids, vectors: base.subarray(from * d, to * d), payloads: ids.map((i) => ({ bucket: buckets[i] })) };
+      });
       const start = performance.now();
-      await index.putMany({ ids, vectors: set.base, payloads });
+      for (const batch of batches) await index.putMany(batch);
       const acknowledgedSeconds = (performance.now() - start) / 1e3;
       await index.settle();
       return { acknowledgedSeconds };
@@ -102,4 +112,23 @@ export async function hebbEngine(set: AnnSet, settings: GraphSettings, folder: s
     },
     close: () => index.close(),
   };
+}
+
+function openStore(path: string, set: AnnSet, graph: GraphSettings, hebb: HebbSettings): Promise<Index> {
+  const stop = hebb.margin === undefined ? {} : ({ search_stop: "adaptive", search_stop_margin: hebb.margin } as const);
+  if (hebb.attach !== undefined) return open(path, { readOnly: true, config: { ruvector: stop } });
+  return open(path, {
+    dimensions: set.d,
+    metric: "l2",
+    durability: "off", // the rivals write nothing while they build either
+    indexes: ["bucket"],
+    config: {
+      ruvector: {
+        hnsw_m: graph.m,
+        hnsw_ef_construction: graph.efConstruction,
+        graph_profile: hebb.profile,
+        ...stop,
+      },
+    },
+  });
 }

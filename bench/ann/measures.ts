@@ -1,23 +1,19 @@
-/** What only Hebb is asked: reopening, filters and churn, each with the target it is held to. */
-import type { Claim } from "../record.js";
+/** What only Hebb is asked, on the store of the sweep: its calls, reopening, filters and churn, each with what it is held to. */
+import { availableParallelism } from "node:os";
+import { atLeast, atMost, type Claim } from "../claims.js";
+import type { AnnSet } from "../data.js";
 import { median } from "../stats.js";
-import { count, fixed, megabytes, table, times } from "../table.js";
+import { count, fixed, megabytes, milliseconds, table, times } from "../table.js";
+import type { CallsResult } from "./calls.js";
 import type { ChurnResult } from "./churn.js";
 import type { FilterResult } from "./filters.js";
+import type { AnnOptions } from "./options.js";
+import { efReaching } from "./readers.js";
 import type { Remote } from "./remote.js";
 import type { ReopenResult } from "./reopen.js";
 
-export const MEASURES = ["reopen", "filters", "churn"] as const;
-export type Measure = (typeof MEASURES)[number];
-
-export interface MeasureOptions {
-  measures: Measure[];
-  efs: number[];
-  repeats: number;
-  filterQueries: number;
-}
-
 export interface MeasureResults {
+  calls?: CallsResult;
   reopen?: ReopenResult;
   filters?: FilterResult[];
   churn?: ChurnResult;
@@ -25,24 +21,55 @@ export interface MeasureResults {
 
 const SELECTIVITIES = [0.001, 0.01, 0.1, 0.5];
 
-/** Churn comes last: it changes what is stored. */
-export async function measureHebb(hebb: Remote, options: MeasureOptions, claims: Claim[]): Promise<MeasureResults> {
-  const { measures, efs, repeats, filterQueries: queries } = options;
+const CALLS_RECALL = 0.985;
+
+/** What is asked of the store as the build left it; `measureLast` changes what is stored. */
+export async function measureHebb(
+  hebb: Remote,
+  set: AnnSet,
+  { parts, efs, repeats, filterQueries: queries }: AnnOptions,
+  claims: Claim[],
+): Promise<MeasureResults> {
   const results: MeasureResults = {};
-  if (measures.includes("reopen")) {
+  if (parts.includes("sweep")) {
+    const ef = await efReaching(hebb, set, efs, CALLS_RECALL);
+    results.calls = await hebb.ask("calls", { ef, repeats });
+    reportCalls(results.calls, claims);
+  }
+  if (parts.includes("reopen")) {
     results.reopen = await hebb.ask("reopen", { ef: 64, repeats });
     reportReopen(results.reopen, claims);
   }
-  if (measures.includes("filters")) {
-    const passes = Math.min(3, repeats);
-    results.filters = await hebb.ask("filters", { efs, queries, repeats: passes, selectivities: SELECTIVITIES });
+  if (parts.includes("filters")) {
+    results.filters = await hebb.ask("filters", { efs, queries, repeats, selectivities: SELECTIVITIES });
     reportFilters(results.filters, claims);
   }
-  if (measures.includes("churn")) {
-    results.churn = await hebb.ask("churn", { efs });
-    reportChurn(results.churn, claims);
-  }
   return results;
+}
+
+export async function measureLast(
+  hebb: Remote,
+  { parts, efs, churn }: AnnOptions,
+  claims: Claim[],
+): Promise<MeasureResults> {
+  if (!parts.includes("churn")) return {};
+  const result = await hebb.ask("churn", { efs, ...churn });
+  reportChurn(result, churn, claims);
+  return { churn: result };
+}
+
+function reportCalls({ ef, queriesPerSecond }: CallsResult, claims: Claim[]): void {
+  const { searchNodes, search, searchMany } = queriesPerSecond;
+  const rows = [
+    ["searchNodes", count(searchNodes), "-"],
+    ["search, ids and payloads", count(search), `${times(search / searchNodes)} of searchNodes`],
+    ["searchMany, the same", count(searchMany), `${times(searchMany / search)} of search`],
+  ];
+  console.log(`\n${table([`ef ${ef}`, "queries/s", "ratio"], rows)}`);
+  claims.push(atLeast("search with ids and payloads over searchNodes", search / searchNodes, 0.6, times));
+  if (availableParallelism() > 1) {
+    claims.push(atLeast("searchMany on all cores over search on one", searchMany / search, 1.8, times));
+  }
 }
 
 function reportReopen(result: ReopenResult, claims: Claim[]): void {
@@ -62,12 +89,7 @@ function reportReopen(result: ReopenResult, claims: Claim[]): void {
       holds: identical,
       figure: identical ? "bit for bit" : "they differ",
     },
-    {
-      name: "open to first result < 100 ms",
-      kind: "target",
-      holds: medianMs < 100,
-      figure: `${medianMs.toFixed(1)} ms`,
-    },
+    atMost("open to first result", medianMs, 100, milliseconds),
   );
   if (!cold) return;
   claims.push({
@@ -109,19 +131,18 @@ function reportFilters(results: FilterResult[], claims: Claim[]): void {
       figure: atEqualEf ? `${fixed(atEqualEf.recall)} at ef ${atEqualEf.ef}` : `best ${bestOf(result)}`,
     });
     if (result.selectivity < 0.1) continue; // below, a scan of the few rows admitted is what is wanted, not the graph's speed
-    claims.push({
-      name: `${name}: speed over unfiltered >= .5 at recall .95`,
-      kind: "target",
-      holds: (atEqualRecall ?? 0) >= 0.5,
-      figure: `${times(atEqualRecall)}; at equal ef ${times(atEqualEf?.ratio)}`,
-    });
+    claims.push(atLeast(`${name}: speed over unfiltered at recall .95`, atEqualRecall, 0.5, times));
   }
 }
 
-function reportChurn(result: ChurnResult, claims: Claim[]): void {
-  const { fresh, churned, deleted, deleteSeconds, insertSeconds, auditFresh, auditChurned } = result;
+function reportChurn(result: ChurnResult, { share }: AnnOptions["churn"], claims: Claim[]): void {
+  const { fresh, churned, deleted, rounds, settleSeconds, auditFresh, auditChurned } = result;
+  const [deleting, inserting] = [
+    rounds.reduce((sum, { deleteSeconds }) => sum + deleteSeconds, 0),
+    rounds.reduce((sum, { insertSeconds }) => sum + insertSeconds, 0),
+  ];
   console.log(
-    `\nchurn: deleted ${count(deleted)} in ${deleteSeconds.toFixed(1)} s, inserted as many in ${insertSeconds.toFixed(1)} s`,
+    `\nchurn: ${share * 100}% in ${rounds.length} rounds: ${count(deleted)} deleted in ${deleting.toFixed(1)} s, inserted in ${inserting.toFixed(1)} s, linked ${settleSeconds.toFixed(1)} s later`,
   );
   const rows = fresh.map(({ ef, recall, queriesPerSecond }, i) => [
     String(ef),

@@ -1,15 +1,19 @@
 /** The child's side of protocol.ts: holds one engine and answers requests about it. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { memoryUsage } from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { type AnnSet, loadAnn } from "../data.js";
+import { measureCalls } from "./calls.js";
 import { measureChurn } from "./churn.js";
 import type { Engine, EngineName } from "./engine.js";
 import { measureFilters } from "./filters.js";
 import { type HebbEngine, hebbEngine } from "./hebb.js";
 import { hnswlibEngine } from "./hnswlib.js";
-import type { BuildResult, Pass, RequestName, Requests, Setup } from "./protocol.js";
-import { measureReopen } from "./reopen.js";
+import { measureIngest } from "./ingest.js";
+import { passOneByOne, passTogether } from "./pass.js";
+import { peakResident, startPeak } from "./peak.js";
+import type { RequestName, Requests, Setup } from "./protocol.js";
+import { digestOf, measureReopen } from "./reopen.js";
+import { measureReach } from "./scale.js";
 import { usearchEngine } from "./usearch.js";
 
 let setup: Setup;
@@ -34,7 +38,8 @@ const handlers: Handlers = {
     const { acknowledgedSeconds } = await engine.build();
     const seconds = (performance.now() - start) / 1e3;
     const peak = peakResident();
-    const result: Omit<BuildResult, "fileBytes"> = {
+    const fileBytes = await engine.fileBytes();
+    return {
       version: engine.version,
       rows: set.n,
       kernel: engine.kernel,
@@ -42,23 +47,41 @@ const handlers: Handlers = {
       acknowledgedSeconds,
       seconds,
       peakBytes: peak === undefined ? undefined : peak - residentBefore,
+      fileBytes,
+      graph: isHebb(engine) ? engine.graph() : undefined,
     };
-    return { ...result, fileBytes: await engine.fileBytes() };
+  },
+
+  async attach() {
+    engine = await createEngine(setup.engine);
+    return engine.kernel;
   },
 
   resident: async () => (await quietResident()) - residentBefore,
 
   async pass({ ef, many }) {
-    if (many && !engine.searchMany) return undefined;
     engine.useEf(ef);
     collectGarbage();
-    return many ? passTogether() : passOneByOne();
+    return many ? passTogether(engine, set) : passOneByOne(engine, set);
   },
 
-  reopen: (input) => measureReopen(hebb(), set, setup.graph, input),
+  digest: async ({ ef }) => digestOf(hebb().index(), set, ef),
+  calls: (input) => measureCalls(hebb().index(), set, input),
+  reopen: (input) => measureReopen(hebb(), set, input),
   filters: (input) => measureFilters(hebb().index(), set, input),
   churn: (input) => measureChurn(hebb().index(), set, input),
-  close: async () => {
+  ingest: (input) => measureIngest(set, setup, input),
+  reach: (input) => measureReach(hebb(), set, input),
+
+  async release() {
+    await engine.close();
+    return hebb().path;
+  },
+  async resume() {
+    await hebb().open();
+    return undefined;
+  },
+  async close() {
     await engine.close();
     return undefined;
   },
@@ -67,7 +90,7 @@ const handlers: Handlers = {
 async function createEngine(name: EngineName): Promise<Engine> {
   switch (name) {
     case "hebb":
-      return hebbEngine(set, setup.graph, setup.folder);
+      return hebbEngine(set, setup.graph, setup.hebb, setup.folder);
     case "usearch":
       return usearchEngine(set, setup.graph, setup.folder);
     case "hnswlib-node":
@@ -75,39 +98,11 @@ async function createEngine(name: EngineName): Promise<Engine> {
   }
 }
 
+const isHebb = (some: Engine): some is HebbEngine => "graph" in some;
+
 function hebb(): HebbEngine {
-  if (!("path" in engine)) throw new Error("only Hebb is measured so");
-  return engine as HebbEngine;
-}
-
-/** Untimed queries before each timed pass. */
-const WARM_UP_QUERIES = 100;
-
-function passOneByOne(): Pass {
-  const { nq, k } = set;
-  const rows = new Int32Array(nq * k);
-  const latenciesMs = new Float64Array(nq);
-  // Whoever ran before filled the caches with something else.
-  for (let query = 0; query < Math.min(nq, WARM_UP_QUERIES); query++) engine.search(query, rows, query * k);
-  const start = performance.now();
-  let last = start;
-  for (let query = 0; query < nq; query++) {
-    engine.search(query, rows, query * k);
-    const now = performance.now();
-    latenciesMs[query] = now - last;
-    last = now;
-  }
-  engine.toRows(rows);
-  return { rows, seconds: (last - start) / 1e3, latenciesMs };
-}
-
-async function passTogether(): Promise<Pass> {
-  const rows = new Int32Array(set.nq * set.k);
-  const start = performance.now();
-  await engine.searchMany!(rows);
-  const seconds = (performance.now() - start) / 1e3;
-  engine.toRows(rows);
-  return { rows, seconds, latenciesMs: new Float64Array(0) };
+  if (!isHebb(engine)) throw new Error("only Hebb is measured so");
+  return engine;
 }
 
 const collectGarbage = () => globalThis.gc?.();
@@ -122,18 +117,6 @@ async function quietResident(): Promise<number> {
     if (now > last - 1e6) return now;
     last = now;
   }
-}
-
-/** From here on, `peakResident` tells the highest resident set. Linux keeps that figure and lets a process restart it. */
-function startPeak(): void {
-  if (existsSync("/proc/self/clear_refs")) writeFileSync("/proc/self/clear_refs", "5");
-}
-
-/** Bytes; undefined where the system does not tell. */
-function peakResident(): number | undefined {
-  if (!existsSync("/proc/self/clear_refs")) return undefined;
-  const kilobytes = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
-  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }
 
 process.on("message", ({ name, input }: { name: RequestName; input: never }) => {

@@ -1,125 +1,76 @@
-/**
- * `bench ann`: engines side by side on the same vectors with equal M and ef_construction.
- * Each is built in turn, then all are swept, then Hebb is asked what the others have no part in.
- */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { type AnnSpec, loadAnn, UsageError } from "../data.js";
-import { type Claim, printClaims, writeRecord } from "../record.js";
+/** `bench ann`: its parts one after the other, and the record of them all. */
+import { writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { type Claim, printClaims } from "../claims.js";
+import { UsageError } from "../data.js";
+import { writeRecord } from "../record.js";
 import { INSTALL_RIVALS, missingRivals } from "../rivals.js";
-import { count } from "../table.js";
-import type { EngineName, GraphSettings } from "./engine.js";
-import { type Measure, type MeasureResults, measureHebb } from "./measures.js";
-import type { BuildResult } from "./protocol.js";
-import { Remote } from "./remote.js";
-import { compare, drawCurves, printSweep } from "./report.js";
-import { type EngineResult, sweep } from "./sweep.js";
-
-export interface AnnOptions {
-  spec: AnnSpec;
-  graph: GraphSettings;
-  engines: EngineName[];
-  /** Search efs of the sweep, rising. */
-  efs: number[];
-  /** Timed passes at each ef. */
-  repeats: number;
-  /** What to measure of Hebb beside the sweep. */
-  measures: Measure[];
-  filterQueries: number;
-  /** Below this recall at the largest ef an engine is broken, and the run fails. */
-  floor: number;
-  /** A small run: it goes on without rivals that are not installed, and holds itself to no target, since its speeds mean nothing. */
-  smoke: boolean;
-  out: string;
-  /** Name of the record; `{date}` is filled in. */
-  name: string;
-}
+import { type ContestResult, runContest } from "./contest.js";
+import type { EngineName } from "./engine.js";
+import { runIngest, runScale, type Scale } from "./generated.js";
+import type { IngestResult } from "./ingest.js";
+import type { AnnOptions } from "./options.js";
+import { hasStored } from "./parts.js";
 
 export async function runAnn(options: AnnOptions): Promise<boolean> {
-  const absent = missingRivals(options.engines);
-  if (absent.length > 0) {
-    const how = `${absent.join(" and ")} not installed; run "${INSTALL_RIVALS}" to measure beside ${absent.length > 1 ? "them" : "it"}`;
-    if (!options.smoke) throw new UsageError(`${how}, or pass --engines hebb.`);
-    console.log(`${how}. Going on without.`);
-  }
-  const engines = options.engines.filter((engine) => !absent.some((rival) => rival === engine));
-  const set = loadAnn(options.spec);
-  const { m, efConstruction, threads } = options.graph;
-  const setting = `M ${m}, ef_construction ${efConstruction}, k ${set.k}`;
-  console.log(
-    `${set.name}: ${count(set.n)} x ${set.d}, ${count(set.nq)} queries, squared L2, ${setting}, ${threads} threads\n`,
-  );
-
-  const folder = mkdtempSync(join(tmpdir(), "hebb-bench-"));
-  const remotes = engines.map((engine) => new Remote(engine));
+  const { parts, spec } = options;
+  const engines = presentEngines(options);
   const claims: Claim[] = [];
-  let results: EngineResult[];
-  let ratios: object[];
-  let measured: MeasureResults = {};
-  try {
-    const builds = await buildInTurn(remotes, options, set.kth, folder);
-    results = await sweep(remotes, builds, options, set, claims);
-    printSweep(results, set.n * set.d * 4);
-    ratios = compare(results, claims);
-    for (const remote of remotes.filter(({ name }) => name !== "hebb")) {
-      await remote.ask("close");
-      remote.end();
-    }
-    const hebb = remotes.find(({ name }) => name === "hebb");
-    if (hebb) measured = await measureHebb(hebb, options, claims);
-    await hebb?.ask("close");
-  } finally {
-    for (const remote of remotes) remote.end();
-    rmSync(folder, { recursive: true, force: true });
+  const pictures: { suffix: string; svg: string }[] = [];
+  let contest: ContestResult | undefined;
+  let ingest: IngestResult[] | undefined;
+  let scale: Scale | undefined;
+  if (hasStored(parts)) {
+    contest = await runContest(options, engines, claims);
+    if (contest.picture) pictures.push({ suffix: "", svg: contest.picture });
+  }
+  if (parts.includes("ingest")) ingest = await runIngest(options, claims);
+  if (parts.includes("scale")) {
+    const grown = await runScale(options, claims);
+    scale = grown.scale;
+    pictures.push({ suffix: "-growth", svg: grown.picture });
   }
 
   const held = options.smoke ? claims.filter(({ kind }) => kind === "assertion") : claims;
   const stem = writeRecord(options.out, options.name, {
     bench: "ann",
-    data: set.name,
+    data: contest?.set.name ?? "sheet",
     settings: {
+      parts,
       ...options.graph,
-      k: set.k,
-      rows: set.n,
-      dimensions: set.d,
-      queries: set.nq,
+      k: spec.k,
+      rows: contest?.set.n,
+      dimensions: contest?.set.d,
+      queries: spec.queries,
       efs: options.efs,
       repeats: options.repeats,
+      margins: options.margins,
+      churn: options.churn,
+      ingest: options.ingest,
+      scale: options.scale,
       durability: "off",
-      seed: options.spec.seed,
+      seed: spec.seed,
     },
     claims: held,
-    results: { notInstalled: absent, engines: results, ratios, ...measured },
+    results: {
+      notInstalled: options.engines.filter((engine) => !engines.includes(engine)),
+      ...contest?.results,
+      ingest,
+      scale,
+    },
   });
-  writeFileSync(
-    `${stem}.svg`,
-    drawCurves(
-      results,
-      set.k,
-      `${set.name}, ${count(set.n)} x ${set.d}`,
-      `${setting}, one search thread; higher and further right is better`,
-    ),
-  );
-  console.log(`\nrecord ${stem}.json, curve ${basename(stem)}.svg`);
-  console.log();
+  for (const { suffix, svg } of pictures) writeFileSync(`${stem}${suffix}.svg`, svg);
+  const drawn = pictures.map(({ suffix }) => `${basename(stem)}${suffix}.svg`);
+  console.log(`\n${[`record ${stem}.json`, ...drawn].join(", ")}\n`);
   return printClaims(held);
 }
 
-async function buildInTurn(
-  remotes: Remote[],
-  options: AnnOptions,
-  kth: Float64Array,
-  folder: string,
-): Promise<BuildResult[]> {
-  const builds: BuildResult[] = [];
-  for (const remote of remotes) {
-    await remote.ask("setup", { engine: remote.name, spec: options.spec, kth, graph: options.graph, folder });
-    const build = await remote.ask("build");
-    console.log(
-      `${remote.name} ${build.version}${build.kernel ? ` (${build.kernel})` : ""} built in ${build.seconds.toFixed(1)} s`,
-    );
-    builds.push(build);
-  }
-  return builds;
+/** The engines asked for, without rivals that are not installed where the run can go on without. */
+function presentEngines({ engines, smoke, parts }: AnnOptions): EngineName[] {
+  const absent = parts.includes("sweep") || parts.includes("profiles") ? missingRivals(engines) : [];
+  if (absent.length === 0) return engines;
+  const how = `${absent.join(" and ")} not installed; run "${INSTALL_RIVALS}" to measure beside ${absent.length > 1 ? "them" : "it"}`;
+  if (!smoke) throw new UsageError(`${how}, or pass --engines hebb.`);
+  console.log(`${how}. Going on without.`);
+  return engines.filter((engine) => !absent.some((rival) => rival === engine));
 }

@@ -3,13 +3,14 @@
  * a slow minute of the machine falls on all of them. Medians over rounds. Recall is computed from
  * what each timed pass returned.
  */
+import type { Claim } from "../claims.js";
 import type { AnnSet } from "../data.js";
-import type { Claim } from "../record.js";
 import { type CurvePoint, median, percentile } from "../stats.js";
 import { fixed } from "../table.js";
 import { recallOf } from "../truth.js";
 import type { EngineName } from "./engine.js";
-import type { BuildResult, Pass } from "./protocol.js";
+import type { Pass } from "./pass.js";
+import type { BuildResult } from "./protocol.js";
 import type { Remote } from "./remote.js";
 
 /** One ef of one engine over all its rounds. */
@@ -22,12 +23,18 @@ export interface SweepPoint extends CurvePoint {
   passSeconds: number[];
 }
 
-export interface EngineResult {
+export interface Swept {
+  /** What was measured, as its `Remote` is called. */
+  label: string;
+  /** Growth of the resident set from before the build until every query was asked at every ef: what is needed to serve. Of a full sweep. */
+  residentBytes: number | undefined;
+  points: SweepPoint[];
+}
+
+/** What an engine that was built for the sweep gave. */
+export interface EngineResult extends Swept {
   engine: EngineName;
   build: BuildResult;
-  /** Growth of the resident set from before the build until every query was asked at every ef: what is needed to serve. */
-  residentBytes: number;
-  points: SweepPoint[];
 }
 
 /** What the passes of one engine at one ef gave so far. */
@@ -41,23 +48,31 @@ interface Cell {
   p99Ms: number[];
 }
 
+export interface SweepSettings {
+  efs: number[];
+  repeats: number;
+  /** Also all queries at once, and the memory in use. */
+  full: boolean;
+  /** Below this recall at the largest ef an engine is broken, and the run fails; undefined: it may be. */
+  floor?: number;
+}
+
 export async function sweep(
   remotes: Remote[],
-  builds: BuildResult[],
-  { efs, repeats, floor }: { efs: number[]; repeats: number; floor: number },
+  { efs, repeats, full, floor }: SweepSettings,
   set: AnnSet,
   claims: Claim[],
-): Promise<EngineResult[]> {
+): Promise<Swept[]> {
   const cells = remotes.map(() =>
     efs.map((ef): Cell => ({ ef, recall: Number.NaN, seconds: [], secondsMany: [], p50Ms: [], p99Ms: [] })),
   );
-  const residentBytes: number[] = [];
+  const residentBytes: (number | undefined)[] = [];
   for (const [which, remote] of remotes.entries()) {
     for (const cell of cells[which]) {
       const pass = await remote.ask("pass", { ef: cell.ef, many: false });
       cell.recall = recallOf(pass!.rows, set, set.kth);
     }
-    residentBytes.push(await remote.ask("resident"));
+    residentBytes.push(full ? await remote.ask("resident") : undefined);
   }
   let passes = 0;
   let unsteady = 0;
@@ -65,7 +80,7 @@ export async function sweep(
     for (let turn = 0; turn < remotes.length; turn++) {
       const which = (turn + round) % remotes.length; // another goes first in each round
       for (const cell of cells[which]) {
-        for (const many of [false, true]) {
+        for (const many of full ? [false, true] : [false]) {
           const pass = await remotes[which].ask("pass", { ef: cell.ef, many });
           if (!pass) continue;
           passes++;
@@ -76,21 +91,22 @@ export async function sweep(
     }
   }
   claims.push({
-    name: "recall of every timed pass is that of the first",
+    name: `recall of every timed pass is that of the first (${remotes.map(({ label }) => label).join(", ")})`,
     kind: "assertion",
     holds: unsteady === 0,
     figure: `${passes - unsteady} of ${passes} passes within .001`,
   });
-  return remotes.map(({ name: engine }, which) => {
+  return remotes.map(({ label }, which) => {
     const points = cells[which].map((cell) => pointOf(cell, set.nq));
     const best = points.at(-1)!;
+    if (floor === undefined) return { label, residentBytes: residentBytes[which], points };
     claims.push({
-      name: `${engine} recall@${set.k} at ef ${best.ef} >= ${floor}`,
+      name: `${label}: recall@${set.k} at ef ${best.ef} >= ${floor}`,
       kind: "assertion",
       holds: best.recall >= floor,
       figure: fixed(best.recall),
     });
-    return { engine, build: builds[which], residentBytes: residentBytes[which], points };
+    return { label, residentBytes: residentBytes[which], points };
   });
 }
 

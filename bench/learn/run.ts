@@ -5,8 +5,9 @@
  * were a training positive are taken out; and distinct, where test queries are taken out whose
  * cosine with a training query is above .95.
  */
+import { type Claim, printClaims } from "../claims.js";
 import { type JudgedSet, loadJudged } from "../data.js";
-import { type Claim, printClaims, writeRecord } from "../record.js";
+import { writeRecord } from "../record.js";
 import { median } from "../stats.js";
 import { count, fixed, table } from "../table.js";
 import { CONTROLS, DEPTH } from "./controls.js";

@@ -10,60 +10,36 @@ namespace hebb {
 // go compete for its places (FreshDiskANN, arXiv 2105.09613, Alg. 4).
 template <Metric M>
 bool Graph::replaceDead(uint32_t node, uint32_t level, Scratch& s) {
-  const List l = list(node, level);
-  bool any = false;
-  for (uint32_t i = 0; i < l.count; i++) any = any || (state(l.ids[i]) & kDead);
-  if (!any) return true;
-  const std::vector<uint32_t> before(l.ids, l.ids + l.count);
+  List l;
+  if (!listOf(node, level, &l)) return false;
+  if (std::none_of(l.ids, l.ids + l.count, [&](uint32_t id) { return state(id) & kDead; })) return true;
   const uint32_t room = level == 0 ? 2 * options_.m : options_.m;
-  const std::vector<float> q = ownQuery(node, s);
+  if (!ensureVector(node)) return false;
   s.prepare(nodes());
   s.visit(node);
   std::vector<Neighbor>& all = s.candidates;
   all.clear();
   const auto consider = [&](uint32_t c) {
-    if (c >= nodes() || (state(c) & (kLinked | kDead)) != kLinked || !s.visit(c)) return true;
+    if ((state(c) & (kLinked | kDead)) != kLinked || !s.visit(c)) return true;
     if (!ensureVector(c)) return false;
-    all.push_back({distanceTo<M>(q.data(), c), c});
+    all.push_back({between<M>(node, c, __builtin_huge_valf()), c});
     return true;
   };
-  for (const uint32_t c : before) {
-    if (!consider(c)) return false;
+  for (uint32_t i = 0; i < l.count; i++) {
+    if (!consider(l.ids[i])) return false;
   }
-  for (const uint32_t gone : before) {
-    if (!(state(gone) & kDead)) continue;
-    if (!ensureRow(gone)) return false;
-    const List far = list(gone, level);
-    for (uint32_t i = 0; i < far.count; i++) {
-      if (!consider(relaxed(far.ids + i))) return false;
+  for (uint32_t i = 0; i < l.count; i++) {
+    if (!(state(l.ids[i]) & kDead)) continue;
+    List far;
+    if (!listOf(l.ids[i], level, &far)) return false;
+    for (uint32_t j = 0; j < far.count; j++) {
+      if (!consider(far.ids[j])) return false;
     }
   }
   std::sort(all.begin(), all.end(), nearer);
-  std::vector<Neighbor>& kept = s.kept;
-  diversify<M>(all, room, kept);
-  if (level > 0) {
-    if (!touchUpper(node, level)) return false;
-    uint32_t* entry = upperList(node, level);
-    for (size_t i = 0; i < kept.size(); i++) relaxed(entry + 1 + i, kept[i].node);
-    __atomic_store_n(entry, static_cast<uint32_t>(kept.size()), __ATOMIC_RELEASE);
-    return true;
-  }
-  const auto had = [&](uint32_t c) { return std::find(before.begin(), before.end(), c) != before.end(); };
-  const auto keeps = [&](uint32_t c) {
-    return std::any_of(kept.begin(), kept.end(), [&](const Neighbor& k) { return k.node == c; });
-  };
-  for (const Neighbor& c : all) {  // the last edge to a node stays, in a place that a dead one left
-    if (had(c.node) && !keeps(c.node) && !dropInEdge(c.node)) {
-      for (size_t i = kept.size(); kept.size() >= room && i-- > 0;) {
-        if (!had(kept[i].node)) kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(i));
-      }
-      kept.push_back(c);
-    }
-  }
-  for (const Neighbor& k : kept) {
-    if (!had(k.node) && !addInEdge(k.node)) return false;
-  }
-  return writeBottom(node, kept);
+  uint32_t diverse = diversify<M>(all, room, level == 0, s.kept);
+  if (level > 0) return writeUpper(node, level, s.kept);
+  return keepLastEdges(node, s.kept, &diverse) && writeRow(node, s.kept, diverse, s);
 }
 
 template <Metric M>
@@ -71,15 +47,16 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
   Head* h = head();
   // Edges from dead nodes lead nowhere; counting them out first protects the last living one.
   for (const uint32_t node : gone) {
-    if (!ensureRow(node)) return false;
-    const List l = list(node, 0);
+    List l;
+    if (!listOf(node, 0, &l)) return false;
     for (uint32_t i = 0; i < l.count; i++) {
-      if (l.ids[i] >= nodes() || !touchRow(l.ids[i])) return false;
-      __atomic_fetch_sub(&row(l.ids[i])->inDegree, 1, __ATOMIC_RELAXED);
+      if (!touchRow(l.ids[i])) return false;
+      row(l.ids[i])->inDegree--;
     }
   }
   const auto living = [&](uint32_t node) { return (state(node) & (kLinked | kDead)) == kLinked; };
-  const bool replaced = forEach(*this, nodes(), threads, [&](uint32_t node, Scratch& s) {
+  Crew crew(*this, threads);
+  const bool replaced = crew.run(nodes(), [&](uint32_t node, Scratch& s) {
     if (!living(node)) return true;
     if (!ensureRow(node)) return false;
     for (uint32_t level = 0; level <= row(node)->level; level++) {
@@ -87,8 +64,9 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
     }
     return true;
   });
-  if (!replaced) return false;
-  if (state(static_cast<uint32_t>(h->entry)) & kDead) {
+  std::vector<uint32_t> bare;
+  if (!replaced || !countEdges(crew.scratches(), &bare)) return false;
+  if (static_cast<uint32_t>(h->entry) != kNone && (state(static_cast<uint32_t>(h->entry)) & kDead)) {
     uint64_t entry = kNone;
     for (uint32_t node = 0; node < nodes(); node++) {
       if (!living(node)) continue;
@@ -96,11 +74,12 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
     }
     __atomic_store_n(&h->entry, entry, __ATOMIC_RELEASE);
   }
-  ScratchLease scratch(*this);
   const uint32_t entry = static_cast<uint32_t>(h->entry);
   for (uint32_t node = 0; node < nodes(); node++) {
-    if (living(node) && node != entry && row(node)->inDegree == 0 && !giveInEdge<M>(node, nullptr, false, *scratch))
-      return false;
+    if (!living(node)) continue;
+    if (!ensureRow(node)) return false;
+    if (node == entry || row(node)->inDegree > 0) continue;
+    if (!giveInEdge<M>(node, nullptr, *crew.scratches()[0])) return false;
   }
   return true;
 }
@@ -114,7 +93,16 @@ bool Graph::consolidate(unsigned threads) {
   }
   if (!byMetric(options_.metric, [&](auto m) { return consolidateAs<m()>(gone, threads); })) return false;
   scanFree();
+  {
+    const std::unique_lock<std::shared_mutex> alone(backlog_.mutex);
+    for (const std::unique_ptr<Backlog::Block>& block : backlog_.blocks) {
+      for (uint32_t i = 0; i < block->count; i++) {
+        if (block->ids[i] != kNone && (state(block->ids[i]) & kDead)) block->ids[i] = kNone;
+      }
+    }
+  }
   for (const uint32_t node : gone) {
+    if (state(node) & kLinked) linked_.fetch_sub(1);
     if (!touchRow(node) || !setState(node, 0)) return false;
     __atomic_store_n(&row(node)->degree, 0, __ATOMIC_RELEASE);
     row(node)->inDegree = 0;
@@ -125,45 +113,36 @@ bool Graph::consolidate(unsigned threads) {
   return true;
 }
 
+// A walk over all edges leaves a tree of those by which nodes were found first. No edge of the tree is
+// dropped to make room for another, so what is found stays found.
 int64_t Graph::reconnect() {
-  constexpr int kRounds = 4;  // an edge that makes room for another may cut something off in turn
-  const uint32_t n = nodes();
+  const uint32_t n = nodes(), entry = static_cast<uint32_t>(head()->entry);
   if (!region_->ensure(kState, 0, n)) return -1;
-  std::vector<uint8_t> reached;
-  std::vector<uint32_t> queue;
+  if (entry == kNone) return 0;
+  std::vector<uint32_t> parents(n, kNone), queue;
   const auto walk = [&](uint32_t from) {
-    reached[from] = 1;
     queue.assign(1, from);
     for (size_t i = 0; i < queue.size(); i++) {
-      if (!ensureRow(queue[i])) return false;
-      const List l = list(queue[i], 0);
+      List l;
+      if (!listOf(queue[i], 0, &l)) return false;
       for (uint32_t j = 0; j < l.count; j++) {
-        const uint32_t id = relaxed(l.ids + j);
-        if (id >= n || reached[id]) continue;
-        reached[id] = 1;
+        const uint32_t id = l.ids[j];
+        if (id >= n || parents[id] != kNone) continue;
+        parents[id] = queue[i];
         queue.push_back(id);
       }
     }
     return true;
   };
+  parents[entry] = entry;
+  if (!walk(entry)) return -1;
   int64_t lost = 0;
-  for (int round = 0; round <= kRounds; round++) {
-    const uint32_t entry = static_cast<uint32_t>(head()->entry);
-    if (entry == kNone) return 0;
-    reached.assign(n, 0);
-    if (!walk(entry)) return -1;
-    lost = 0;
-    for (uint32_t node = 0; node < n; node++) {
-      if (reached[node] || (state(node) & (kLinked | kLive)) != (kLinked | kLive)) continue;
-      lost++;
-      if (round == kRounds) continue;
-      ScratchLease s(*this);
-      if (!byMetric(options_.metric,
-                    [&](auto m) { return giveInEdge<m()>(node, &reached, round + 1 == kRounds, *s); }) ||
-          !walk(node))
-        return -1;
-    }
-    if (lost == 0) return 0;
+  for (uint32_t node = 0; node < n; node++) {
+    if (parents[node] != kNone || (state(node) & (kLinked | kLive)) != (kLinked | kLive)) continue;
+    ScratchLease s(*this);
+    if (!byMetric(options_.metric, [&](auto m) { return giveInEdge<m()>(node, &parents, *s); })) return -1;
+    if (parents[node] == kNone) lost++;
+    else if (!walk(node)) return -1;
   }
   return lost;
 }

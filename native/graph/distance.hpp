@@ -24,6 +24,17 @@ inline float Graph::distanceWithin(const float* q, uint32_t node, float bound) c
   return distanceTo<M>(q, node);
 }
 
+// The distance of two nodes where it is below `bound`, else anything not below it.
+template <Metric M>
+inline float Graph::between(uint32_t a, uint32_t b, float bound) const {
+  const float *v = raw(a), *w = raw(b);
+  const uint32_t d = options_.dimensions;
+  if constexpr (M == Metric::kL2) return kernel->l2Within(v, w, d, bound);
+  const float product = kernel->dot(v, w, d);
+  if constexpr (M == Metric::kDot) return -product;
+  return 1.0f - product * v[d] * w[d];
+}
+
 // Calls fn with the metric as a compile-time constant.
 template <typename Fn>
 inline auto byMetric(Metric metric, Fn fn) {

@@ -6,20 +6,13 @@
 #include <cstring>
 
 #include "kernel.hpp"
+#include "mix.hpp"
 
 namespace hebb {
 namespace {
 
 constexpr uint32_t kMagic = 0x46524748;  // "HGRF"
-constexpr uint32_t kVersion = 1;
-
-// splitmix64 (Steele, Lea & Flood 2014).
-uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ull;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
+constexpr uint32_t kVersion = 2;
 
 }  // namespace
 
@@ -28,17 +21,39 @@ uint64_t Graph::vectorStride(const Options& o) {
   return roundUp((o.dimensions + (o.metric == Metric::kCosine ? 1 : 0)) * sizeof(float), 64);
 }
 
-uint64_t Graph::rowStride(const Options& o) {
-  return roundUp(sizeof(Row) + 2 * o.m * sizeof(uint32_t), 64);
+RowLayout::RowLayout(const Options& o) {
+  const bool own = o.profile == Profile::kSmall;
+  lanes = own ? 2 * o.m : static_cast<uint32_t>(roundUp(2 * o.m, kLanes));
+  values = static_cast<uint32_t>(roundUp(o.dimensions, 64));
+  // A quarter of the dimensions, so that 32 codes are as large as the vector's eighth.
+  if (o.profile == Profile::kCompact) values = std::max(64u, o.dimensions / 4 / 64 * 64);
+  quads = own ? 0 : values / 4;
+  narrow = o.profile == Profile::kCompact;
+  add = sizeof(Row) + lanes * sizeof(uint32_t);
+  rescale = add + (own ? 0 : lanes * factorBytes());
+  weights = rescale + (own ? 0 : lanes * factorBytes());
+  diverse = weights + lanes * sizeof(uint16_t);
+  codes = roundUp(diverse + (lanes + 31) / 32 * sizeof(uint32_t), own ? 16 : 64);
+  stride = roundUp(codes + (own ? sizeof(OwnFactors) + values / 4 : lanes / kLanes * blockBytes()), 64);
+}
+
+uint64_t Graph::projectionBytes(const Options& o) {
+  if (o.profile == Profile::kTurbo) return 0;
+  const uint64_t basis = o.profile == Profile::kCompact ? RowLayout(o).values : 0;
+  const uint64_t row = o.dimensions * sizeof(float);
+  return sizeof(ProjectionHead) + roundUp(row, 64) + basis * row;
+}
+
+float* Graph::projectionBasis() const {
+  return options_.profile == Profile::kCompact ? projectionMean() + roundUp(options_.dimensions, 16) : nullptr;
 }
 
 Graph::Graph(std::shared_ptr<Region> region, const Options& options)
     : region_(std::move(region)),
       options_(options),
+      layout_(options),
       vectorStride_(vectorStride(options)),
-      rowStride_(rowStride(options)),
-      upperStride_(upperStride(options)),
-      locks_(kLocks) {}
+      upperStride_(upperStride(options)) {}
 
 std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Options& options, const char** error) {
   std::unique_ptr<Graph> graph(new Graph(region, options));
@@ -61,7 +76,11 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
           options.seed,
           options.ml,
           0,
+          0,
+          static_cast<uint32_t>(options.profile),
           0};
+    graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, options.seed);
+    graph->fitted_ = options.profile == Profile::kTurbo;
     return graph;
   }
   if (h->magic != kMagic || h->version != kVersion) {
@@ -69,18 +88,34 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
   } else if (h->dimensions != options.dimensions || h->metric != static_cast<uint32_t>(options.metric) ||
              h->m != options.m) {
     *error = "the graph section was written for other dimensions, metric or hnsw_m";
+  } else if (h->profile != static_cast<uint32_t>(options.profile)) {
+    *error = "the graph section was written for another profile";
   } else if (h->nodes > options.maxNodes || h->live > h->nodes || h->dead > h->nodes ||
              (static_cast<uint32_t>(h->entry) != kNone && static_cast<uint32_t>(h->entry) >= h->nodes) ||
-             (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel) {
+             (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel || h->path > 2) {
     *error = "the graph section's counts contradict each other";
   } else {
     // A byte a node, asked for all the time: verified now, so that damage in it is never taken for emptiness.
-    if (!region->ensure(kState, 0, h->nodes)) {
+    const bool turbo = options.profile == Profile::kTurbo;
+    if (!region->ensure(kState, 0, h->nodes) || (!turbo && !region->ensure(kProjection, 0, projectionBytes(options)))) {
       *error = "checksum";
       return nullptr;
     }
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
+    graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
+    graph->fitted_ = turbo || graph->projection()->fitted > 0;
+    if (!turbo && graph->fitted_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
+    for (uint32_t node = 0; node < h->nodes; node++) {
+      const uint8_t s = graph->states()[node];
+      if (s & kLinked) graph->linked_++;
+      if ((s & (kLive | kLinked)) != kLive) continue;
+      if (!graph->ensureVector(node)) {
+        *error = "checksum";
+        return nullptr;
+      }
+      graph->addToBacklog(node);
+    }
     return graph;
   }
   return nullptr;
@@ -107,6 +142,17 @@ bool Graph::setState(uint32_t node, uint8_t state) {
   return true;
 }
 
+// Linking and publishing change the same byte from two threads.
+bool Graph::changeState(uint32_t node, uint8_t add, uint8_t take, uint8_t* before) {
+  if (!region_->touch(kState, node, 1)) return false;
+  uint8_t* at = states() + node;
+  *before = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(at, before, static_cast<uint8_t>((*before | add) & ~take), true, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_RELAXED)) {
+  }
+  return true;
+}
+
 // Alg. 1 line 4: floor(-ln(uniform) ml), the uniform number being a hash of the node's.
 uint32_t Graph::levelOf(uint32_t node) const {
   const double uniform = (static_cast<double>(mix(options_.seed ^ mix(node)) >> 11) + 1) * 0x1p-53;
@@ -130,14 +176,13 @@ bool Graph::prepareNode(uint32_t node) {
     upper = h->upperEntries + 1;  // entry 0 stays empty, so that a zero row is told from a used one
     h->upperEntries += level;
   }
-  std::memset(static_cast<void*>(r), 0, rowStride_);
+  std::memset(static_cast<void*>(r), 0, layout_.stride);
   r->upper = upper;
   r->level = static_cast<uint8_t>(level);
   for (uint32_t l = 1; l <= level; l++) {
     if (!touchUpper(node, l)) return false;
     std::memset(upperList(node, l), 0, upperStride_);
   }
-  unpublished_.fetch_add(1);
   return setState(node, kAllocated);
 }
 
@@ -203,7 +248,6 @@ bool Graph::abandon(const uint32_t* nodes, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     if (!setState(nodes[i], 0)) return false;
     free_.push_back(nodes[i]);
-    unpublished_.fetch_sub(1);
   }
   std::sort(free_.begin(), free_.end(), std::greater<uint32_t>());
   return true;
@@ -236,19 +280,20 @@ const float* Graph::vector(uint32_t node) {
 bool Graph::publish(const uint32_t* liveNodes, uint32_t liveCount, const uint32_t* deadNodes, uint32_t deadCount) {
   if (!region_->touch(kHead, 0, sizeof(Head))) return false;
   Head* h = head();
+  uint8_t before;
   for (uint32_t i = 0; i < deadCount; i++) {
-    const uint8_t s = state(deadNodes[i]);
-    if (!(s & kLive)) continue;
-    if (!setState(deadNodes[i], static_cast<uint8_t>((s & ~kLive) | kDead))) return false;
+    if (!(state(deadNodes[i]) & kLive)) continue;
+    if (!changeState(deadNodes[i], kDead, kLive, &before)) return false;
+    if (!(before & kLinked)) unlinked_.fetch_sub(1);
     relaxed(&h->live, h->live - 1);
     relaxed(&h->dead, h->dead + 1);
   }
   for (uint32_t i = 0; i < liveCount; i++) {
     const uint8_t s = state(liveNodes[i]);
     if ((s & kLive) || !(s & kAllocated)) continue;
-    if (!setState(liveNodes[i], s | kLive)) return false;
+    addToBacklog(liveNodes[i]);
+    if (!changeState(liveNodes[i], kLive, 0, &before)) return false;
     relaxed(&h->live, h->live + 1);
-    unpublished_.fetch_sub(1);
   }
   return true;
 }
@@ -265,15 +310,64 @@ Graph::List Graph::list(uint32_t node, uint32_t level) const {
   return {entry + 1, std::min(relaxed(entry), options_.m)};
 }
 
-int32_t Graph::neighbors(uint32_t node, uint32_t* out) {
-  if (!ensureRow(node)) return -1;
-  const List l = list(node, 0);
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < l.count; i++) {
-    const uint32_t id = relaxed(l.ids + i);
-    if (id < nodes()) out[count++] = id;
+bool Graph::refuse(uint32_t node, uint64_t at, const char* reason) {
+  region_->refuse(kRows, node * layout_.stride + at, reason);
+  return false;
+}
+
+bool Graph::listOf(uint32_t node, uint32_t level, List* out) {
+  if (!ensureRow(node)) return false;
+  *out = list(node, level);
+  if (level == 0) {
+    if (__atomic_load_n(&row(node)->degree, __ATOMIC_RELAXED) > 2 * options_.m)
+      return refuse(node, offsetof(Row, degree), "a row has more neighbours than it has room for");
+  } else if (out->count) {
+    const uint64_t at = static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(out->ids) - region_->base(kUpper));
+    if (!region_->ensure(kUpper, at, options_.m * sizeof(uint32_t))) return false;
   }
-  return static_cast<int32_t>(count);
+  const uint32_t limit = nodes();
+  for (uint32_t i = 0; i < out->count; i++) {
+    if (relaxed(out->ids + i) < limit || relaxed(out->ids + i) < nodes()) continue;
+    if (level == 0) return refuse(node, sizeof(Row) + i * sizeof(uint32_t), "a row names a node that does not exist");
+    const uint64_t at = static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(out->ids + i) - region_->base(kUpper));
+    region_->refuse(kUpper, at, "a list names a node that does not exist");
+    return false;
+  }
+  return true;
+}
+
+int32_t Graph::neighbors(uint32_t node, uint32_t* out) {
+  List l;
+  if (!listOf(node, 0, &l)) return -1;
+  for (uint32_t i = 0; i < l.count; i++) out[i] = relaxed(l.ids + i);
+  return static_cast<int32_t>(l.count);
+}
+
+void NodeSet::reset(uint32_t expected) {
+  uint32_t size = 64;
+  while (size < 4 * expected) size *= 2;
+  slots_.assign(size, kNone);
+  mask_ = size - 1;
+  shift_ = 32 - static_cast<uint32_t>(__builtin_ctz(size));
+  count_ = 0;
+}
+
+void NodeSet::add(uint32_t node) {
+  if (++count_ > mask_ / 2) {
+    std::vector<uint32_t> old(2 * slots_.size(), kNone);
+    old.swap(slots_);
+    mask_ = 2 * mask_ + 1;
+    shift_--;
+    for (const uint32_t o : old) {
+      if (o == kNone) continue;
+      uint32_t at = slot(o);
+      while (slots_[at] != kNone) at = (at + 1) & mask_;
+      slots_[at] = o;
+    }
+  }
+  uint32_t at = slot(node);
+  while (slots_[at] != kNone && slots_[at] != node) at = (at + 1) & mask_;
+  slots_[at] = node;
 }
 
 void Scratch::prepare(uint32_t nodes) {

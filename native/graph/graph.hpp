@@ -1,33 +1,43 @@
-// HNSW (Malkov & Yashunin 2018, arXiv 1603.09320) over fixed-stride records in mapped memory.
+// HNSW (Malkov & Yashunin 2018, arXiv 1603.09320) over fixed-stride records in mapped memory, its
+// bottom rows holding quantized neighbours (as SymphonyQG does, arXiv 2411.12229).
 //
-// Departures from the paper:
-// - A node's level is a hash of its number, so levels do not depend on the order of threads, and
-//   a number that is used again finds its upper lists where they were.
+// A bottom row holds its neighbours' ids and their 1-bit codes relative to the row's own vector, packed
+// so that 32 distances are estimated at once without touching the neighbours (quantize/rabitq.hpp).
+// A vector is read only where the walk expands its node; that exact distance is the centre of the
+// next estimates and the node's final score. Upper layers are plain HNSW lists.
+//
+// Departures from the papers:
+// - A node's level is a hash of its number, and nodes are linked in batches against a graph that
+//   stands still (ParlayANN, arXiv 2305.04359), so the graph does not depend on the number of threads.
 // - Edges are directed and counted: every linked node keeps at least one edge that leads to it
 //   (in-degree >= 1 on the bottom layer), because a node without one is lost to search for good.
+// - A node may be found before it is linked: the backlog of such nodes is scanned (backlog.hpp).
 // - Deleting marks a node; marked nodes are still walked through but never returned. `consolidate`
 //   removes them all in one pass over the rows (FreshDiskANN, arXiv 2105.09613, Alg. 4), which is
 //   exact: afterwards no row names a removed node, so its number can be used again.
 //
-// Threads: searches take no lock and run beside everything; ids in a row are single words that
-// always name some node. `link` runs on several threads. The calls that change the
-// graph (`allocate` to `reconnect`) exclude each other; the engine sees to that.
+// Threads: searches take no lock on rows and run beside everything; a row has a sequence counter by
+// which a reader notices that it was changed under its hands. `link`, `consolidate` and `reconnect`
+// exclude each other; so do the calls that take, write and publish nodes. The engine sees to both.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "../map/region.hpp"
+#include "../quantize/rabitq.hpp"
+#include "../quantize/space.hpp"
+#include "backlog.hpp"
+#include "kernel.hpp"
 
 namespace hebb {
 
-enum class Metric : uint32_t { kL2 = 0, kDot = 1, kCosine = 2 };
-
 // The region's sections, by number. docs/format.md has their contents.
-enum Section : uint32_t { kHead = 0, kState = 1, kVectors = 2, kRows = 3, kUpper = 4, kIds = 5 };
+enum Section : uint32_t { kHead = 0, kState = 1, kVectors = 2, kRows = 3, kUpper = 4, kIds = 5, kProjection = 6 };
 
 // A byte a node, in section `state`.
 enum State : uint8_t {
@@ -39,7 +49,27 @@ enum State : uint8_t {
 
 constexpr uint32_t kNone = 0xffffffffu;
 constexpr uint32_t kMaxLevel = 15;
+// Where the walk over codes begins: the layers under it, down to the bottom one, would cost more than the
+// hops that they save, while the few vectors above it stay in the cache.
+constexpr uint32_t kWalkEntryLevel = 1;
+// How many times nearer to a chosen neighbour than to the node a candidate must be to be left out:
+// measured, see docs/decisions/0008-quantized-rows.md.
+constexpr float kSlack = 1.15f;
 constexpr uint64_t kIdBytes = 48;  // an id's slot: kind, length, up to 46 bytes
+
+inline uint32_t relaxed(const uint32_t* p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+inline void relaxed(uint32_t* p, uint32_t value) {
+  __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+// What a bottom row holds beside its neighbours' ids.
+enum class Profile : uint32_t {
+  kTurbo = 0,    // their codes, of all dimensions
+  kCompact = 1,  // their codes, of a projection
+  kSmall = 2,    // the node's own code: a walk gathers those of the neighbours
+};
 
 struct Options {
   uint32_t dimensions;
@@ -49,6 +79,9 @@ struct Options {
   double ml;                // level multiplier, 1/ln(m) in the paper
   uint64_t seed;
   uint32_t maxNodes;
+  float stopMargin;  // a walk ends where what is left is this much farther than the k-th; below 0: where `ef` are
+                     // expanded
+  Profile profile;
 };
 
 struct Head {  // the start of section `head`
@@ -57,17 +90,47 @@ struct Head {  // the start of section `head`
   uint64_t entry;  // node in the low half, its level in the high half; kNone when the graph is empty
   uint64_t seed;
   double ml;
-  uint32_t upperEntries, reserved;
+  uint32_t upperEntries;
+  uint32_t path;  // a Path, or 0 while none is chosen
+  uint32_t profile;
+  uint32_t reserved;
 };
 
-struct Row {  // the start of a node's row in section `rows`; its bottom-layer ids follow
+// The start of section `projection`, which turbo has not: the mean's `dimensions` floats follow, padded to
+// 64 bytes, then, in compact, the basis, a row of `dimensions` floats a value of a code.
+struct ProjectionHead {
+  uint32_t fitted;  // nodes of the sample, 0 before the fit
+  uint32_t reserved[15];
+};
+static_assert(sizeof(ProjectionHead) == 64);
+
+// How the bottom layer is searched: by codes, or by comparing the neighbours' vectors.
+enum class Path : uint32_t { kUnknown = 0, kCodes = 1, kVectors = 2 };
+
+struct Row {  // the start of a node's row in section `rows`
   uint32_t inDegree;
   uint32_t upper;  // number of the node's first entry in section `upper`, kNone without one
   uint16_t degree;
   uint8_t level;
-  uint8_t reserved[5];
+  uint8_t reserved;
+  uint32_t sequence;  // odd while the row is being written
 };
 static_assert(sizeof(Row) == 16);
+
+// Where things are in a bottom row: Row, then 2 m ids and the factors, weights and codes of as many
+// lanes, filled up to blocks of 32; in profile small no factors, and one code with its factors, the
+// node's own. `diverse` has a bit a lane: set where its neighbour was chosen for its direction, not to
+// fill the row. docs/format.md has the grid.
+struct RowLayout {
+  explicit RowLayout(const Options& o);
+  uint32_t lanes;   // 2 m, filled up
+  uint32_t values;  // of a code
+  uint32_t quads;   // nibbles of a neighbour's code; 0 where there is none
+  bool narrow;      // factors are bfloat16
+  uint64_t add, rescale, weights, diverse, codes, stride;
+  uint64_t blockBytes() const { return uint64_t(quads) * 16; }
+  uint64_t factorBytes() const { return narrow ? sizeof(uint16_t) : sizeof(float); }
+};
 
 struct Neighbor {
   float distance;
@@ -97,6 +160,9 @@ class Pool {
   void insert(float distance, uint32_t node);
   // The nearest entry not expanded yet, now marked as expanded; kNone when there is none.
   uint32_t next(float* distance = nullptr);
+  // The one that `next` would give.
+  uint32_t peek();
+  bool has(uint32_t node) const;
 
  private:
   static constexpr uint32_t kExpanded = 0x80000000u;
@@ -105,15 +171,49 @@ class Pool {
   uint32_t capacity_ = 0, size_ = 0, cursor_ = 0;
 };
 
+// A set of node numbers, as small as what is in it, so that it stays in the nearest cache.
+class NodeSet {
+ public:
+  void reset(uint32_t expected);
+  bool has(uint32_t node) const {
+    for (uint32_t at = slot(node);; at = (at + 1) & mask_) {
+      if (slots_[at] == node) return true;
+      if (slots_[at] == kNone) return false;
+    }
+  }
+  void add(uint32_t node);
+
+ private:
+  uint32_t slot(uint32_t node) const { return (node * 2654435769u) >> shift_; }
+  std::vector<uint32_t> slots_;
+  uint32_t mask_ = 0, shift_ = 0, count_ = 0;
+};
+
+// A query as codes of one space are compared with it.
+struct CodeQuery {
+  std::vector<float> values;
+  std::vector<uint8_t> entries;
+  Lut lut{};
+};
+
 // What one thread needs while it searches or links; nothing is allocated once it has grown to size.
 struct Scratch {
   Pool pool, results;
+  NodeSet expanded;
   std::vector<uint8_t> visited;
   uint8_t epoch = 0;
-  std::vector<float> query;
+  std::vector<float> query;  // as the metric compares it
+  CodeQuery all, projected;  // the same for codes of all dimensions, and of a projection
+  OwnQuery own;              // and for nodes' own codes
   std::vector<Neighbor> candidates, kept;
   std::vector<uint32_t> batch;
   std::vector<Neighbor> heap;
+  // For writing rows.
+  std::vector<float> centre, other;
+  std::vector<uint8_t> nibbles;
+  std::vector<uint32_t> before, after;
+  std::vector<uint8_t> known;
+  std::vector<uint32_t> gained, lost;  // ends of edges that were added and dropped
 
   void prepare(uint32_t nodes);  // a new epoch: nothing visited
   bool visit(uint32_t node) {    // true the first time
@@ -131,6 +231,8 @@ struct Filter {
   bool matches(uint32_t node) const { return !words || (node < nodes && (words[node / 32] >> (node % 32) & 1)); }
 };
 
+class Crew;
+
 class Graph {
  public:
   // Attaches to what the region holds, or starts an empty graph where its head is zero.
@@ -138,8 +240,10 @@ class Graph {
   static std::unique_ptr<Graph> attach(std::shared_ptr<Region> region, const Options& options, const char** error);
 
   static uint64_t vectorStride(const Options& o);
-  static uint64_t rowStride(const Options& o);
+  static uint64_t rowStride(const Options& o) { return RowLayout(o).stride; }
   static uint64_t upperStride(const Options& o) { return (1 + o.m) * sizeof(uint32_t); }
+  // Of the one record in section `projection`.
+  static uint64_t projectionBytes(const Options& o);
 
   const Options& options() const { return options_; }
   Region& region() { return *region_; }
@@ -160,8 +264,13 @@ class Graph {
   const float* vector(uint32_t node);  // as it was given, or null on a fault
   bool publish(const uint32_t* live, uint32_t liveCount, const uint32_t* dead, uint32_t deadCount);
 
-  // Links nodes on `threads` threads. False on a fault.
+  // Live nodes that are not linked yet.
+  uint32_t backlog() const { return unlinked_.load(std::memory_order_relaxed); }
+  // The next of them to link, at most `most`, lowest numbers first.
+  std::vector<uint32_t> unlinked(uint32_t most);
+  // Links nodes on `threads` threads; those that are not live are passed over. False on a fault.
   bool link(const uint32_t* nodes, uint32_t count, unsigned threads);
+  Path path() const { return static_cast<Path>(relaxed(&head()->path)); }
   // Removes dead nodes from every row and frees their numbers.
   bool consolidate(unsigned threads);
   // Gives every live node that no walk from the entry finds an edge from a near one that is found.
@@ -183,8 +292,14 @@ class Graph {
   Graph(std::shared_ptr<Region> region, const Options& options);
 
   Head* head() const { return reinterpret_cast<Head*>(region_->base(kHead)); }
-  Row* row(uint32_t node) const { return reinterpret_cast<Row*>(region_->base(kRows) + node * rowStride_); }
+  uint8_t* rowBytes(uint32_t node) const { return region_->base(kRows) + node * layout_.stride; }
+  Row* row(uint32_t node) const { return reinterpret_cast<Row*>(rowBytes(node)); }
   uint32_t* bottomIds(uint32_t node) const { return reinterpret_cast<uint32_t*>(row(node) + 1); }
+  uint16_t* weightsOf(uint32_t node) const { return reinterpret_cast<uint16_t*>(rowBytes(node) + layout_.weights); }
+  uint32_t* diverseOf(uint32_t node) const { return reinterpret_cast<uint32_t*>(rowBytes(node) + layout_.diverse); }
+  uint8_t* codesOf(uint32_t node) const { return rowBytes(node) + layout_.codes; }
+  // Profile small: the factors of the node's own code, which follows them.
+  OwnFactors* ownOf(uint32_t node) const { return reinterpret_cast<OwnFactors*>(codesOf(node)); }
   // Upper entry: a count, then m ids.
   uint32_t* upperList(uint32_t node, uint32_t level) const {
     return reinterpret_cast<uint32_t*>(region_->base(kUpper) + (row(node)->upper + uint64_t(level) - 1) * upperStride_);
@@ -192,12 +307,23 @@ class Graph {
   const float* raw(uint32_t node) const {
     return reinterpret_cast<const float*>(region_->base(kVectors) + node * vectorStride_);
   }
+  // What a node's values are multiplied with to be as the metric compares them.
+  float scaleOf(uint32_t node) const {
+    return options_.metric == Metric::kCosine ? raw(node)[options_.dimensions] : 1.0f;
+  }
   uint8_t* states() const { return region_->base(kState); }
-  bool touchRow(uint32_t node) { return region_->touch(kRows, node * rowStride_, rowStride_); }
+  bool touchRow(uint32_t node) { return region_->touch(kRows, node * layout_.stride, layout_.stride); }
   bool touchUpper(uint32_t node, uint32_t level);
   bool ensureVector(uint32_t node) { return region_->ensure(kVectors, node * vectorStride_, vectorStride_); }
-  bool ensureRow(uint32_t node) { return region_->ensure(kRows, node * rowStride_, rowStride_); }
+  bool ensureRow(uint32_t node) { return region_->ensure(kRows, node * layout_.stride, layout_.stride); }
   bool setState(uint32_t node, uint8_t state);
+  ProjectionHead* projection() const { return reinterpret_cast<ProjectionHead*>(region_->base(kProjection)); }
+  float* projectionMean() const { return reinterpret_cast<float*>(projection() + 1); }
+  float* projectionBasis() const;
+  // Adds and takes bits; what was there before, or nothing on a fault.
+  bool changeState(uint32_t node, uint8_t add, uint8_t take, uint8_t* before);
+  // A row that contradicts itself, as damage does. Always false.
+  bool refuse(uint32_t node, uint64_t at, const char* reason);
   bool prepareNode(uint32_t node);
   uint32_t levelOf(uint32_t node) const;
   void scanFree();
@@ -207,16 +333,29 @@ class Graph {
     uint32_t count;
   };
   List list(uint32_t node, uint32_t level) const;
+  // The same, verified: false on a fault, and where it names what does not exist.
+  bool listOf(uint32_t node, uint32_t level, List* out);
 
   // The query as the metric compares it: unit length under cosine.
   const float* prepared(const float* query, Scratch& scratch) const;
   // A node's own vector as a query, copied: linking prepares others in the same scratch.
   std::vector<float> ownQuery(uint32_t node, Scratch& scratch) const;
+  // A node's vector in the space of the codes: computed into `room`, or from what `link` keeps at hand.
+  const float* rotated(uint32_t node, std::vector<float>& room) const;
+  // What `walk` needs of a prepared query.
+  void prepareCodes(const float* q, Scratch& s) const;
+  // s.all of a prepared query, which `scanBacklog` needs.
+  void prepareAll(const float* q, Scratch& s) const;
+  // Walks the bottom layer by codes, as the profile has it: searchCodes or searchOwn.
+  template <Metric M>
+  bool walk(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter, Scratch& s);
 
   template <Metric M>
   float distanceTo(const float* q, uint32_t node) const;
   template <Metric M>
   float distanceWithin(const float* q, uint32_t node, float bound) const;
+  template <Metric M>
+  float between(uint32_t a, uint32_t b, float bound) const;
   template <Metric M>
   bool descend(const float* q, uint32_t toLevel, Neighbor* at);
   template <Metric M>
@@ -224,41 +363,84 @@ class Graph {
   template <Metric M>
   bool searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Filter& filter, Scratch& s);
   template <Metric M>
+  bool searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
+                   Scratch& s);
+  template <Metric M>
+  bool searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
+                 Scratch& s);
+  template <Metric M>
+  bool scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratch& s);
+  template <Metric M>
   int32_t searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* nodes,
                    float* distances);
   template <Metric M>
   int32_t scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* nodes, float* distances);
+
+  // `again`: nodes that are linked already look for better neighbours.
   template <Metric M>
-  bool linkOne(uint32_t node, Scratch& s);
+  bool linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool again, Crew& crew);
   template <Metric M>
-  void diversify(const std::vector<Neighbor>& sorted, uint32_t most, std::vector<Neighbor>& kept);
+  bool linkAs(const std::vector<uint32_t>& nodes, unsigned threads);
   template <Metric M>
-  bool addEdge(uint32_t from, uint32_t to, float distance, uint32_t level, Scratch& s);
+  bool linkAll(const std::vector<uint32_t>& nodes, Crew& crew);
+  // Fits the space of codes to the data, once there is enough of it: linked nodes and those to link.
+  bool fitSpace(const std::vector<uint32_t>& nodes, Crew& crew);
+  // Chooses the path of searches by measuring both, where neither is sure to be the faster.
+  bool calibrate(uint32_t linkedBefore);
+  template <Metric M>
+  bool calibrateAs();
+  bool keepRotated(const std::vector<uint32_t>& nodes, Crew& crew);
+  template <Metric M>
+  bool addEdges(uint32_t node, uint32_t level, const std::vector<Neighbor>& more, Scratch& s);
+  bool keepLastEdges(uint32_t node, std::vector<Neighbor>& kept, uint32_t* diverse);
+  template <Metric M>
+  uint32_t diversify(const std::vector<Neighbor>& sorted, uint32_t most, bool bottom, std::vector<Neighbor>& kept,
+                     const uint8_t* known = nullptr);
   template <Metric M>
   bool replaceDead(uint32_t node, uint32_t level, Scratch& s);
   template <Metric M>
   bool consolidateAs(const std::vector<uint32_t>& dead, unsigned threads);
   template <Metric M>
-  bool giveInEdge(uint32_t node, const std::vector<uint8_t>* reached, bool harmless, Scratch& s);
-
-  bool writeBottom(uint32_t node, const std::vector<Neighbor>& kept);
+  bool giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s);
+  // Replaces a bottom row; the first `diverse` of those kept are so. Lanes of ids that stay are not
+  // encoded again. Ends of edges that came and went are noted in s.gained and s.lost.
+  bool writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t diverse, Scratch& s);
+  bool encodeLane(uint32_t node, uint32_t id, const float* centre, Scratch& s, uint8_t* nibbles, Factors* factors);
+  void readLane(uint32_t node, uint32_t lane, uint8_t* nibbles, Factors* factors) const;
+  void writeLane(uint32_t node, uint32_t lane, const uint8_t* nibbles, const Factors& factors);
+  // Profile small: the node's own code, before any row names it.
+  bool writeOwnCode(uint32_t node, Scratch& s);
+  // A row's codes once more, after the space of codes changed.
+  bool recode(uint32_t node, Scratch& s);
+  bool replaceLane(uint32_t node, uint32_t lane, uint32_t id, Scratch& s);
+  bool writeUpper(uint32_t node, uint32_t level, const std::vector<Neighbor>& kept);
+  // Adds what the scratches noted to the in-degrees.
+  bool countEdges(const std::vector<Scratch*>& scratches, std::vector<uint32_t>* bare);
   bool dropInEdge(uint32_t node);
-  bool addInEdge(uint32_t node);
-  std::mutex& lockOf(uint32_t node) { return locks_[node % kLocks]; }
+  bool addInEdge(uint32_t node, uint32_t count = 1);
 
-  static constexpr uint32_t kLocks = 4096;
+  void addToBacklog(uint32_t node);
+  void trimBacklog();
+
   std::shared_ptr<Region> region_;
   Options options_;
-  uint64_t vectorStride_, rowStride_, upperStride_;
-  std::vector<std::mutex> locks_;
-  std::mutex entryMutex_;
+  RowLayout layout_;
+  uint64_t vectorStride_, upperStride_;
+  std::unique_ptr<CodeSpace> space_;
+  // Searches that began before the fit share it: they may not mix codes of two spaces.
+  std::shared_mutex fitting_;
+  std::atomic<bool> fitted_{true};  // or nothing is to be fitted
+  Backlog backlog_;
+  // While many nodes are linked: their rotated vectors, which many rows need.
+  std::vector<uint32_t> rotatedAt_;  // by node, kNone where there is none
+  std::unique_ptr<float[]> rotatedVectors_;
+  std::atomic<uint32_t> unlinked_{0}, linked_{0};
   std::vector<uint32_t> free_;  // descending, so that the lowest is taken first
   bool freeKnown_ = false;
 
   std::mutex scratchMutex_;
   std::vector<std::unique_ptr<Scratch>> scratches_;
   std::atomic<uint32_t> searching_{0};
-  std::atomic<uint32_t> unpublished_{0};  // allocated and neither published nor given back
 };
 
 // A scratch for the time of one operation. While any is out, freed numbers are not used again, so
@@ -274,12 +456,5 @@ class ScratchLease {
   Graph& graph_;
   std::unique_ptr<Scratch> scratch_;
 };
-
-inline uint32_t relaxed(const uint32_t* p) {
-  return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-inline void relaxed(uint32_t* p, uint32_t value) {
-  __atomic_store_n(p, value, __ATOMIC_RELAXED);
-}
 
 }  // namespace hebb

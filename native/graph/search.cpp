@@ -1,7 +1,9 @@
 // Searching: greedy descent through the upper layers, then a pool of `ef` candidates on the bottom
-// one (Malkov & Yashunin 2018, Alg. 2 and 5). Three ways to answer, chosen by what they cost:
+// one (Malkov & Yashunin 2018, Alg. 2 and 5). Four ways to answer, chosen by what they cost:
 //
-// - `searchLayer` where every node may be returned: one sorted pool is both frontier and result.
+// - `searchCodes`: the pool holds estimates from codes; a node's vector is read when it is expanded.
+// - `searchLayer` compares the neighbours' vectors instead, which pays where they are short; it also
+//   searches the upper layers. One sorted pool is both frontier and result.
 // - `searchFiltered` where some may not: the walk goes on through nodes that do not match, and
 //   where few match it looks at the neighbours of those that do not (ACORN-1, arXiv 2403.04871),
 //   so that the frontier holds matching nodes and `ef` of them are found.
@@ -9,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 #include "distance.hpp"
 #include "workers.hpp"
@@ -18,7 +21,7 @@ namespace {
 
 // What a walk costs for each candidate it keeps, in comparisons of a scan: measured, see
 // docs/decisions/0007-small-stores-are-scanned.md.
-constexpr uint64_t kComparedPerCandidate = 12;
+constexpr uint64_t kComparedPerCandidate = 4;
 
 // A filtered walk reads more rows for each vector it compares, and below one match in twenty it
 // needs a larger ef for the same recall; so scanning pays for longer there.
@@ -26,8 +29,21 @@ constexpr uint64_t kFilteredComparedPerCandidate = 24;
 constexpr uint64_t kScannedAtMost = 4000;
 constexpr uint64_t kRare = 20;
 
+// Filters that pass at least 1 of so many are walked by codes; rarer ones through what matches.
+constexpr uint64_t kCodesShare = 4;
+constexpr uint64_t kWidest = 4096;
+
+// Looks at a row that seems to be written before it is taken for damaged: seconds.
+constexpr uint32_t kMostTurns = 1 << 26;
+
 // Cache lines of a vector asked for ahead; the hardware streams the rest once it sees the pattern.
 constexpr uint32_t kAheadLines = 6;
+constexpr uint32_t kAheadVectorLines = 8;
+constexpr uint32_t kAheadRowLines = 12;
+constexpr uint32_t kAheadOwnLines = 3;
+
+// Standard deviations within which an estimate is believed.
+constexpr float kSure = 3;
 
 inline void prefetchLines(const void* p, uint32_t lines) {
   const char* at = static_cast<const char*>(p);
@@ -38,11 +54,11 @@ inline void prefetchLines(const void* p, uint32_t lines) {
 
 void Pool::insert(float distance, uint32_t node) {
   if (full() && !(distance < entries_[size_ - 1].distance)) return;
-  uint32_t low = 0, high = size_;
-  while (low < high) {
-    const uint32_t middle = (low + high) / 2;
-    if (entries_[middle].distance <= distance) low = middle + 1;
-    else high = middle;
+  uint32_t low = 0;
+  for (uint32_t left = size_; left > 0;) {  // without branches: nobody could predict them
+    const uint32_t half = (left + 1) / 2;
+    low += entries_[low + half - 1].distance <= distance ? half : 0;
+    left -= half;
   }
   if (!full()) size_++;
   std::memmove(&entries_[low + 1], &entries_[low], (size_ - 1 - low) * sizeof(Neighbor));
@@ -59,12 +75,51 @@ uint32_t Pool::next(float* distance) {
   return node;
 }
 
+uint32_t Pool::peek() {
+  while (cursor_ < size_ && (entries_[cursor_].node & kExpanded)) cursor_++;
+  return cursor_ == size_ ? kNone : entries_[cursor_].node;
+}
+
+bool Pool::has(uint32_t node) const {
+  for (uint32_t i = 0; i < size_; i++) {
+    if (nodeAt(i) == node) return true;
+  }
+  return false;
+}
+
 const float* Graph::prepared(const float* query, Scratch& s) const {
   if (options_.metric != Metric::kCosine) return query;
   s.query.resize(options_.dimensions);
   const float inverse = 1.0f / std::sqrt(kernel->dot(query, query, options_.dimensions));
   for (uint32_t i = 0; i < options_.dimensions; i++) s.query[i] = query[i] * inverse;
   return s.query.data();
+}
+
+void Graph::prepareCodes(const float* q, Scratch& s) const {
+  const uint32_t n = space_->size();
+  if (options_.profile == Profile::kTurbo) {
+    prepareAll(q, s);
+  } else if (options_.profile == Profile::kCompact) {
+    s.projected.values.resize(n);
+    s.projected.entries.resize(4 * n);
+    space_->apply(q, 1.0f, s.projected.values.data());
+    s.projected.lut = kernel->lut(s.projected.values.data(), n, s.projected.entries.data());
+  } else {
+    s.projected.values.resize(n);
+    float* residual = s.projected.values.data();
+    space_->rotation().apply(q, 1.0f, residual);
+    const float product = space_->mean() ? kernel->dot(residual, space_->mean(), n) : 0;
+    space_->centre(residual, residual);
+    prepareOwn(options_.metric, residual, n, product, &s.own);
+  }
+}
+
+void Graph::prepareAll(const float* q, Scratch& s) const {
+  const uint32_t n = space_->rotation().padded();
+  s.all.values.resize(n);
+  s.all.entries.resize(4 * n);
+  space_->rotation().apply(q, 1.0f, s.all.values.data());
+  s.all.lut = kernel->lut(s.all.values.data(), n, s.all.entries.data());
 }
 
 std::vector<float> Graph::ownQuery(uint32_t node, Scratch& s) const {
@@ -79,23 +134,14 @@ bool Graph::descend(const float* q, uint32_t toLevel, Neighbor* at) {
   uint32_t node = static_cast<uint32_t>(entry);
   if (!ensureRow(node) || !ensureVector(node)) return false;
   float distance = distanceTo<M>(q, node);
-  const uint32_t limit = nodes();
   for (uint32_t level = static_cast<uint32_t>(entry >> 32); level > toLevel; level--) {
     for (bool moved = true; moved;) {
       moved = false;
-      const List l = list(node, level);
-      if (l.count && !region_->ensure(
-                         kUpper, static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(l.ids) - region_->base(kUpper)),
-                         options_.m * sizeof(uint32_t))) {
-        return false;
-      }
+      List l;
+      if (!listOf(node, level, &l)) return false;
+      for (uint32_t i = 0; i < l.count; i++) __builtin_prefetch(raw(relaxed(l.ids + i)));
       for (uint32_t i = 0; i < l.count; i++) {
         const uint32_t id = relaxed(l.ids + i);
-        if (id < limit) __builtin_prefetch(raw(id));
-      }
-      for (uint32_t i = 0; i < l.count; i++) {
-        const uint32_t id = relaxed(l.ids + i);
-        if (id >= limit) continue;
         if (!ensureVector(id) || !ensureRow(id)) return false;
         const float d = distanceWithin<M>(q, id, distance);
         if (d < distance) {
@@ -120,12 +166,12 @@ bool Graph::searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t le
   s.pool.insert(entry.distance, entry.node);
   if (s.batch.size() < 2 * options_.m) s.batch.resize(2 * options_.m);
   for (uint32_t node; (node = s.pool.next()) != kNone;) {
-    if (!ensureRow(node)) return false;
-    const List l = list(node, level);
+    List l;
+    if (!listOf(node, level, &l)) return false;
     uint32_t count = 0;
     for (uint32_t i = 0; i < l.count; i++) {
       const uint32_t id = relaxed(l.ids + i);
-      if (id >= limit || !s.visit(id)) continue;
+      if (id >= limit || !s.visit(id)) continue;  // past the limit: linked since
       prefetchLines(raw(id), count < 2 ? kAheadLines : 1);
       s.batch[count++] = id;
     }
@@ -166,8 +212,8 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
   float distance = 0;
   for (uint32_t node; (node = s.pool.next(&distance)) != kNone;) {
     if (distance > s.results.bound()) break;
-    if (!ensureRow(node)) return false;
-    const List l = list(node, 0);
+    List l;
+    if (!listOf(node, 0, &l)) return false;
     uint32_t count = 0;
     const auto take = [&](uint32_t id) {
       prefetchLines(raw(id), count < 2 ? kAheadLines : 1);
@@ -188,8 +234,8 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
       for (uint32_t i = 0; i < l.count && count < most; i++) {
         const uint32_t via = relaxed(l.ids + i);
         if (via >= limit || accepted(via) || !s.visit(via)) continue;
-        if (!ensureRow(via)) return false;
-        const List far = list(via, 0);
+        List far;
+        if (!listOf(via, 0, &far)) return false;
         for (uint32_t j = 0; j < far.count && count < most; j++) {
           const uint32_t id = relaxed(far.ids + j);
           if (id < limit && accepted(id) && s.visit(id)) take(id);
@@ -205,6 +251,182 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
       if (!(d < bound)) continue;
       s.pool.insert(d, id);
       if (hop || accepted(id)) s.results.insert(d, id);
+    }
+  }
+  return true;
+}
+
+// Walks by estimates and leaves the nearest `keep` expanded nodes, those that are live and match where
+// a filter is given, in s.results with their exact distances. s has the query's codes prepared. The walk
+// expands the nearest of the pool's `ef` until none is left, or by the margin of the options.
+template <Metric M>
+bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
+                        Scratch& s) {
+  const uint32_t limit = nodes();
+  const uint8_t* state = states();
+  if (filter && !region_->ensure(kState, 0, limit)) return false;
+  const float margin = options_.stopMargin;
+  s.expanded.reset(ef);
+  s.results.reset(keep);
+  s.pool.reset(ef);
+  s.pool.insert(entry.distance, entry.node);
+  const CodeQuery& codes = options_.profile == Profile::kTurbo ? s.all : s.projected;
+  alignas(64) float estimates[kLanes], wide[2 * kLanes];
+  float estimate;
+  for (uint32_t node; (node = s.pool.next(&estimate)) != kNone;) {
+    if (s.expanded.has(node)) continue;  // a node may be in the pool once for each row that names it
+    if (margin >= 0 && s.results.size() >= k) {
+      const float kth = s.results[k - 1].distance;
+      if (estimate > kth + margin * std::fabs(kth)) break;
+    }
+    if (filter && s.results.full() && estimate > s.results.bound()) break;
+    s.expanded.add(node);
+    const uint32_t next = s.pool.peek();
+    if (next != kNone) {
+      prefetchLines(raw(next), kAheadVectorLines);
+      prefetchLines(row(next), kAheadRowLines);
+    }
+    if (!ensureVector(node) || !ensureRow(node)) return false;
+    const float distance = distanceTo<M>(q, node);
+    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node)))
+      s.results.insert(distance, node);
+    const Row* r = row(node);
+    const uint32_t* ids = bottomIds(node);
+    for (uint32_t turn = 0;; turn++) {
+      if (turn == kMostTurns) return refuse(node, offsetof(Row, sequence), "a row is said to be written by nobody");
+      const uint32_t sequence = __atomic_load_n(&r->sequence, __ATOMIC_ACQUIRE);
+      if (sequence & 1) {
+        if (turn % 64 == 63) std::this_thread::yield();
+        continue;
+      }
+      const uint32_t degree = __atomic_load_n(&r->degree, __ATOMIC_RELAXED);
+      if (degree > 2 * options_.m)
+        return refuse(node, offsetof(Row, degree), "a row has more neighbours than it has room for");
+      for (uint32_t from = 0; from < degree; from += kLanes) {
+        const uint8_t* add = rowBytes(node) + layout_.add + from * layout_.factorBytes();
+        const uint8_t* rescale = rowBytes(node) + layout_.rescale + from * layout_.factorBytes();
+        const float *adds = reinterpret_cast<const float*>(add), *rescales = reinterpret_cast<const float*>(rescale);
+        if (layout_.narrow) {
+          for (uint32_t i = 0; i < kLanes; i++) {
+            wide[i] = widened(reinterpret_cast<const uint16_t*>(add)[i]);
+            wide[kLanes + i] = widened(reinterpret_cast<const uint16_t*>(rescale)[i]);
+          }
+          adds = wide;
+          rescales = wide + kLanes;
+        }
+        uint32_t near = kernel->scan(codesOf(node) + from / kLanes * layout_.blockBytes(), codes.entries.data(),
+                                     layout_.quads, codes.lut, adds, rescales, distance, s.pool.bound(), estimates);
+        if (degree - from < kLanes) near &= (1u << (degree - from)) - 1;
+        for (; near; near &= near - 1) {
+          const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(near));
+          const uint32_t id = relaxed(ids + from + lane);
+          if (id >= limit) {
+            if (id < nodes()) continue;  // linked since this walk began
+            return refuse(node, sizeof(Row) + (from + lane) * sizeof(uint32_t),
+                          "a row names a node that does not exist");
+          }
+          if (!s.expanded.has(id)) s.pool.insert(estimates[lane], id);
+        }
+      }
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (relaxed(&r->sequence) == sequence) break;  // else it was written meanwhile: once more
+    }
+  }
+  return true;
+}
+
+// The same by nodes' own codes: an estimate does not depend on the row that leads to its node, so each node is
+// estimated once, and its vector is read only where it may be among the k nearest. The others are left in
+// s.results with their estimates, past the k-th.
+template <Metric M>
+bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
+                      Scratch& s) {
+  const uint32_t limit = nodes();
+  const uint8_t* state = states();
+  if (filter && !region_->ensure(kState, 0, limit)) return false;
+  const float margin = options_.stopMargin;
+  const OwnQuery& own = s.own;
+  const uint32_t lines = static_cast<uint32_t>(roundUp(sizeof(OwnFactors) + layout_.values / 4, 64) / 64) + 1;
+  s.prepare(limit);
+  s.results.reset(keep);
+  s.pool.reset(ef);
+  s.visit(entry.node);
+  s.pool.insert(entry.distance, entry.node);
+  if (s.batch.size() < 2 * options_.m) s.batch.resize(2 * options_.m);
+  float estimate;
+  for (uint32_t node; (node = s.pool.next(&estimate)) != kNone;) {
+    const float kth = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
+    if (margin >= 0 && estimate > kth + margin * std::fabs(kth)) break;
+    if (filter && s.results.full() && estimate > s.results.bound()) break;
+    List l;
+    if (!listOf(node, 0, &l)) return false;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < l.count; i++) {
+      const uint32_t id = relaxed(l.ids + i);
+      if (id >= limit || !s.visit(id)) continue;  // past the limit: linked since
+      prefetchLines(ownOf(id), lines);
+      s.batch[count++] = id;
+    }
+    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node))) {
+      float distance = estimate;
+      if (estimate - kSure * ownOf(node)->error * own.apart <= kth) {
+        if (!ensureVector(node)) return false;
+        distance = distanceTo<M>(q, node);
+      }
+      s.results.insert(distance, node);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+      const uint32_t id = s.batch[i];
+      if (!ensureRow(id)) return false;
+      const OwnFactors* f = ownOf(id);
+      const int32_t sum = kernel->sumLevels(reinterpret_cast<const uint8_t*>(f + 1), own.values.data(), layout_.values);
+      s.pool.insert((f->add + own.base) + f->rescale * (own.step * static_cast<float>(sum) + own.offset), id);
+    }
+    const uint32_t next = s.pool.peek();
+    if (next != kNone) {
+      prefetchLines(row(next), kAheadOwnLines);
+      prefetchLines(raw(next), kAheadVectorLines);
+    }
+  }
+  return true;
+}
+
+template <Metric M>
+bool Graph::walk(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
+                 Scratch& s) {
+  return options_.profile == Profile::kSmall ? searchOwn<M>(q, entry, ef, keep, k, filter, s)
+                                             : searchCodes<M>(q, entry, ef, keep, k, filter, s);
+}
+
+// Adds to s.results what of the backlog is nearer than its k-th. The query's codes are prepared.
+template <Metric M>
+bool Graph::scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratch& s) {
+  const uint32_t d = options_.dimensions;
+  const std::shared_lock<std::shared_mutex> shared(backlog_.mutex);
+  const float own = M == Metric::kDot ? kernel->dot(q, q, d) : 0;
+  alignas(64) float estimates[kLanes];
+  for (const std::unique_ptr<Backlog::Block>& block : backlog_.blocks) {
+    const float* c = block->vector.data();
+    float base, apart;  // the distance to the centre, and |q - c|
+    if constexpr (M == Metric::kL2) {
+      base = kernel->l2(q, c, d);
+      apart = std::sqrt(base);
+    } else if constexpr (M == Metric::kDot) {
+      base = -kernel->dot(q, c, d);
+      apart = std::sqrt(std::fmax(0.0f, own + kernel->dot(c, c, d) + 2 * base));
+    } else {
+      base = 1.0f - kernel->dot(q, c, d) * c[d];
+      apart = std::sqrt(std::fmax(0.0f, 2 * base));
+    }
+    kernel->scan(block->codes.data(), s.all.entries.data(), s.all.values.size() / 4, s.all.lut, block->add,
+                 block->rescale, base, __builtin_huge_valf(), estimates);
+    for (uint32_t lane = 0; lane < block->count; lane++) {
+      const float bound = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
+      if (estimates[lane] - block->error[lane] * apart > bound) continue;
+      const uint32_t node = block->ids[lane];
+      if (node == kNone || !(state(node) & kLive) || !filter.matches(node) || s.results.has(node)) continue;
+      if (!ensureVector(node)) return false;
+      s.results.insert(distanceWithin<M>(q, node, bound), node);
     }
   }
   return true;
@@ -263,17 +485,39 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
                                 : matching <= kComparedPerCandidate * ef;
   if (entry == kNone || few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  const bool codes = path() != Path::kVectors;
+  const bool all = !filter.words && dead() == 0;
+  const bool waiting = backlog() > 0;
+  const uint64_t linkedMatching = matching > backlog() ? matching - backlog() : 0;
   Neighbor at;
-  if (!descend<M>(q, 0, &at)) return -1;
-  const bool all = !filter.words && dead() == 0 && unpublished_.load() == 0;
-  if (!(all ? searchLayer<M>(q, at, ef, 0, s) : searchFiltered<M>(q, at, ef, filter, s))) return -1;
-  const Pool& found = all ? s.pool : s.results;
+  if (!descend<M>(q, codes ? kWalkEntryLevel : 0, &at)) return -1;
+  std::shared_lock<std::shared_mutex> unfitted(fitting_, std::defer_lock);
+  if (codes && !fitted_.load(std::memory_order_acquire)) unfitted.lock();
+  if (codes) prepareCodes(q, s);
+  if (waiting && !(codes && options_.profile == Profile::kTurbo)) prepareAll(q, s);
+  if (codes && matching * kCodesShare >= live()) {
+    // Nodes that may not be returned take places of the pool.
+    const uint64_t wider = all ? ef : std::min<uint64_t>(uint64_t(ef) * linked_.load() / matching + ef / 8, kWidest);
+    // Nodes that several rows name take several places: a small pool may end with fewer than k of them.
+    for (uint64_t room = wider;; room *= 4) {
+      if (!walk<M>(q, at, static_cast<uint32_t>(room), all ? k : ef, k, all ? nullptr : &filter, s)) return -1;
+      if (room >= kWidest || s.results.size() >= std::min<uint64_t>(k, linkedMatching)) break;
+    }
+  } else if (all) {
+    if (!searchLayer<M>(q, at, ef, 0, s)) return -1;
+    s.results.reset(std::max(k, s.pool.size()));
+    for (uint32_t i = 0; i < s.pool.size(); i++) s.results.insert(s.pool[i].distance, s.pool.nodeAt(i));
+  } else if (!searchFiltered<M>(q, at, ef, filter, s)) {
+    return -1;
+  }
+  if (waiting && !scanBacklog<M>(q, k, filter, s)) return -1;
+  const Pool& found = s.results;
   // Fewer than k where matching nodes are hard to reach: then they are compared one by one.
   if (found.size() < std::min<uint64_t>(k, matching)) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
   uint32_t count = 0;
   for (uint32_t i = 0; i < found.size() && count < k; i++) {
     const uint32_t node = found.nodeAt(i);
-    if (!(state(node) & kLive)) continue;  // deleted, or linked and not published yet, while this search ran
+    if (!(state(node) & kLive)) continue;  // deleted while this search ran
     outNodes[count] = node;
     outDistances[count++] = found[i].distance;
   }
@@ -295,7 +539,7 @@ int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32
 
 bool Graph::searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,
                        unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts) {
-  return forEach(*this, count, threads, [&](uint32_t i, Scratch& s) {
+  return Crew(*this, threads).run(count, [&](uint32_t i, Scratch& s) {
     const float* q = prepared(queries + uint64_t(i) * options_.dimensions, s);
     uint32_t* nodes = outNodes + uint64_t(i) * k;
     float* far = outDistances + uint64_t(i) * k;
@@ -323,6 +567,10 @@ bool Graph::distances(const float* query, const uint32_t* wanted, uint32_t count
   });
 }
 
+template bool Graph::walk<Metric::kL2>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*, Scratch&);
+template bool Graph::walk<Metric::kDot>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*, Scratch&);
+template bool Graph::walk<Metric::kCosine>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*,
+                                           Scratch&);
 template bool Graph::descend<Metric::kL2>(const float*, uint32_t, Neighbor*);
 template bool Graph::descend<Metric::kDot>(const float*, uint32_t, Neighbor*);
 template bool Graph::descend<Metric::kCosine>(const float*, uint32_t, Neighbor*);

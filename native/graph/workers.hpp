@@ -9,23 +9,37 @@
 
 namespace hebb {
 
-// Runs fn(index, scratch) for 0..count-1 on at most `threads` threads; stops early, and returns
-// false, when one returns false.
-template <typename Fn>
-bool forEach(Graph& graph, uint32_t count, unsigned threads, Fn fn) {
-  std::atomic<uint32_t> next{0};
-  std::atomic<bool> sound{true};
-  const auto work = [&] {
-    ScratchLease scratch(graph);
-    for (uint32_t i; sound.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < count;) {
-      if (!fn(i, *scratch)) sound = false;
+// Threads' scratches for the time of a longer piece of work.
+class Crew {
+ public:
+  Crew(Graph& graph, unsigned threads) {
+    for (unsigned t = 0; t < std::max(threads, 1u); t++) {
+      leases_.push_back(std::make_unique<ScratchLease>(graph));
+      scratches_.push_back(&**leases_.back());
     }
-  };
-  std::vector<std::thread> others;
-  for (unsigned t = 1; t < threads && t < count; t++) others.emplace_back(work);
-  work();
-  for (std::thread& t : others) t.join();
-  return sound;
-}
+  }
+  const std::vector<Scratch*>& scratches() const { return scratches_; }
+
+  // Runs fn(index, scratch) for 0..count-1; stops early, and returns false, when one returns false.
+  template <typename Fn>
+  bool run(uint32_t count, Fn fn) {
+    std::atomic<uint32_t> next{0};
+    std::atomic<bool> sound{true};
+    const auto work = [&](Scratch& scratch) {
+      for (uint32_t i; sound.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < count;) {
+        if (!fn(i, scratch)) sound = false;
+      }
+    };
+    std::vector<std::thread> others;
+    for (uint32_t t = 1; t < scratches_.size() && t < count; t++) others.emplace_back(work, std::ref(*scratches_[t]));
+    work(*scratches_[0]);
+    for (std::thread& t : others) t.join();
+    return sound;
+  }
+
+ private:
+  std::vector<std::unique_ptr<ScratchLease>> leases_;
+  std::vector<Scratch*> scratches_;
+};
 
 }  // namespace hebb

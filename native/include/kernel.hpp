@@ -9,6 +9,16 @@
 
 namespace hebb {
 
+// Sums over the values of a residual r = o - c: of r_i^2, of |r_i|, and of sign(r_i) c_i.
+struct Signs {
+  float squares, magnitudes, centre;
+};
+
+// What turns a sum of table entries into <w, q>, w being a code's signs halved.
+struct Lut {
+  float step, offset;
+};
+
 struct Kernel {
   const char* name;
 
@@ -27,6 +37,33 @@ struct Kernel {
 
   // CRC-32C of n bytes, continuing from `seed`.
   uint32_t (*crc32c)(const uint8_t* bytes, size_t n, uint32_t seed);
+
+  // In place: the sign bits of n values (a multiple of 16) flipped where `signs` has its top bit set.
+  void (*flip)(float* x, const uint32_t* signs, size_t n);
+
+  // In place: the Walsh-Hadamard transform of n values (a power of two from 16 on), times `scale`.
+  void (*hadamard)(float* x, size_t n, float scale);
+
+  // In place, over halves a and b of n values (a multiple of 32): a + b and a - b, times `scale`.
+  void (*halves)(float* x, size_t n, float scale);
+
+  // Of r = o - c, n values (a multiple of 64): its sign bits (1: positive), four to a byte of `nibbles`:
+  // bit t of byte 16 g + i is that of value 64 g + 16 t + i.
+  Signs (*encode)(const float* o, const float* c, size_t n, uint8_t* nibbles);
+
+  // The look-up table of a rotated query of n values (a multiple of 64): 16 entries of 6 bits for
+  // each 4 values.
+  Lut (*lut)(const float* q, size_t n, uint8_t* entries);
+
+  // Estimates for 32 lanes of codes of `quads` x 4 bits (docs/format.md has their order), all of
+  // them into `estimates`; returns a bit for each one that is below `bound`.
+  //   estimate = add + base + rescale (lut.step sum + lut.offset)
+  uint32_t (*scan)(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const float* add,
+                   const float* rescale, float base, float bound, float* estimates);
+
+  // Sum of level x value over n values (a multiple of 64) of a code of two bits a value (docs/format.md
+  // has their order); exact.
+  int32_t (*sumLevels)(const uint8_t* code, const int8_t* values, size_t n);
 };
 
 extern const Kernel kScalar;

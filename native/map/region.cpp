@@ -96,7 +96,7 @@ bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
     const uint32_t computed = checksumOf(section, block);
     if (computed != s.expected[block]) {
       std::lock_guard<std::mutex> guard(faultMutex_);
-      fault_ = {section, block, s.expected[block], computed};
+      fault_ = {section, block, s.expected[block], computed, block * kBlockBytes, nullptr};
       return false;
     }
     if (s.suspect[block / 64].fetch_and(~bit, std::memory_order_release) & bit) s.suspects.fetch_sub(1);
@@ -118,6 +118,11 @@ bool Region::touch(uint32_t section, uint64_t at, uint64_t bytes) {
   while (seen < end && !s.touched.compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
   }
   return true;
+}
+
+void Region::refuse(uint32_t section, uint64_t offset, const char* reason) {
+  std::lock_guard<std::mutex> guard(faultMutex_);
+  fault_ = {section, offset / kBlockBytes, 0, 0, offset, reason};
 }
 
 BlockFault Region::fault() const {

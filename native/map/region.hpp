@@ -20,12 +20,15 @@ constexpr uint64_t roundUp(uint64_t value, uint64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// A block whose bytes do not have the checksum that was stated for it.
+// A block whose bytes do not have the checksum that was stated for it; or, with a reason, bytes at
+// `offset` of a section that contradict themselves though the checksum holds.
 struct BlockFault {
   uint32_t section;
   uint64_t block;
   uint32_t expected;
   uint32_t computed;
+  uint64_t offset;
+  const char* reason;
 };
 
 class Region {
@@ -55,7 +58,10 @@ class Region {
   // Before writing: verifies, and marks the pages as changed.
   bool touch(uint32_t section, uint64_t at, uint64_t bytes);
 
-  // The first fault that was found.
+  // Remembers a fault that a reader of the bytes found.
+  void refuse(uint32_t section, uint64_t offset, const char* reason);
+
+  // The last fault that was found.
   BlockFault fault() const;
 
   std::vector<uint32_t> dirtyPages(uint32_t section) const;

@@ -3,6 +3,79 @@
 #include "kernel.hpp"
 #include "crc-sse42.inl"
 
+#include <immintrin.h>
+
+namespace {
+
+inline uint16_t positiveBits(const float* p) {
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(p), _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+
+inline __m512i looked(__m512i table, __m512i nibbles) {
+  return _mm512_shuffle_epi8(table, _mm512_and_si512(nibbles, _mm512_set1_epi8(15)));
+}
+
+// The four quads of a register, added up as words of 16 lanes each.
+inline __m256i folded(__m512i words) {
+  return _mm256_add_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64(words, 1));
+}
+
+// Four quads a register. Sums of four entries fit a byte; bytes are widened by adding the register as
+// words, from which the odd bytes, added up aside, are taken off in the end.
+void sumEntries(const uint8_t* codes, const uint8_t* entries, size_t quads, uint32_t* sums) {
+  constexpr size_t kStride = 1024;  // words stay below 2^16
+  __m512i total[2] = {};
+  for (size_t from = 0; from < quads; from += kStride) {
+    const size_t to = from + kStride < quads ? from + kStride : quads;
+    __m512i all[2] = {}, odd[2] = {};
+    for (size_t q = from; q < to; q += 16) {
+      __m512i bytes[2] = {};
+      for (size_t j = 0; j < 4; j++) {
+        const __m512i code = _mm512_loadu_si512(codes + (q + 4 * j) * 16);
+        const __m512i table = _mm512_loadu_si512(entries + (q + 4 * j) * 16);
+        bytes[0] = _mm512_add_epi8(bytes[0], looked(table, code));
+        bytes[1] = _mm512_add_epi8(bytes[1], looked(table, _mm512_srli_epi16(code, 4)));
+      }
+      for (size_t h = 0; h < 2; h++) {
+        all[h] = _mm512_add_epi16(all[h], bytes[h]);
+        odd[h] = _mm512_add_epi16(odd[h], _mm512_srli_epi16(bytes[h], 8));
+      }
+    }
+    for (size_t h = 0; h < 2; h++) {
+      const __m256i odds = folded(odd[h]);
+      const __m256i evens = folded(_mm512_sub_epi16(all[h], _mm512_slli_epi16(odd[h], 8)));
+      const __m128i even = _mm_add_epi16(_mm256_castsi256_si128(evens), _mm256_extracti128_si256(evens, 1));
+      const __m128i uneven = _mm_add_epi16(_mm256_castsi256_si128(odds), _mm256_extracti128_si256(odds, 1));
+      const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi16(even, uneven)),
+                                                   _mm_unpackhi_epi16(even, uneven), 1);
+      total[h] = _mm512_add_epi32(total[h], _mm512_cvtepu16_epi32(both));
+    }
+  }
+  _mm512_storeu_si512(sums, total[0]);
+  _mm512_storeu_si512(sums + 16, total[1]);
+}
+
+// A group of 64 a register, by shifts of its quarters.
+int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
+  constexpr size_t kStride = 40 * 64;  // words stay below 2^15
+  const __m512i two = _mm512_set1_epi8(3), ones = _mm512_set1_epi16(1);
+  const __m512i shifts = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+  __m512i total = _mm512_setzero_si512();
+  for (size_t from = 0; from < n; from += kStride) {
+    const size_t to = from + kStride < n ? from + kStride : n;
+    __m512i words = _mm512_setzero_si512();
+    for (size_t i = from; i < to; i += 64) {
+      const __m512i group = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code + i / 4)));
+      const __m512i levels = _mm512_and_si512(_mm512_srlv_epi32(group, shifts), two);
+      words = _mm512_add_epi16(words, _mm512_maddubs_epi16(levels, _mm512_loadu_si512(values + i)));
+    }
+    total = _mm512_add_epi32(total, _mm512_madd_epi16(words, ones));
+  }
+  return _mm512_reduce_add_epi32(total);
+}
+
+}  // namespace
+
 #define HEBB_KERNEL_NAME "avx512"
 #define HEBB_REGISTER_BYTES 64
 #define HEBB_KERNEL_SYMBOL kAvx512

@@ -1,6 +1,7 @@
 // The kernel for 64-bit ARM, where NEON is always there (compiled with the CRC instructions of ARMv8.1).
 #if defined(__aarch64__)
 #include <arm_acle.h>
+#include <arm_neon.h>
 
 #include "kernel.hpp"
 
@@ -14,6 +15,58 @@ uint32_t crcBytes(const uint8_t* p, size_t n, uint32_t c) {
   }
   for (; n; n--, p++) c = __crc32cb(c, *p);
   return c;
+}
+
+inline uint16_t positiveBits(const float* p) {
+  const uint32_t weights[4] = {1, 2, 4, 8};
+  const uint32x4_t weight = vld1q_u32(weights);
+  uint32_t bits = 0;
+  for (uint32_t i = 0; i < 4; i++) bits |= vaddvq_u32(vandq_u32(vcgtzq_f32(vld1q_f32(p + 4 * i)), weight)) << (4 * i);
+  return static_cast<uint16_t>(bits);
+}
+
+// One quad a register. Sums of four entries fit a byte.
+void sumEntries(const uint8_t* codes, const uint8_t* entries, size_t quads, uint32_t* sums) {
+  constexpr size_t kStride = 1024;  // words stay below 2^16
+  for (size_t i = 0; i < 32; i++) sums[i] = 0;
+  for (size_t from = 0; from < quads; from += kStride) {
+    const size_t to = from + kStride < quads ? from + kStride : quads;
+    uint16x8_t words[4] = {};
+    for (size_t q = from; q < to; q += 4) {
+      uint8x16_t bytes[2] = {};
+      for (size_t j = 0; j < 4; j++) {
+        const uint8x16_t code = vld1q_u8(codes + 16 * (q + j)), table = vld1q_u8(entries + 16 * (q + j));
+        bytes[0] = vaddq_u8(bytes[0], vqtbl1q_u8(table, vandq_u8(code, vdupq_n_u8(15))));
+        bytes[1] = vaddq_u8(bytes[1], vqtbl1q_u8(table, vshrq_n_u8(code, 4)));
+      }
+      for (size_t h = 0; h < 2; h++) {
+        words[2 * h] = vaddw_u8(words[2 * h], vget_low_u8(bytes[h]));
+        words[2 * h + 1] = vaddw_high_u8(words[2 * h + 1], bytes[h]);
+      }
+    }
+    uint16_t lanes[32];
+    for (size_t i = 0; i < 4; i++) vst1q_u16(lanes + 8 * i, words[i]);
+    for (size_t i = 0; i < 32; i++) sums[i] += lanes[i];
+  }
+}
+
+int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
+  int32x4_t total = vdupq_n_s32(0);
+  const uint8x16_t two = vdupq_n_u8(3);
+  const auto add = [&](uint8x16_t levels, const int8_t* at) {
+    const int8x16_t l = vreinterpretq_s8_u8(levels), v = vld1q_s8(at);
+    int16x8_t words = vmull_s8(vget_low_s8(l), vget_low_s8(v));
+    words = vmlal_high_s8(words, l, v);
+    total = vpadalq_s16(total, words);
+  };
+  for (size_t i = 0; i < n; i += 64) {
+    const uint8x16_t group = vld1q_u8(code + i / 4);
+    add(vandq_u8(group, two), values + i);
+    add(vandq_u8(vshrq_n_u8(group, 2), two), values + i + 16);
+    add(vandq_u8(vshrq_n_u8(group, 4), two), values + i + 32);
+    add(vshrq_n_u8(group, 6), values + i + 48);
+  }
+  return vaddvq_s32(total);
 }
 
 }  // namespace

@@ -21,6 +21,36 @@ uint32_t crcBytes(const uint8_t* p, size_t n, uint32_t c) {
   return c;
 }
 
+inline uint16_t positiveBits(const float* p) {
+  uint32_t bits = 0;
+  for (uint32_t i = 0; i < 16; i++) bits |= static_cast<uint32_t>(p[i] > 0.0f) << i;
+  return static_cast<uint16_t>(bits);
+}
+
+void sumEntries(const uint8_t* codes, const uint8_t* entries, size_t quads, uint32_t* sums) {
+  for (size_t i = 0; i < 32; i++) sums[i] = 0;
+  for (size_t q = 0; q < quads; q++) {
+    for (size_t i = 0; i < 16; i++) {
+      const uint8_t code = codes[16 * q + i];
+      sums[i] += entries[16 * q + (code & 15)];
+      sums[16 + i] += entries[16 * q + (code >> 4)];
+    }
+  }
+}
+
+int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
+  int32_t sum = 0;
+  for (size_t g = 0; g < n; g += 64) {
+    for (size_t t = 0; t < 4; t++) {
+      for (size_t i = 0; i < 16; i++) {
+        const int16_t level = code[g / 4 + i] >> (2 * t) & 3;
+        sum += static_cast<int16_t>(level * values[g + 16 * t + i]);
+      }
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "scalar"

@@ -1,11 +1,12 @@
 /**
  * Changes on their way from the log to what searches see. Each is made from one log record, so
- * that living and replaying are the same code, and goes through four steps:
+ * that living and replaying are the same code, and goes through three steps:
  *
  *   stage    vectors, ids and catalog rows are written; nothing shows yet
- *   (link)   the nodes of many changes together, on all cores
  *   publish  one synchronous step: new nodes appear, replaced and removed ones disappear
  *   finish   rows of nodes that disappeared leave the catalog
+ *
+ * New nodes are linked into the graph later (linker.ts).
  */
 import { HebbError } from "../../base/errors.js";
 import type { Graph } from "../../native/graph.js";
@@ -33,7 +34,7 @@ export interface Parts {
 
 export interface Change {
   readonly lsn: number;
-  /** Nodes to link between staging and publishing. */
+  /** Nodes that are new. */
   readonly nodes?: Uint32Array;
   stage?(): Promise<void>;
   publish?(): void;
@@ -110,23 +111,11 @@ export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Ar
   }
 }
 
-/** Runs changes in their order; the nodes of all are linked together. */
-export async function applyChanges({ graph }: Parts, changes: readonly Change[]): Promise<void> {
+/** Runs changes in their order. */
+export async function applyChanges(changes: readonly Change[]): Promise<void> {
   for (const change of changes) await change.stage?.();
-  const nodes = changes.flatMap((change) => (change.nodes ? [change.nodes] : []));
-  if (nodes.length > 0) await graph.link(nodes.length === 1 ? nodes[0] : concat(nodes));
   for (const change of changes) {
     change.publish?.();
     await change.finish?.();
   }
-}
-
-function concat(parts: readonly Uint32Array[]): Uint32Array {
-  const all = new Uint32Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
-import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, graphStrides } from "../../native/graph.js";
+import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, type GraphProfile, graphStrides } from "../../native/graph.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -15,7 +15,7 @@ import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
 import { decodePut, encodeSetting, RECORD } from "./records.js";
 import { Searcher } from "./searching.js";
-import { Session } from "./session.js";
+import { type Layout, Session } from "./session.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
@@ -23,13 +23,14 @@ const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durab
 const MAX_DIMENSIONS = 65536;
 /** Of the hash that gives nodes their levels. */
 const LEVEL_SEED = 1;
-/** Rows of the log that are linked together while it is replayed. */
+/** Rows of the log that are applied together while it is replayed. */
 const REPLAY_ROWS = 4096;
 
 /** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
 interface StoredConfig {
   hnsw_m: number;
   hnsw_ml: number;
+  graph_profile: GraphProfile;
   /** Directions of the query adapter: the layout of section `parameters` follows from it. */
   learning_rank: number;
 }
@@ -69,6 +70,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   const fresh: StoredConfig = {
     hnsw_m: config.ruvector.hnsw_m,
     hnsw_ml: config.levelMultiplier,
+    graph_profile: config.ruvector.graph_profile,
     learning_rank: config.learning.rank,
   };
   const store = await Store.open(directory, {
@@ -105,7 +107,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
     const session = new Session(
-      { directory, store, graph, catalog, learned, config, durability, encoder, searcher },
+      { directory, layout: layoutOf(settings), store, graph, catalog, learned, config, durability, encoder, searcher },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
     );
     return new Index(session);
@@ -123,7 +125,13 @@ function graphOptions(
   { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
   config: Config,
 ): GraphOptions {
-  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank } = stored as unknown as StoredConfig;
+  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile } = stored as unknown as StoredConfig;
+  if (profile === undefined) {
+    throw new HebbError(
+      "STORE_VERSION",
+      "the store was made by release 0.0.1, whose graph rows this one does not read; export its entries() with that release and put them into a new store",
+    );
+  }
   const asked = config.ruvector;
   for (const [key, value, kept] of [
     ["ruvector.hnsw_m", asked.hnsw_m, m],
@@ -145,6 +153,18 @@ function graphOptions(
     efConstruction: asked.hnsw_ef_construction,
     seed: LEVEL_SEED,
     maxNodes: asked.max_nodes,
+    profile,
+    stopMargin: asked.search_stop === "adaptive" ? asked.search_stop_margin : -1,
+  };
+}
+
+function layoutOf(options: GraphOptions): Layout {
+  const { vector, row, upper, id } = graphStrides(options);
+  const upperLists = 1 / (Math.exp(1 / options.ml) - 1); // of a node, on average
+  return {
+    profile: options.profile,
+    rowBytes: row,
+    bytesPerVector: Math.round(vector + row + id + 1 + upper * upperLists),
   };
 }
 
@@ -176,7 +196,7 @@ async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
   const payload = encodeSetting(ENCODER_SETTING, new Uint8Array(0));
   const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
   await store.log.sync();
-  await applyChanges(parts, [changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
+  await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
 }
 
 /** A handle that only reads cannot bring the followers up to the log. */
@@ -197,7 +217,7 @@ async function replay(store: Store, parts: Parts): Promise<void> {
   let changes: Change[] = [];
   let rows = 0;
   const flush = async () => {
-    await applyChanges(parts, changes);
+    await applyChanges(changes);
     changes = [];
     rows = 0;
   };

@@ -66,11 +66,7 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
           replaces[i] = names.nodeOf(id) ?? NO_NODE;
         });
       }
-      let nodes = parts.graph.allocate(ids.length);
-      if (!nodes && parts.graph.dead > 0) {
-        await parts.graph.consolidate(); // the places of deleted rows, which are freed in passing otherwise
-        nodes = parts.graph.allocate(ids.length);
-      }
+      const nodes = parts.graph.allocate(ids.length);
       if (!nodes) {
         throw new HebbError(
           "STORE_FULL",

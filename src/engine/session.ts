@@ -4,13 +4,14 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric } from "../../base/types.js";
-import type { Graph } from "../../native/graph.js";
+import type { Graph, GraphProfile } from "../../native/graph.js";
 import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
 import type { Learned } from "./learned.js";
+import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
 import type { Querier } from "./querying.js";
 import type { Searcher } from "./searching.js";
@@ -22,8 +23,16 @@ import { type Queued, WriteQueue } from "./write-queue.js";
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
 
+/** What the graph's sections hold of a row. */
+export interface Layout {
+  profile: GraphProfile;
+  rowBytes: number;
+  bytesPerVector: number;
+}
+
 export interface SessionParts extends Parts {
   directory: string;
+  layout: Layout;
   store: Store;
   config: Config;
   durability: Durability;
@@ -36,6 +45,7 @@ type Logged = Pick<Planned, "records" | "changes"> & Partial<Planned>;
 
 export class Session {
   readonly directory: string;
+  readonly layout: Layout;
   readonly store: Store;
   readonly graph: Graph;
   readonly catalog: Catalog;
@@ -47,6 +57,7 @@ export class Session {
   readonly querier: Querier;
   readonly trainer: Trainer;
   readonly texts = new TextWriter(this);
+  private readonly linker: Linker;
 
   private readonly queue: WriteQueue<Operation>;
   private readonly flights = new Set<Promise<unknown>>();
@@ -64,6 +75,7 @@ export class Session {
 
   constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
     this.directory = parts.directory;
+    this.layout = parts.layout;
     this.store = parts.store;
     this.graph = parts.graph;
     this.catalog = parts.catalog;
@@ -74,10 +86,14 @@ export class Session {
     this.durability = parts.durability;
     this.appliedLsn = parts.store.log.lastLsn;
     this.queue = new WriteQueue((group) => this.commit(group));
+    this.linker = new Linker(this.graph, (cause) => {
+      this.broken ??= cause; // rows may be half changed in memory: no checkpoint may take them
+    });
     this.querier = make.querier(this);
     this.trainer = make.trainer(this);
     const syncsByInterval = this.durability === "interval" && !this.store.readOnly;
     this.stopSyncing = syncsByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
+    if (!this.store.readOnly) this.linker.start(); // what was acknowledged and not linked when the store was closed
   }
 
   get dimensions(): number {
@@ -94,8 +110,15 @@ export class Session {
 
   /** What users should know though nothing failed. */
   get warnings(): string[] {
-    const pending = this.config.notBuilt.map((key) => `${key} is set, and has no effect in this release`);
-    return this.maintenanceFailure ? [...pending, this.maintenanceFailure] : pending;
+    const warnings = this.config.notBuilt.map((key) => `${key} is set, and has no effect in this release`);
+    const { graph_profile: asked } = this.config.ruvector;
+    if (this.config.given.has("ruvector.graph_profile") && asked !== this.layout.profile) {
+      warnings.push(
+        `ruvector.graph_profile is "${asked}", but the store was made with "${this.layout.profile}" and keeps it; build a new store to change it`,
+      );
+    }
+    if (this.maintenanceFailure) warnings.push(this.maintenanceFailure);
+    return warnings;
   }
 
   /** Nothing new begins once `close` was called; what began before goes on, and closing waits for it. */
@@ -149,14 +172,34 @@ export class Session {
     return this.queue.alone(task);
   }
 
+  /** Runs a task with no write under way, and no row of the graph being written. */
+  still<T>(task: () => Promise<T>): Promise<T> {
+    return this.inFlight(() => this.linker.turn(() => this.alone(task)));
+  }
+
   drain(): Promise<void> {
     return this.queue.drain();
   }
 
   /** Puts rows. Those with texts are queued once they are encoded. */
   put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
-    if (texts.length > 0) return this.inFlight(() => this.texts.put(rows, texts));
-    return this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+    const put = () =>
+      texts.length > 0
+        ? this.texts.put(rows, texts)
+        : this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+    return this.inFlight(async () => {
+      try {
+        await put();
+      } catch (error) {
+        const fits = this.graph.live + rows.ids.length <= this.config.ruvector.max_nodes;
+        if (!(error instanceof HebbError && error.code === "STORE_FULL" && fits)) throw error;
+        // The places of deleted rows are freed in passing otherwise, and used again while nothing is linked.
+        await this.linker.turn(async () => {
+          await this.alone(() => this.consolidate());
+          await put();
+        });
+      }
+    });
   }
 
   searchNodes(query: Float32Array, k: number, ef: number, nodes: Uint32Array, distances: Float32Array): number {
@@ -164,12 +207,17 @@ export class Session {
     return this.searcher.searchNodes(query, k, ef, nodes, distances);
   }
 
+  /** Everything acknowledged is linked, every place of a deleted row free, every row reachable. */
   async settle(): Promise<void> {
     if (this.store.readOnly) return;
-    await this.alone(async () => {
-      if (this.graph.dead > 0) await this.consolidate();
-      if (this.auditDue) await this.graph.reconnect();
-      this.auditDue = false;
+    await this.inFlight(async () => {
+      await this.drain();
+      await this.linker.settled();
+      await this.still(async () => {
+        if (this.graph.dead > 0) await this.consolidate();
+        if (this.auditDue) await this.graph.reconnect();
+        this.auditDue = false;
+      });
     });
   }
 
@@ -179,7 +227,7 @@ export class Session {
   }
 
   checkpoint(): Promise<void> {
-    return this.alone(() => this.checkpointNow());
+    return this.still(() => this.checkpointNow());
   }
 
   /** Logs, applies and publishes what `plan` plans while nothing else runs. */
@@ -207,10 +255,12 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
+    const linked = this.linker.stop();
     while (this.queue.busy || this.flights.size > 0) {
       await this.queue.drain();
       await Promise.all(this.flights);
     }
+    await linked;
     const failures: unknown[] = [];
     const attempt = async (step: () => Promise<unknown> | undefined) => {
       try {
@@ -258,7 +308,7 @@ export class Session {
 
   private async apply(changes: readonly Change[], lsn: number): Promise<void> {
     try {
-      await applyChanges(this, changes);
+      await applyChanges(changes);
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
       if (this.catalog.needsCommit) {
@@ -274,12 +324,13 @@ export class Session {
 
   /** Work that the store asks for by itself, queued behind what waits already. */
   private maintain(): void {
+    this.linker.start();
     if (this.maintenance) return;
     const { graph } = this;
     const full = this.store.log.bytes() > this.config.storage.checkpoint_wal_mb * 2 ** 20;
     const stale = graph.dead > Math.max(DEAD_LEAST, graph.live * DEAD_SHARE);
     if (!full && !stale) return;
-    this.maintenance = this.alone(async () => {
+    this.maintenance = this.still(async () => {
       let what = "consolidation";
       try {
         if (stale) await this.consolidate();

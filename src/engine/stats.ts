@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Metric, TIERS, type Tier } from "../../base/types.js";
+import type { GraphProfile } from "../../native/graph.js";
 import { kernelName } from "../../native/index.js";
 import type { LearningReport } from "./learned.js";
 import type { Session } from "./session.js";
@@ -15,6 +16,17 @@ export interface Stats {
   kernel: string;
   /** Acknowledged rows that are not linked into the graph yet. */
   backlog: number;
+  graph: {
+    /** What a row holds of its neighbours: ruvector.graph_profile as the store was made with it. */
+    profile: GraphProfile;
+    /** How searches compare: by the codes in the rows, or by the neighbours' vectors (chosen by measuring where they are short). */
+    path: "codes" | "vectors";
+    /** What ends a search. */
+    stop: "ef" | "adaptive";
+    rowBytes: number;
+    /** All that the graph's sections hold of a vector, itself included. */
+    bytesPerVector: number;
+  };
   /** Deleted rows whose places are not free yet. */
   deleted: number;
   /** Vectors and their bytes by precision. */
@@ -37,7 +49,8 @@ export function statsOf(session: Session): Stats {
     dimensions: session.dimensions,
     metric: session.metric,
     kernel: kernelName,
-    backlog: 0, // a put is acknowledged once it is linked
+    backlog: graph.backlog,
+    graph: { ...session.layout, path: graph.path, stop: session.config.ruvector.search_stop },
     deleted: graph.dead,
     tiers,
     bytes: {

@@ -5,14 +5,29 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { scaleSizes } from "../../bench/ann/options.js";
+import { PARTS } from "../../bench/ann/parts.js";
+import { profileClaims, profilesOf } from "../../bench/ann/profiles.js";
+import type { EngineResult } from "../../bench/ann/sweep.js";
+import { parseProcessors, processorCounts } from "../../bench/ann/threads.js";
+import { atLeast, atMost } from "../../bench/claims.js";
 import { dataFolder, loadAnn, loadJudged, UsageError } from "../../bench/data.js";
-import { clusteredVectors } from "../../bench/generate.js";
+import { clusteredVectors, sheetVectors } from "../../bench/generate.js";
 import { CONTROLS, chooseControl, rank, solvePositiveDefinite, unlearned } from "../../bench/learn/controls.js";
 import { foldRandom, permutation, splitFolds } from "../../bench/learn/folds.js";
 import { judge, ndcg } from "../../bench/learn/ndcg.js";
 import { readNpy } from "../../bench/npy.js";
 import { Options } from "../../bench/options.js";
-import { bootstrapInterval, mean, median, percentile, randomisationTest, speedAt } from "../../bench/stats.js";
+import {
+  bootstrapInterval,
+  envelope,
+  growthExponent,
+  mean,
+  median,
+  percentile,
+  randomisationTest,
+  speedAt,
+} from "../../bench/stats.js";
 import { drawChart, linearTicks, logTicks } from "../../bench/svg.js";
 import { kthDistances, recallOf, squaredL2 } from "../../bench/truth.js";
 import { runs } from "../support/seed.js";
@@ -134,6 +149,20 @@ describe("statistics", () => {
     );
   });
 
+  it("keeps of several curves what no point beats", () => {
+    const point = (recall: number, queriesPerSecond: number) => ({ ef: 1, recall, queriesPerSecond });
+    const best = [point(0.9, 300), point(0.95, 200), point(0.99, 150)];
+    const beaten = [point(0.9, 200), point(0.94, 199), point(0.99, 149)];
+    expect(envelope([[best[0], beaten[1], best[2]], [beaten[0], best[1]], [beaten[2]]])).toEqual(best);
+    expect(envelope([best, best])).toEqual(best.flatMap((one) => [one, one])); // neither beats the other
+  });
+
+  it("finds the exponent of a power law", () => {
+    const law = [1e4, 1e5, 1e6].map((x) => ({ x, y: 3 * x ** 0.25 }));
+    expect(growthExponent(law)).toBeCloseTo(0.25, 12);
+    expect(growthExponent(law.slice(0, 1))).toBeNaN();
+  });
+
   it("tells a gain from noise, the same each time", () => {
     const gain = Array.from({ length: 60 }, (_, i) => 0.05 + 0.1 * Math.sin(i));
     const noise = Array.from({ length: 60 }, (_, i) => (i % 2 ? 0.1 : -0.1));
@@ -144,6 +173,75 @@ describe("statistics", () => {
     expect(bootstrapInterval(gain)).toEqual({ mean: mean(gain), low, high });
     expect(randomisationTest(gain)).toBeLessThan(0.01);
     expect(randomisationTest(noise)).toBeGreaterThan(0.5);
+  });
+});
+
+describe("claims", () => {
+  const show = (value: number) => value.toFixed(1);
+
+  it("say by how much a target is met or missed", () => {
+    const met = atLeast("speed", 8.4, 7, show);
+    expect(met).toMatchObject({ name: "speed >= 7.0", kind: "target", holds: true, figure: "8.4, 20.0% better" });
+    expect(met).toMatchObject({ measured: 8.4, wanted: 7 });
+    expect(met.by).toBeCloseTo(0.2, 12);
+    expect(atLeast("speed", 3.5, 7, show)).toMatchObject({ holds: false, by: -0.5, figure: "3.5, 50.0% short" });
+    expect(atMost("time", 3, 4, show)).toMatchObject({ name: "time <= 4.0", holds: true, by: 0.25 });
+    expect(atMost("time", 6, 4, show)).toMatchObject({ holds: false, by: -0.5 });
+    expect(atMost("time", 4, 4, show).holds).toBe(true);
+  });
+
+  it("miss a target that was not reached at all", () => {
+    const claim = atLeast("speed", undefined, 7, show);
+    expect(claim).toMatchObject({ holds: false, figure: "not reached", wanted: 7 });
+    expect(claim.by).toBeUndefined();
+  });
+
+  it("hold profiles to bytes of hnswlib's and speeds of usearch's", () => {
+    const curve = (speed: number) => [
+      { recall: 0.9, queriesPerSecond: speed },
+      { recall: 1, queriesPerSecond: speed },
+    ];
+    const engine = (profile: string | undefined, speed: number, bytesPerVector = 0) =>
+      ({
+        engine: profile ? "hebb" : "usearch",
+        build: { graph: profile && { profile, rowBytes: 100, bytesPerVector, fileBytesPerVector: bytesPerVector } },
+        points: curve(speed),
+      }) as EngineResult;
+    const rows = profilesOf([engine("small", 150, 528), engine("compact", 600, 792), engine(undefined, 100)], {
+      d: 100,
+      m: 16,
+    });
+    expect(rows.map(({ profile, overHnswlib }) => [profile, overHnswlib])).toEqual([
+      ["compact", 1.5],
+      ["small", 1],
+    ]);
+    expect(rows[0].atRecall[0].overUsearch).toBeCloseTo(6, 9);
+    expect(profileClaims(rows, true).map(({ holds }) => holds)).toEqual([false, true, true, false]);
+    expect(profileClaims(rows, false).map(({ holds }) => holds)).toEqual([false, true]);
+  });
+});
+
+describe("what is run", () => {
+  it("grows in threes up to the size asked for", () => {
+    expect(scaleSizes(100_000)).toEqual([10_000, 30_000, 100_000]);
+    expect(scaleSizes(1_000_000)).toEqual([10_000, 30_000, 100_000, 300_000, 1_000_000]);
+    expect(scaleSizes(50_000)).toEqual([10_000, 30_000, 50_000]);
+    expect(scaleSizes(500)).toEqual([500]);
+  });
+
+  it("reads lists of processors and doubles them", () => {
+    expect(parseProcessors("0-2,5,8-9")).toEqual([0, 1, 2, 5, 8, 9]);
+    expect(parseProcessors("3")).toEqual([3]);
+    expect(processorCounts(1)).toEqual([1]);
+    expect(processorCounts(2)).toEqual([1, 2]);
+    expect(processorCounts(12)).toEqual([1, 2, 4, 8, 12]);
+  });
+
+  it("is every part, or those that are named", () => {
+    const parts = (...args: string[]) => new Options(args, ["only"]).words("only", PARTS);
+    expect(parts()).toEqual(PARTS);
+    expect(parts("--only=scale,kernels")).toEqual(["scale", "kernels"]);
+    expect(() => parts("--only=scales")).toThrow(/valid are sweep/);
   });
 });
 
@@ -214,6 +312,22 @@ describe("data", () => {
     expect([set.n, set.nq, set.d, set.kth.length]).toEqual([200, 5, 8, 5]);
     expect(loadAnn({ ...spec, seed: 3 }).base).not.toEqual(set.base);
   });
+
+  it("makes rows for scale that a larger set begins with, without a truth that nobody asked for", () => {
+    const rows = sheetVectors(50, 16, 1);
+    expect(sheetVectors(80, 16, 1).subarray(0, rows.length)).toEqual(rows);
+    expect(sheetVectors(50, 16, 2)).not.toEqual(rows);
+    expect(rows.every(Number.isFinite)).toBe(true);
+    const spec = { data: "sheet", base: 40, queries: 10, k: 3, dimensions: 16, seed: 1 };
+    const set = loadAnn(spec, new Float64Array(0));
+    expect([set.n, set.nq, set.kth.length]).toEqual([40, 10, 0]);
+    expect([...set.base, ...set.queries]).toEqual([...rows]);
+    expect(loadAnn(spec).kth.length).toBe(10);
+  });
+
+  it("does not take a word that every object knows for a set", () => {
+    expect(() => loadAnn({ data: "toString", queries: 1, k: 1, dimensions: 2, seed: 1 })).toThrow(UsageError);
+  });
 });
 
 describe("options", () => {
@@ -264,6 +378,33 @@ describe("the drawing", () => {
       .map((pair) => pair.split(",").map(Number));
     expect(first[0]).toBeLessThan(second[0]);
     expect(first[1]).toBeLessThan(second[1]); // faster is higher up
+  });
+
+  it("keeps a legend of many names on the page", () => {
+    const many = Array.from({ length: 7 }, (_, i) => ({ ...chart.series[0], name: `series ${i}` }));
+    const svg = drawChart({ ...chart, series: many });
+    const [, width, height] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg)!.map(Number);
+    const names = [...svg.matchAll(/<text x="([\d.]+)" y="([\d.]+)"[^>]*>series \d</g)];
+    expect(names).toHaveLength(7);
+    expect(new Set(names.map(([, x, y]) => `${x} ${y}`)).size).toBe(7);
+    for (const [, x, y] of names) {
+      expect(Number(x)).toBeLessThan(width - 100);
+      expect(Number(y)).toBeLessThan(height);
+    }
+  });
+
+  it("has a log axis to the right where one is wanted", () => {
+    const points = [1e4, 1e5, 1e6].map((x) => ({ x, y: 10 }));
+    const svg = drawChart({ ...chart, logX: true, series: [{ name: "one", points }] });
+    const [a, b, c] = /<polyline points="([^"]+)"/
+      .exec(svg)![1]
+      .split(" ")
+      .map((pair) => Number(pair.split(",")[0]));
+    expect(c - b).toBeCloseTo(b - a, 0);
+    expect(svg).toContain(">100,000<");
+    expect(() => drawChart({ ...chart, logX: true, series: [{ name: "x", points: [{ x: 0, y: 1 }] }] })).toThrow(
+      /above 0/,
+    );
   });
 
   it("refuses what a log axis cannot show", () => {

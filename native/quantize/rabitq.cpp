@@ -1,0 +1,101 @@
+#include "rabitq.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "kernel.hpp"
+
+namespace hebb {
+
+Factors encode(Metric metric, const float* o, const float* c, uint32_t quads, const Exact& exact, uint8_t* nibbles) {
+  const Signs sums = kernel->encode(o, c, uint64_t(quads) * 4, nibbles);
+  const float squares = exact.squares < 0 ? sums.squares : exact.squares;
+  const float s = 0.5f * sums.magnitudes;
+  const float scale = s > 0 ? sums.squares / s : 0.0f;  // 0: o is where c is
+  const float centre = 0.5f * sums.centre * scale;
+  switch (metric) {
+    case Metric::kL2:
+      return {squares + 2 * centre, -2 * scale};
+    case Metric::kDot:
+      return {centre - exact.product, -scale};
+    default:
+      return {0.5f * squares + centre, -scale};
+  }
+}
+
+float errorOf(Metric metric, float squares, const Factors& factors, uint32_t quads, float sure) {
+  if (!(squares > 0)) return 0;
+  const float d = 4.0f * static_cast<float>(quads);
+  const float scale = metric == Metric::kL2 ? -0.5f * factors.rescale : -factors.rescale;  // |r|^2 / s
+  const float spread = std::fmax(0.0f, (0.25f * d * scale * scale / squares - 1) / (d - 1));
+  return (metric == Metric::kL2 ? 2.0f : 1.0f) * sure * std::sqrt(squares * spread);
+}
+
+OwnFactors encodeOwn(Metric metric, const float* r, uint32_t n, float product, uint8_t* code) {
+  std::memset(code, 0, n / 4);
+  const float squares = kernel->dot(r, r, n);
+  const bool square = metric != Metric::kDot;
+  const float own = metric == Metric::kL2 ? squares : 0.5f * squares;
+  if (!(squares > 0)) return {square ? own : -product, 0, 0, 0};
+  // The step that makes the angle between r and w the smallest, in units of the mean magnitude squared:
+  // about 1 where values are as a rotation leaves them.
+  constexpr float kSteps[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.2f, 1.35f, 1.5f};
+  const float unit = std::sqrt(squares / static_cast<float>(n));
+  std::vector<float> w(n), best;
+  float along = 0, length = 1;  // <r, w> and |w|^2 of the best
+  for (const float step : kSteps) {
+    const float inverse = 1.0f / (step * unit);
+    for (uint32_t i = 0; i < n; i++) {
+      const float x = std::fabs(r[i] * inverse);
+      w[i] = std::copysign(x < 1 ? 0.5f : 1.5f, r[i]);
+    }
+    const float s = kernel->dot(r, w.data(), n), squared = kernel->dot(w.data(), w.data(), n);
+    if (!best.empty() && s * s * length <= along * along * squared) continue;
+    along = s;
+    length = squared;
+    best = w;
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    const uint32_t level = static_cast<uint32_t>(best[i] + 1.5f);
+    code[i / 64 * 16 + i % 16] |= static_cast<uint8_t>(level << (i % 64 / 16 * 2));
+  }
+  const float scale = squares / along;
+  const float spread = std::fmax(0.0f, (squares * length / (along * along) - 1) / static_cast<float>(n - 1));
+  const float factor = metric == Metric::kL2 ? 2.0f : 1.0f;
+  return {square ? own : -product, -factor * scale, factor * std::sqrt(squares * spread), 0};
+}
+
+void prepareOwn(Metric metric, const float* residual, uint32_t n, float product, OwnQuery* out) {
+  constexpr float kMost = 127.0f;
+  float widest = 0;
+  for (uint32_t i = 0; i < n; i++) widest = std::fmax(widest, std::fabs(residual[i]));
+  const float inverse = widest > 0 ? kMost / widest : 0.0f;
+  out->values.resize(n);
+  int32_t total = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = residual[i] * inverse;
+    const int32_t value = static_cast<int32_t>(x + std::copysign(0.5f, x));
+    out->values[i] = static_cast<int8_t>(value);
+    total += value;
+  }
+  const float squares = kernel->dot(residual, residual, n);
+  out->step = widest / kMost;
+  out->offset = -1.5f * (out->step * static_cast<float>(total));
+  out->base = metric == Metric::kL2 ? squares : metric == Metric::kDot ? -product : 0.5f * squares;
+  out->apart = std::sqrt(squares);
+}
+
+void packLane(uint8_t* block, uint32_t quads, uint32_t lane, const uint8_t* nibbles) {
+  const int shift = lane % kLanes < 16 ? 0 : 4;
+  const uint8_t others = shift ? 0x0f : 0xf0;
+  uint8_t* at = block + lane % 16;
+  for (uint32_t q = 0; q < quads; q++) at[16 * q] = static_cast<uint8_t>((at[16 * q] & others) | nibbles[q] << shift);
+}
+
+void unpackLane(const uint8_t* block, uint32_t quads, uint32_t lane, uint8_t* nibbles) {
+  const int shift = lane % kLanes < 16 ? 0 : 4;
+  const uint8_t* at = block + lane % 16;
+  for (uint32_t q = 0; q < quads; q++) nibbles[q] = at[16 * q] >> shift & 15;
+}
+
+}  // namespace hebb

@@ -1,0 +1,197 @@
+// The inner loops of the rotation and of 1-bit codes (native/quantize/), over the lanes of operations.inl,
+// which includes this.
+
+namespace {
+
+using hebb::Lut;
+using hebb::Signs;
+
+inline void store(float* p, const Lanes& lanes) {
+  for (size_t r = 0; r < kRegisters; r++) *reinterpret_cast<Register*>(p + r * kRegisterLanes) = lanes.of[r];
+}
+
+typedef int32_t Mask __attribute__((vector_size(HEBB_REGISTER_BYTES), aligned(4), may_alias));
+
+inline Register flipped(Register x, Mask signs) {
+  return reinterpret_cast<Register>(reinterpret_cast<Mask>(x) ^ signs);
+}
+
+// Lanes `Stride` apart within a register, added and subtracted.
+template <int Stride>
+inline Register butterfly(Register x) {
+  Mask from, negated;
+  for (int i = 0; i < static_cast<int>(kRegisterLanes); i++) {
+    from[i] = i ^ Stride;
+    negated[i] = i & Stride ? INT32_MIN : 0;
+  }
+#if defined(__clang__)
+  Register swapped;
+  for (int i = 0; i < static_cast<int>(kRegisterLanes); i++) swapped[i] = x[i ^ Stride];
+  (void)from;
+#else
+  const Register swapped = __builtin_shuffle(x, from);
+#endif
+  return swapped + flipped(x, negated);
+}
+
+inline Register withinRegister(Register x) {
+  x = butterfly<1>(x);
+  x = butterfly<2>(x);
+  if constexpr (kRegisterLanes > 4) x = butterfly<4>(x);
+  if constexpr (kRegisterLanes > 8) x = butterfly<8>(x);
+  return x;
+}
+
+void flip(float* x, const uint32_t* signs, size_t n) {
+  for (size_t i = 0; i < n; i += kRegisterLanes) {
+    Register* v = reinterpret_cast<Register*>(x + i);
+    *v = flipped(*v, *reinterpret_cast<const Mask*>(signs + i));
+  }
+}
+
+void hadamard(float* x, size_t n, float scale) {
+  Register* v = reinterpret_cast<Register*>(x);
+  const size_t count = n / kRegisterLanes;
+  for (size_t i = 0; i < count; i++) v[i] = withinRegister(v[i]);
+  // Two layers at a time: half the passes over memory.
+  size_t h = 1;
+  for (; h * 4 <= count; h *= 4) {
+    for (size_t i = 0; i < count; i += 4 * h) {
+      for (size_t j = i; j < i + h; j++) {
+        const Register a = v[j] + v[j + h], b = v[j] - v[j + h];
+        const Register c = v[j + 2 * h] + v[j + 3 * h], d = v[j + 2 * h] - v[j + 3 * h];
+        v[j] = a + c;
+        v[j + h] = b + d;
+        v[j + 2 * h] = a - c;
+        v[j + 3 * h] = b - d;
+      }
+    }
+  }
+  if (h < count) {
+    for (size_t j = 0; j < h; j++) {
+      const Register a = v[j], b = v[j + h];
+      v[j] = a + b;
+      v[j + h] = a - b;
+    }
+  }
+  for (size_t i = 0; i < count; i++) v[i] *= scale;
+}
+
+void halves(float* x, size_t n, float scale) {
+  for (size_t i = 0; i < n / 2; i += kLanes) {
+    const Lanes a = load(x + i), b = load(x + n / 2 + i);
+    Lanes sum, difference;
+    for (size_t r = 0; r < kRegisters; r++) {
+      sum.of[r] = (a.of[r] + b.of[r]) * scale;
+      difference.of[r] = (a.of[r] - b.of[r]) * scale;
+    }
+    store(x + i, sum);
+    store(x + n / 2 + i, difference);
+  }
+}
+
+inline Mask isPositive(Register x) {
+  return x > 0.0f;
+}
+
+inline Register magnitude(Register x) {
+  return flipped(x, reinterpret_cast<Mask>(x) & INT32_MIN);
+}
+
+typedef int8_t Bytes __attribute__((vector_size(16), aligned(1), may_alias));
+typedef int8_t Narrow __attribute__((vector_size(kRegisterLanes), aligned(1), may_alias));
+
+inline void storeBytes(void* p, size_t r, Mask values) {
+  *reinterpret_cast<Narrow*>(static_cast<int8_t*>(p) + r * kRegisterLanes) = __builtin_convertvector(values, Narrow);
+}
+
+Signs encode(const float* o, const float* c, size_t n, uint8_t* nibbles) {
+  Lanes squares, magnitudes, centre;
+  for (size_t i = 0; i < n; i += 4 * kLanes) {
+    for (size_t r = 0; r < kRegisters; r++) {
+      Mask nibble = {};
+      for (size_t t = 0; t < 4; t++) {
+        const size_t at = i + t * kLanes + r * kRegisterLanes;
+        const Register from = *reinterpret_cast<const Register*>(o + at);
+        const Register middle = *reinterpret_cast<const Register*>(c + at);
+        const Register x = from - middle;
+        const Mask positive = isPositive(x);
+        nibble -= positive << static_cast<int>(t);
+        squares.of[r] += x * x;
+        magnitudes.of[r] += magnitude(x);
+        centre.of[r] += flipped(middle, ~positive & INT32_MIN);
+      }
+      storeBytes(nibbles + i / 4, r, nibble);
+    }
+  }
+  return {fold(squares), fold(magnitudes), fold(centre)};
+}
+
+// A value becomes an integer s with sign; an entry is the sum of those s whose bit is set, plus what
+// makes the smallest of the 16 zero. All of that is exact in bytes that wrap around.
+Lut lut(const float* q, size_t n, uint8_t* entries) {
+  constexpr float kMost = 61.0f;  // four s of up to half a step more: four entries still fit a byte
+  Lanes widest;
+  for (size_t i = 0; i < n; i += 4 * kLanes) {
+    const Lanes a = load(q + i), b = load(q + i + kLanes), c = load(q + i + 2 * kLanes), d = load(q + i + 3 * kLanes);
+    for (size_t r = 0; r < kRegisters; r++) {
+      const Register range = (magnitude(a.of[r]) + magnitude(b.of[r])) + (magnitude(c.of[r]) + magnitude(d.of[r]));
+      widest.of[r] = range > widest.of[r] ? range : widest.of[r];
+    }
+  }
+  float most = 0, of[kLanes];
+  store(of, widest);
+  for (const float x : of) most = x > most ? x : most;
+  const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
+  Bytes bit[4];
+  for (int m = 0; m < 16; m++) {
+    for (int t = 0; t < 4; t++) bit[t][m] = m >> t & 1 ? -1 : 0;
+  }
+  Mask total = {};
+  for (size_t i = 0; i < n; i += 4 * kLanes) {
+    int8_t s[4][kLanes], lowest[kLanes];
+    for (size_t r = 0; r < kRegisters; r++) {
+      Mask below = {};
+      for (size_t t = 0; t < 4; t++) {
+        const Register x = *reinterpret_cast<const Register*>(q + i + t * kLanes + r * kRegisterLanes) * inverse;
+        const Register half = reinterpret_cast<Register>((reinterpret_cast<Mask>(x) & INT32_MIN) |
+                                                         reinterpret_cast<Mask>(Register{} + 0.5f));
+        const Mask rounded = __builtin_convertvector(x + half, Mask);
+        const Mask negative = rounded >> 31;
+        below -= rounded & negative;
+        total += (rounded ^ negative) - negative;
+        storeBytes(s[t], r, rounded);
+      }
+      storeBytes(lowest, r, below);
+    }
+    for (size_t l = 0; l < kLanes; l++) {
+      *reinterpret_cast<Bytes*>(entries + 4 * i + 16 * l) =
+          ((bit[0] & s[0][l]) + (bit[1] & s[1][l])) + ((bit[2] & s[2][l]) + (bit[3] & s[3][l])) + lowest[l];
+    }
+  }
+  int32_t magnitudes = 0;
+  for (size_t i = 0; i < kRegisterLanes; i++) magnitudes += total[i];
+  return {step, -0.5f * (step * static_cast<float>(magnitudes))};
+}
+
+uint32_t scan(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const float* add,
+              const float* rescale, float base, float bound, float* estimates) {
+  uint32_t sums[32];
+  sumEntries(codes, entries, quads, sums);
+  uint32_t below = 0;
+  for (size_t half = 0; half < 32; half += kLanes) {
+    const Lanes a = load(add + half), b = load(rescale + half);
+    Lanes estimate, compared;
+    for (size_t r = 0; r < kRegisters; r++) {
+      const Mask sum = *reinterpret_cast<const Mask*>(sums + half + r * kRegisterLanes);
+      const Register product = __builtin_convertvector(sum, Register) * lut.step + lut.offset;
+      estimate.of[r] = (a.of[r] + base) + b.of[r] * product;
+      compared.of[r] = bound - estimate.of[r];
+    }
+    store(estimates + half, estimate);
+    below |= static_cast<uint32_t>(positiveBits(reinterpret_cast<const float*>(&compared))) << half;
+  }
+  return below;
+}
+
+}  // namespace
