@@ -75,6 +75,7 @@ class SearchManyTask : public Task {
   SearchManyTask(Napi::Env env, std::shared_ptr<Graph> graph, const Span<float>& queries, uint32_t k, uint32_t ef,
                  const Filter& filter, bool exact)
       : Task(env, std::move(graph)),
+        reading_(*graph_),
         queries_(queries.data, queries.data + queries.length),
         k_(k),
         ef_(ef),
@@ -107,6 +108,7 @@ class SearchManyTask : public Task {
     std::memcpy(array.Data(), from.data(), from.size() * sizeof(T));
     return array;
   }
+  Reading reading_;  // until the caller has the results, and no other row has taken their nodes
   std::vector<float> queries_;
   uint32_t k_, ef_;
   std::vector<uint32_t> words_;
@@ -166,6 +168,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   static Options optionsOf(const Napi::Object& o) {
     const auto number = [&](const char* name) { return o.Get(name).As<Napi::Number>().DoubleValue(); };
     const std::string metric = o.Get("metric").As<Napi::String>().Utf8Value();
+    const std::string profile = o.Get("profile").As<Napi::String>().Utf8Value();
     return {static_cast<uint32_t>(number("dimensions")),
             metric == "l2"    ? Metric::kL2
             : metric == "dot" ? Metric::kDot
@@ -175,7 +178,10 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             number("ml"),
             static_cast<uint64_t>(number("seed")),
             static_cast<uint32_t>(number("maxNodes")),
-            static_cast<float>(number("stopMargin"))};
+            static_cast<float>(number("stopMargin")),
+            profile == "compact" ? Profile::kCompact
+            : profile == "small" ? Profile::kSmall
+                                 : Profile::kTurbo};
   }
 
   static Napi::Value strides(const Napi::CallbackInfo& info) {
@@ -185,6 +191,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     out.Set("row", static_cast<double>(Graph::rowStride(o)));
     out.Set("upper", static_cast<double>(Graph::upperStride(o)));
     out.Set("id", static_cast<double>(kIdBytes));
+    out.Set("projection", static_cast<double>(Graph::projectionBytes(o)));
     return out;
   }
 

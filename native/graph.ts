@@ -38,6 +38,8 @@ export interface GraphStrides {
   row: number;
   upper: number;
   id: number;
+  /** One record for the whole graph; 0 in profiles that project nothing. */
+  projection: number;
 }
 
 export interface ManyResults {

@@ -6,7 +6,7 @@ export const PAGE_BYTES = 4096;
 export const BLOCK_BYTES = 65536;
 
 /** The graph's sections of a region, by number: the region must be created with these first, in this order. */
-export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids"] as const;
+export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids", "projection"] as const;
 
 /** What a bottom row holds of its neighbours (native/graph/graph.hpp). */
 export const GRAPH_PROFILES = ["turbo", "compact", "small"] as const;

@@ -27,7 +27,7 @@ double now() {
 }  // namespace
 
 bool Graph::calibrate(uint32_t linkedBefore) {
-  if (options_.dimensions > kLongest || linked_.load() < kFirst) return true;
+  if (options_.dimensions > kLongest || linked_.load() < kFirst || !coded_.load()) return true;
   uint64_t due = kFirst;
   while (due * 4 <= linked_.load()) due *= 4;
   if (linkedBefore >= due) return true;

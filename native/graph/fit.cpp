@@ -14,7 +14,7 @@ constexpr uint32_t kMostSampled = 8192;
 }  // namespace
 
 bool Graph::fitSpace(const std::vector<uint32_t>& nodes, Crew& crew) {
-  if (fitted_.load() || linked_.load() + nodes.size() < kFitFrom) return true;
+  if (hasSpace() || linked_.load() + nodes.size() < kFitFrom) return true;
   std::vector<uint32_t> linked, chosen = nodes;
   for (uint32_t node = 0; node < this->nodes(); node++) {
     if (state(node) & kLinked) linked.push_back(node);
@@ -44,13 +44,11 @@ bool Graph::fitSpace(const std::vector<uint32_t>& nodes, Crew& crew) {
     };
     principalDirections(sample, scales, projectionMean(), d, layout_.values, options_.seed, each, projectionBasis());
   }
-  // Nobody walks by codes from here on, until all are of the new space.
-  const std::unique_lock<std::shared_mutex> alone(fitting_);
   space_->fit(projectionMean(), projectionBasis());
   if (!crew.run(static_cast<uint32_t>(linked.size()), [&](uint32_t i, Scratch& s) { return recode(linked[i], s); }))
     return false;
   projection()->fitted = static_cast<uint32_t>(sample.size());
-  fitted_.store(true, std::memory_order_release);
+  coded_.store(true, std::memory_order_release);
   return true;
 }
 

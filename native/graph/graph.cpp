@@ -27,6 +27,7 @@ RowLayout::RowLayout(const Options& o) {
   values = static_cast<uint32_t>(roundUp(o.dimensions, 64));
   // A quarter of the dimensions, so that 32 codes are as large as the vector's eighth.
   if (o.profile == Profile::kCompact) values = std::max(64u, o.dimensions / 4 / 64 * 64);
+  projects = values < o.dimensions;
   quads = own ? 0 : values / 4;
   narrow = o.profile == Profile::kCompact;
   add = sizeof(Row) + lanes * sizeof(uint32_t);
@@ -39,13 +40,14 @@ RowLayout::RowLayout(const Options& o) {
 
 uint64_t Graph::projectionBytes(const Options& o) {
   if (o.profile == Profile::kTurbo) return 0;
-  const uint64_t basis = o.profile == Profile::kCompact ? RowLayout(o).values : 0;
-  const uint64_t row = o.dimensions * sizeof(float);
-  return sizeof(ProjectionHead) + roundUp(row, 64) + basis * row;
+  const RowLayout layout(o);
+  const uint64_t basis = layout.projects ? layout.values : 0;
+  return sizeof(ProjectionHead) + roundUp(o.dimensions * sizeof(float), 64) +
+         basis * CodeSpace::basisStride(o.dimensions) * sizeof(int16_t);
 }
 
-float* Graph::projectionBasis() const {
-  return options_.profile == Profile::kCompact ? projectionMean() + roundUp(options_.dimensions, 16) : nullptr;
+int16_t* Graph::projectionBasis() const {
+  return layout_.projects ? reinterpret_cast<int16_t*>(projectionMean() + roundUp(options_.dimensions, 16)) : nullptr;
 }
 
 Graph::Graph(std::shared_ptr<Region> region, const Options& options)
@@ -80,7 +82,7 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
           static_cast<uint32_t>(options.profile),
           0};
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, options.seed);
-    graph->fitted_ = options.profile == Profile::kTurbo;
+    graph->coded_ = options.profile == Profile::kTurbo;
     return graph;
   }
   if (h->magic != kMagic || h->version != kVersion) {
@@ -104,8 +106,8 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
-    graph->fitted_ = turbo || graph->projection()->fitted > 0;
-    if (!turbo && graph->fitted_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
+    graph->coded_ = turbo || graph->projection()->fitted > 0;
+    if (!turbo && graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
     for (uint32_t node = 0; node < h->nodes; node++) {
       const uint8_t s = graph->states()[node];
       if (s & kLinked) graph->linked_++;
@@ -176,7 +178,7 @@ bool Graph::prepareNode(uint32_t node) {
     upper = h->upperEntries + 1;  // entry 0 stays empty, so that a zero row is told from a used one
     h->upperEntries += level;
   }
-  std::memset(static_cast<void*>(r), 0, layout_.stride);
+  if (r->upper != 0) std::memset(static_cast<void*>(r), 0, layout_.stride);  // used before; else it is zeros
   r->upper = upper;
   r->level = static_cast<uint8_t>(level);
   for (uint32_t l = 1; l <= level; l++) {
@@ -199,7 +201,7 @@ bool Graph::allocate(uint32_t count, uint32_t* out) {
   if (!region_->touch(kHead, 0, sizeof(Head)) || !region_->ensure(kState, 0, nodes())) return false;
   scanFree();
   Head* h = head();
-  // A search that runs now may still hold freed numbers: see ScratchLease.
+  // A search that runs now may still hold freed numbers: see Reading.
   const bool reuse = searching_.load() == 0;
   const uint32_t fromFree = reuse ? std::min<uint32_t>(count, static_cast<uint32_t>(free_.size())) : 0;
   if (count - fromFree > options_.maxNodes - h->nodes) return false;
@@ -382,7 +384,6 @@ void Scratch::prepare(uint32_t nodes) {
 }
 
 ScratchLease::ScratchLease(Graph& graph) : graph_(graph) {
-  graph.searching_.fetch_add(1);
   std::lock_guard<std::mutex> guard(graph.scratchMutex_);
   if (graph.scratches_.empty()) {
     scratch_ = std::make_unique<Scratch>();
@@ -393,11 +394,8 @@ ScratchLease::ScratchLease(Graph& graph) : graph_(graph) {
 }
 
 ScratchLease::~ScratchLease() {
-  {
-    std::lock_guard<std::mutex> guard(graph_.scratchMutex_);
-    graph_.scratches_.push_back(std::move(scratch_));
-  }
-  graph_.searching_.fetch_sub(1);
+  std::lock_guard<std::mutex> guard(graph_.scratchMutex_);
+  graph_.scratches_.push_back(std::move(scratch_));
 }
 
 }  // namespace hebb

@@ -25,7 +25,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <vector>
 
 #include "../map/region.hpp"
@@ -97,7 +96,7 @@ struct Head {  // the start of section `head`
 };
 
 // The start of section `projection`, which turbo has not: the mean's `dimensions` floats follow, padded to
-// 64 bytes, then, in compact, the basis, a row of `dimensions` floats a value of a code.
+// 64 bytes, then, in compact, the basis, a row a value of a code: `dimensions` 16-bit integers, filled up to 32.
 struct ProjectionHead {
   uint32_t fitted;  // nodes of the sample, 0 before the fit
   uint32_t reserved[15];
@@ -126,6 +125,7 @@ struct RowLayout {
   uint32_t lanes;   // 2 m, filled up
   uint32_t values;  // of a code
   uint32_t quads;   // nibbles of a neighbour's code; 0 where there is none
+  bool projects;    // a code has fewer values than the vector
   bool narrow;      // factors are bfloat16
   uint64_t add, rescale, weights, diverse, codes, stride;
   uint64_t blockBytes() const { return uint64_t(quads) * 16; }
@@ -198,7 +198,7 @@ struct CodeQuery {
 
 // What one thread needs while it searches or links; nothing is allocated once it has grown to size.
 struct Scratch {
-  Pool pool, results;
+  Pool pool, results, waiting;  // the frontier; what was found in the graph; what in the backlog
   NodeSet expanded;
   std::vector<uint8_t> visited;
   uint8_t epoch = 0;
@@ -289,6 +289,7 @@ class Graph {
 
  private:
   friend class ScratchLease;
+  friend class Reading;
   Graph(std::shared_ptr<Region> region, const Options& options);
 
   Head* head() const { return reinterpret_cast<Head*>(region_->base(kHead)); }
@@ -319,7 +320,7 @@ class Graph {
   bool setState(uint32_t node, uint8_t state);
   ProjectionHead* projection() const { return reinterpret_cast<ProjectionHead*>(region_->base(kProjection)); }
   float* projectionMean() const { return reinterpret_cast<float*>(projection() + 1); }
-  float* projectionBasis() const;
+  int16_t* projectionBasis() const;
   // Adds and takes bits; what was there before, or nothing on a fault.
   bool changeState(uint32_t node, uint8_t add, uint8_t take, uint8_t* before);
   // A row that contradicts itself, as damage does. Always false.
@@ -383,7 +384,7 @@ class Graph {
   bool linkAs(const std::vector<uint32_t>& nodes, unsigned threads);
   template <Metric M>
   bool linkAll(const std::vector<uint32_t>& nodes, Crew& crew);
-  // Fits the space of codes to the data, once there is enough of it: linked nodes and those to link.
+  // Fits the space of codes to linked nodes and those to link, once there are enough, and encodes the rows.
   bool fitSpace(const std::vector<uint32_t>& nodes, Crew& crew);
   // Chooses the path of searches by measuring both, where neither is sure to be the faster.
   bool calibrate(uint32_t linkedBefore);
@@ -410,7 +411,9 @@ class Graph {
   void writeLane(uint32_t node, uint32_t lane, const uint8_t* nibbles, const Factors& factors);
   // Profile small: the node's own code, before any row names it.
   bool writeOwnCode(uint32_t node, Scratch& s);
-  // A row's codes once more, after the space of codes changed.
+  // Whether vectors can be encoded already.
+  bool hasSpace() const { return options_.profile == Profile::kTurbo || space_->mean(); }
+  // The codes of a row that was written before there was a space for them.
   bool recode(uint32_t node, Scratch& s);
   bool replaceLane(uint32_t node, uint32_t lane, uint32_t id, Scratch& s);
   bool writeUpper(uint32_t node, uint32_t level, const std::vector<Neighbor>& kept);
@@ -427,9 +430,7 @@ class Graph {
   RowLayout layout_;
   uint64_t vectorStride_, upperStride_;
   std::unique_ptr<CodeSpace> space_;
-  // Searches that began before the fit share it: they may not mix codes of two spaces.
-  std::shared_mutex fitting_;
-  std::atomic<bool> fitted_{true};  // or nothing is to be fitted
+  std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;
   // While many nodes are linked: their rotated vectors, which many rows need.
   std::vector<uint32_t> rotatedAt_;  // by node, kNone where there is none
@@ -443,8 +444,20 @@ class Graph {
   std::atomic<uint32_t> searching_{0};
 };
 
-// A scratch for the time of one operation. While any is out, freed numbers are not used again, so
-// that no search meets a node that became another one under its hands.
+// Held for the time of a search, and until its results were handed on: while any is, freed numbers are
+// not used again, so that nobody meets a node that became another one under their hands.
+class Reading {
+ public:
+  explicit Reading(Graph& graph) : graph_(graph) { graph_.searching_.fetch_add(1); }
+  ~Reading() { graph_.searching_.fetch_sub(1); }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  Graph& graph_;
+};
+
+// A scratch for the time of one operation.
 class ScratchLease {
  public:
   explicit ScratchLease(Graph& graph);

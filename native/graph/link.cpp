@@ -85,7 +85,8 @@ uint32_t Graph::diversify(const std::vector<Neighbor>& sorted, uint32_t most, bo
 
 // Puts back the neighbours of a bottom row that nothing else leads to, in the places of the farthest others.
 bool Graph::keepLastEdges(uint32_t node, std::vector<Neighbor>& kept, uint32_t* diverse) {
-  const List l = list(node, 0);
+  List l;
+  if (!listOf(node, 0, &l)) return false;
   const auto last = [&](uint32_t id) { return relaxed(&row(id)->inDegree) <= 1; };
   const auto has = [&](uint32_t id) { return std::find(l.ids, l.ids + l.count, id) != l.ids + l.count; };
   for (uint32_t i = 0; i < l.count; i++) {
@@ -111,7 +112,8 @@ bool Graph::addEdges(uint32_t node, uint32_t level, const std::vector<Neighbor>&
   const bool bottom = level == 0;
   const uint32_t room = bottom ? 2 * options_.m : options_.m;
   if (!ensureRow(node) || !ensureVector(node)) return false;
-  const List l = list(node, level);
+  List l;
+  if (!listOf(node, level, &l)) return false;
   std::vector<Neighbor>& all = s.candidates;
   all.clear();
   for (uint32_t i = 0; i < l.count; i++) __builtin_prefetch(raw(l.ids[i]));
@@ -173,11 +175,17 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
       at = {s.pool[0].distance, s.pool.nodeAt(0)};
       diversify<M>(near, options_.m, false, choices[i].upper[l - 1]);
     }
-    prepareCodes(q.data(), s);
-    if (!walk<M>(q.data(), at, ef, ef, ef, nullptr, s)) return false;
-    nearOf(s.results);
+    if (coded_) {
+      prepareCodes(q.data(), s);
+      if (!walk<M>(q.data(), at, ef, ef, ef, nullptr, s)) return false;
+      nearOf(s.results);
+    } else {
+      if (!searchLayer<M>(q.data(), at, ef, 0, s)) return false;
+      nearOf(s.pool);
+    }
     if (again) {
-      const List l = list(node, 0);
+      List l;
+      if (!listOf(node, 0, &l)) return false;
       for (uint32_t j = 0; j < l.count; j++) {
         const uint32_t id = l.ids[j];
         if (std::any_of(near.begin(), near.end(), [&](const Neighbor& n) { return n.node == id; })) continue;
@@ -309,7 +317,7 @@ bool Graph::linkAs(const std::vector<uint32_t>& nodes, unsigned threads) {
 // Rotated vectors of many nodes at once, where that is worth it.
 bool Graph::keepRotated(const std::vector<uint32_t>& nodes, Crew& crew) {
   const uint32_t count = static_cast<uint32_t>(nodes.size()), size = space_->size();
-  if (count < kFewest || uint64_t(count) * size * sizeof(float) > kMostRotatedBytes) return true;
+  if (!hasSpace() || count < kFewest || uint64_t(count) * size * sizeof(float) > kMostRotatedBytes) return true;
   rotatedVectors_.reset(new float[uint64_t(count) * size]);
   const bool sound = crew.run(count, [&](uint32_t i, Scratch&) {
     if (!ensureVector(nodes[i])) return false;

@@ -37,7 +37,7 @@ const float* Graph::rotated(uint32_t node, std::vector<float>& room) const {
 
 bool Graph::encodeLane(uint32_t node, uint32_t id, const float* centre, Scratch& s, uint8_t* nibbles,
                        Factors* factors) {
-  if (options_.profile == Profile::kSmall) return true;
+  if (options_.profile == Profile::kSmall || !hasSpace()) return true;
   if (!ensureVector(id)) return false;
   const uint32_t d = options_.dimensions;
   Exact exact;
@@ -78,18 +78,19 @@ void Graph::writeLane(uint32_t node, uint32_t lane, const uint8_t* nibbles, cons
 }
 
 bool Graph::writeOwnCode(uint32_t node, Scratch& s) {
-  if (options_.profile != Profile::kSmall) return true;
+  if (options_.profile != Profile::kSmall || !hasSpace()) return true;
   if (!touchRow(node) || !ensureVector(node)) return false;
   const uint32_t n = space_->size();
   const float* r = rotated(node, s.centre);
-  const float product = options_.metric == Metric::kDot && space_->mean() ? kernel->dot(r, space_->mean(), n) : 0;
+  const float product = options_.metric == Metric::kDot ? kernel->dot(r, space_->mean(), n) : 0;
   *ownOf(node) = encodeOwn(options_.metric, r, n, product, reinterpret_cast<uint8_t*>(ownOf(node) + 1));
   return true;
 }
 
 bool Graph::recode(uint32_t node, Scratch& s) {
   if (!touchRow(node) || !ensureVector(node) || !writeOwnCode(node, s)) return false;
-  const List l = list(node, 0);
+  List l;
+  if (!listOf(node, 0, &l)) return false;
   const float* centre = rotated(node, s.centre);
   s.nibbles.resize(std::max<size_t>(s.nibbles.size(), layout_.quads));
   for (uint32_t lane = 0; lane < l.count; lane++) {
@@ -105,6 +106,8 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   Row* r = row(node);
   uint32_t* ids = bottomIds(node);
   const uint32_t degree = r->degree, next = static_cast<uint32_t>(kept.size());
+  if (degree > 2 * options_.m)
+    return refuse(node, offsetof(Row, degree), "a row has more neighbours than it has room for");
   const auto isKept = [&](uint32_t id) {
     return std::any_of(kept.begin(), kept.end(), [&](const Neighbor& k) { return k.node == id; });
   };
@@ -154,7 +157,7 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
       changed.back().weight = weightsOf(node)[from];
       continue;
     }
-    if (!centre && quads > 0) centre = rotated(node, s.centre);
+    if (!centre && quads > 0 && hasSpace()) centre = rotated(node, s.centre);
     if (!encodeLane(node, id, centre, s, nibbles, &changed.back().factors)) return false;
   }
 
@@ -266,8 +269,9 @@ void Graph::trimBacklog() {
   const std::unique_lock<std::shared_mutex> alone(backlog_.mutex);
   std::erase_if(backlog_.blocks, [&](const std::unique_ptr<Backlog::Block>& block) {
     if (block->count < kLanes && unlinked_.load() > 0) return false;  // the one that still grows
+    // A node that is neither linked nor dead waits, or is just being published.
     return std::all_of(block->ids, block->ids + block->count,
-                       [&](uint32_t node) { return (state(node) & (kLive | kLinked)) != kLive; });
+                       [&](uint32_t node) { return node == kNone || (state(node) & (kLinked | kDead)); });
   });
 }
 
@@ -275,10 +279,12 @@ std::vector<uint32_t> Graph::unlinked(uint32_t most) {
   const std::shared_lock<std::shared_mutex> shared(backlog_.mutex);
   std::vector<uint32_t> found;
   for (const std::unique_ptr<Backlog::Block>& block : backlog_.blocks) {
-    for (uint32_t i = 0; i < block->count && found.size() < most; i++) {
+    for (uint32_t i = 0; i < block->count; i++) {
       if ((state(block->ids[i]) & (kLive | kLinked)) == kLive) found.push_back(block->ids[i]);
     }
   }
+  std::sort(found.begin(), found.end());
+  found.resize(std::min<size_t>(found.size(), most));
   return found;
 }
 

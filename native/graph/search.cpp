@@ -21,7 +21,7 @@ namespace {
 
 // What a walk costs for each candidate it keeps, in comparisons of a scan: measured, see
 // docs/decisions/0007-small-stores-are-scanned.md.
-constexpr uint64_t kComparedPerCandidate = 4;
+constexpr uint64_t kComparedPerCandidate = 8;
 
 // A filtered walk reads more rows for each vector it compares, and below one match in twenty it
 // needs a larger ef for the same recall; so scanning pays for longer there.
@@ -32,6 +32,9 @@ constexpr uint64_t kRare = 20;
 // Filters that pass at least 1 of so many are walked by codes; rarer ones through what matches.
 constexpr uint64_t kCodesShare = 4;
 constexpr uint64_t kWidest = 4096;
+
+// Results beyond k, for those that are deleted while the search runs.
+constexpr uint32_t kSpare = 8;
 
 // Looks at a row that seems to be written before it is taken for damaged: seconds.
 constexpr uint32_t kMostTurns = 1 << 26;
@@ -108,8 +111,8 @@ void Graph::prepareCodes(const float* q, Scratch& s) const {
     s.projected.values.resize(n);
     float* residual = s.projected.values.data();
     space_->rotation().apply(q, 1.0f, residual);
-    const float product = space_->mean() ? kernel->dot(residual, space_->mean(), n) : 0;
-    space_->centre(residual, residual);
+    const float product = kernel->dot(residual, space_->mean(), n);
+    space_->centre(residual);
     prepareOwn(options_.metric, residual, n, product, &s.own);
   }
 }
@@ -335,9 +338,8 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
   return true;
 }
 
-// The same by nodes' own codes: an estimate does not depend on the row that leads to its node, so each node is
-// estimated once, and its vector is read only where it may be among the k nearest. The others are left in
-// s.results with their estimates, past the k-th.
+// The same by nodes' own codes. An estimate does not depend on the row that leads to its node, so each node is
+// estimated once; the walk reads no vector, and in the end only those of nodes that may be among the k nearest.
 template <Metric M>
 bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uint32_t k, const Filter* filter,
                       Scratch& s) {
@@ -346,18 +348,22 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
   if (filter && !region_->ensure(kState, 0, limit)) return false;
   const float margin = options_.stopMargin;
   const OwnQuery& own = s.own;
-  const uint32_t lines = static_cast<uint32_t>(roundUp(sizeof(OwnFactors) + layout_.values / 4, 64) / 64) + 1;
+  const uint32_t lines = static_cast<uint32_t>((sizeof(OwnFactors) + layout_.values / 4 + 127) / 64);
   s.prepare(limit);
-  s.results.reset(keep);
+  s.results.reset(ef);
   s.pool.reset(ef);
   s.visit(entry.node);
   s.pool.insert(entry.distance, entry.node);
   if (s.batch.size() < 2 * options_.m) s.batch.resize(2 * options_.m);
   float estimate;
   for (uint32_t node; (node = s.pool.next(&estimate)) != kNone;) {
-    const float kth = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
-    if (margin >= 0 && estimate > kth + margin * std::fabs(kth)) break;
-    if (filter && s.results.full() && estimate > s.results.bound()) break;
+    if (margin >= 0 && s.results.size() >= k) {
+      const float kth = s.results[k - 1].distance;
+      if (estimate > kth + margin * std::fabs(kth)) break;
+    }
+    if (filter && s.results.size() >= keep && estimate > s.results[keep - 1].distance) break;
+    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node)))
+      s.results.insert(estimate, node);
     List l;
     if (!listOf(node, 0, &l)) return false;
     uint32_t count = 0;
@@ -367,14 +373,7 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
       prefetchLines(ownOf(id), lines);
       s.batch[count++] = id;
     }
-    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node))) {
-      float distance = estimate;
-      if (estimate - kSure * ownOf(node)->error * own.apart <= kth) {
-        if (!ensureVector(node)) return false;
-        distance = distanceTo<M>(q, node);
-      }
-      s.results.insert(distance, node);
-    }
+    std::atomic_thread_fence(std::memory_order_acquire);  // their codes were written before any row named them
     for (uint32_t i = 0; i < count; i++) {
       const uint32_t id = s.batch[i];
       if (!ensureRow(id)) return false;
@@ -383,10 +382,19 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
       s.pool.insert((f->add + own.base) + f->rescale * (own.step * static_cast<float>(sum) + own.offset), id);
     }
     const uint32_t next = s.pool.peek();
-    if (next != kNone) {
-      prefetchLines(row(next), kAheadOwnLines);
-      prefetchLines(raw(next), kAheadVectorLines);
-    }
+    if (next != kNone) prefetchLines(row(next), kAheadOwnLines);
+  }
+  std::vector<Neighbor>& found = s.heap;
+  found.clear();
+  for (uint32_t i = 0; i < s.results.size(); i++) found.push_back({s.results[i].distance, s.results.nodeAt(i)});
+  s.results.reset(keep);
+  for (size_t i = 0; i < found.size(); i++) {
+    if (i + 2 < found.size()) prefetchLines(raw(found[i + 2].node), kAheadVectorLines);
+    const Neighbor& n = found[i];
+    const float kth = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
+    if (n.distance - kSure * ownOf(n.node)->error * own.apart > kth) continue;
+    if (!ensureVector(n.node)) return false;
+    s.results.insert(distanceWithin<M>(q, n.node, kth), n.node);
   }
   return true;
 }
@@ -398,10 +406,11 @@ bool Graph::walk(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uin
                                              : searchCodes<M>(q, entry, ef, keep, k, filter, s);
 }
 
-// Adds to s.results what of the backlog is nearer than its k-th. The query's codes are prepared.
+// Leaves the k nearest of the backlog that match in s.waiting. The query's codes are prepared.
 template <Metric M>
 bool Graph::scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratch& s) {
   const uint32_t d = options_.dimensions;
+  s.waiting.reset(k);
   const std::shared_lock<std::shared_mutex> shared(backlog_.mutex);
   const float own = M == Metric::kDot ? kernel->dot(q, q, d) : 0;
   alignas(64) float estimates[kLanes];
@@ -421,12 +430,12 @@ bool Graph::scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratc
     kernel->scan(block->codes.data(), s.all.entries.data(), s.all.values.size() / 4, s.all.lut, block->add,
                  block->rescale, base, __builtin_huge_valf(), estimates);
     for (uint32_t lane = 0; lane < block->count; lane++) {
-      const float bound = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
+      const float bound = s.waiting.bound();
       if (estimates[lane] - block->error[lane] * apart > bound) continue;
       const uint32_t node = block->ids[lane];
-      if (node == kNone || !(state(node) & kLive) || !filter.matches(node) || s.results.has(node)) continue;
+      if (node == kNone || !(state(node) & kLive) || !filter.matches(node)) continue;
       if (!ensureVector(node)) return false;
-      s.results.insert(distanceWithin<M>(q, node, bound), node);
+      s.waiting.insert(distanceWithin<M>(q, node, bound), node);
     }
   }
   return true;
@@ -479,28 +488,34 @@ template <Metric M>
 int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* outNodes,
                         float* outDistances) {
   ef = std::max(ef, k);
-  const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   const uint64_t matching = filter.words ? std::min(filter.count, live()) : live();
   const bool rare = filter.words && matching * kRare < live();
   const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
                                 : matching <= kComparedPerCandidate * ef;
-  if (entry == kNone || few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
-  const bool codes = path() != Path::kVectors;
+  if (few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  const bool codes = coded_.load(std::memory_order_acquire) && path() != Path::kVectors;
   const bool all = !filter.words && dead() == 0;
   const bool waiting = backlog() > 0;
   const uint64_t linkedMatching = matching > backlog() ? matching - backlog() : 0;
+  // The backlog before the walk: what is linked in between is found by one of them.
+  if (waiting) {
+    prepareAll(q, s);
+    if (!scanBacklog<M>(q, k, filter, s)) return -1;
+  }
+  const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   Neighbor at;
-  if (!descend<M>(q, codes ? kWalkEntryLevel : 0, &at)) return -1;
-  std::shared_lock<std::shared_mutex> unfitted(fitting_, std::defer_lock);
-  if (codes && !fitted_.load(std::memory_order_acquire)) unfitted.lock();
-  if (codes) prepareCodes(q, s);
-  if (waiting && !(codes && options_.profile == Profile::kTurbo)) prepareAll(q, s);
-  if (codes && matching * kCodesShare >= live()) {
+  if (entry != kNone && !descend<M>(q, codes ? kWalkEntryLevel : 0, &at)) return -1;
+  if (entry != kNone && codes && !(waiting && options_.profile == Profile::kTurbo)) prepareCodes(q, s);
+  if (entry == kNone) {
+    s.results.reset(k);
+  } else if (codes && matching * kCodesShare >= live()) {
     // Nodes that may not be returned take places of the pool.
     const uint64_t wider = all ? ef : std::min<uint64_t>(uint64_t(ef) * linked_.load() / matching + ef / 8, kWidest);
     // Nodes that several rows name take several places: a small pool may end with fewer than k of them.
     for (uint64_t room = wider;; room *= 4) {
-      if (!walk<M>(q, at, static_cast<uint32_t>(room), all ? k : ef, k, all ? nullptr : &filter, s)) return -1;
+      if (!walk<M>(q, at, static_cast<uint32_t>(room), all ? std::min(ef, k + kSpare) : ef, k, all ? nullptr : &filter,
+                   s))
+        return -1;
       if (room >= kWidest || s.results.size() >= std::min<uint64_t>(k, linkedMatching)) break;
     }
   } else if (all) {
@@ -510,7 +525,10 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   } else if (!searchFiltered<M>(q, at, ef, filter, s)) {
     return -1;
   }
-  if (waiting && !scanBacklog<M>(q, k, filter, s)) return -1;
+  for (uint32_t i = 0; waiting && i < s.waiting.size(); i++) {
+    const Neighbor& w = s.waiting[i];
+    if (w.distance < s.results.bound() && !s.results.has(w.node)) s.results.insert(w.distance, w.node);
+  }
   const Pool& found = s.results;
   // Fewer than k where matching nodes are hard to reach: then they are compared one by one.
   if (found.size() < std::min<uint64_t>(k, matching)) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
@@ -521,17 +539,20 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     outNodes[count] = node;
     outDistances[count++] = found[i].distance;
   }
+  if (count < k && count < found.size()) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
   return static_cast<int32_t>(count);
 }
 
 int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes,
                       float* outDistances) {
+  const Reading reading(*this);
   ScratchLease s(*this);
   const float* q = prepared(query, *s);
   return byMetric(options_.metric, [&](auto m) { return searchAs<m()>(q, k, ef, filter, *s, outNodes, outDistances); });
 }
 
 int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32_t* outNodes, float* outDistances) {
+  const Reading reading(*this);
   ScratchLease s(*this);
   const float* q = prepared(query, *s);
   return byMetric(options_.metric, [&](auto m) { return scanAs<m()>(q, k, filter, *s, outNodes, outDistances); });

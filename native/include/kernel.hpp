@@ -64,6 +64,10 @@ struct Kernel {
   // Sum of level x value over n values (a multiple of 64) of a code of two bits a value (docs/format.md
   // has their order); exact.
   int32_t (*sumLevels)(const uint8_t* code, const int8_t* values, size_t n);
+
+  // Dot products of each of `count` rows of n integers (a multiple of 32) with x; exact where |row| |x| is
+  // below 2^31.
+  void (*project)(const int16_t* rows, size_t count, const int16_t* x, size_t n, int32_t* out);
 };
 
 extern const Kernel kScalar;

@@ -6,6 +6,12 @@
 #include "kernel.hpp"
 
 namespace hebb {
+namespace {
+
+// What is below counts as zero: its inverse is none.
+constexpr float kLeast = 1e-30f;
+
+}  // namespace
 
 Factors encode(Metric metric, const float* o, const float* c, uint32_t quads, const Exact& exact, uint8_t* nibbles) {
   const Signs sums = kernel->encode(o, c, uint64_t(quads) * 4, nibbles);
@@ -36,7 +42,7 @@ OwnFactors encodeOwn(Metric metric, const float* r, uint32_t n, float product, u
   const float squares = kernel->dot(r, r, n);
   const bool square = metric != Metric::kDot;
   const float own = metric == Metric::kL2 ? squares : 0.5f * squares;
-  if (!(squares > 0)) return {square ? own : -product, 0, 0, 0};
+  if (!(squares > kLeast)) return {square ? own : -product, 0, 0, 0};
   // The step that makes the angle between r and w the smallest, in units of the mean magnitude squared:
   // about 1 where values are as a rotation leaves them.
   constexpr float kSteps[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.2f, 1.35f, 1.5f};
@@ -68,8 +74,11 @@ OwnFactors encodeOwn(Metric metric, const float* r, uint32_t n, float product, u
 void prepareOwn(Metric metric, const float* residual, uint32_t n, float product, OwnQuery* out) {
   constexpr float kMost = 127.0f;
   float widest = 0;
-  for (uint32_t i = 0; i < n; i++) widest = std::fmax(widest, std::fabs(residual[i]));
-  const float inverse = widest > 0 ? kMost / widest : 0.0f;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = std::fabs(residual[i]);
+    widest = x > widest ? x : widest;
+  }
+  const float inverse = widest > kLeast ? kMost / widest : 0.0f;
   out->values.resize(n);
   int32_t total = 0;
   for (uint32_t i = 0; i < n; i++) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernel.hpp"
 #include "mix.hpp"
@@ -14,15 +13,28 @@ namespace {
 constexpr uint32_t kChunk = 512;
 // Rounds of subspace iteration: what a few more would add to the variance kept is below a thousandth.
 constexpr uint32_t kRounds = 8;
+// Lengths below count as zero: their inverse is none.
+constexpr float kLeast = 1e-30f;
 
 void fillWithNoise(float* row, uint32_t d, uint64_t seed) {
   for (uint32_t i = 0; i < d; i++) row[i] = static_cast<float>(mix(seed ^ mix(i)) >> 40) * 0x1p-24f - 0.5f;
+}
+
+void roundTo(const float* in, uint32_t n, float scale, int16_t* out) {
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = in[i] * scale;
+    out[i] = static_cast<int16_t>(static_cast<int32_t>(x + std::copysign(0.5f, x)));
+  }
 }
 
 // Gram-Schmidt, each row twice; a row that has nothing of its own starts again from noise.
 void orthonormalize(float* rows, uint32_t count, uint32_t d, uint64_t seed) {
   for (uint32_t j = 0; j < count; j++) {
     float* row = rows + uint64_t(j) * d;
+    if (j >= d) {  // there are no more directions than dimensions
+      for (uint32_t l = 0; l < d; l++) row[l] = 0;
+      continue;
+    }
     for (uint32_t attempt = 0;; attempt++) {
       const float before = std::sqrt(kernel->dot(row, row, d));
       for (uint32_t twice = 0; twice < 2; twice++) {
@@ -48,7 +60,7 @@ void orthonormalize(float* rows, uint32_t count, uint32_t d, uint64_t seed) {
 CodeSpace::CodeSpace(uint32_t dimensions, uint32_t size, uint64_t seed)
     : dimensions_(dimensions), size_(size), rotation_(dimensions, seed), inner_(size, seed) {}
 
-void CodeSpace::fit(const float* mean, const float* basis) {
+void CodeSpace::fit(const float* mean, const int16_t* basis) {
   basis_ = basis;
   mean_.clear();
   std::vector<float> image(size_);
@@ -56,26 +68,27 @@ void CodeSpace::fit(const float* mean, const float* basis) {
   mean_ = std::move(image);
 }
 
-void CodeSpace::centre(const float* rotated, float* out) const {
-  if (mean_.empty()) {
-    std::copy(rotated, rotated + size_, out);
-  } else {
-    for (uint32_t i = 0; i < size_; i++) out[i] = rotated[i] - mean_[i];
-  }
+void CodeSpace::centre(float* rotated) const {
+  for (uint32_t i = 0; i < size_; i++) rotated[i] -= mean_[i];
 }
 
 void CodeSpace::apply(const float* in, float scale, float* out) const {
   if (basis_) {
-    for (uint32_t i = 0; i < size_; i++) out[i] = kernel->dot(basis_ + uint64_t(i) * dimensions_, in, dimensions_);
+    const uint32_t stride = basisStride(dimensions_);
+    const float length = std::sqrt(kernel->dot(in, in, dimensions_));
+    thread_local std::vector<int16_t> x;
+    thread_local std::vector<int32_t> sums;
+    x.assign(stride, 0);
+    sums.resize(size_);
+    roundTo(in, dimensions_, length > kLeast ? kUnit / length : 0.0f, x.data());
+    kernel->project(basis_, size_, x.data(), stride, sums.data());
+    const float unit = length / (kUnit * kUnit);
+    for (uint32_t i = 0; i < size_; i++) out[i] = static_cast<float>(sums[i]) * unit;
     inner_.apply(out, scale, out);
-  } else if (size_ < rotation_.padded()) {
-    std::vector<float> all(rotation_.padded());
-    rotation_.apply(in, scale, all.data());
-    std::copy(all.begin(), all.begin() + size_, out);
   } else {
     rotation_.apply(in, scale, out);
   }
-  if (!mean_.empty()) centre(out, out);
+  if (!mean_.empty()) centre(out);
 }
 
 void meanOf(const std::vector<const float*>& sample, const std::vector<float>& scales, uint32_t dimensions,
@@ -88,7 +101,7 @@ void meanOf(const std::vector<const float*>& sample, const std::vector<float>& s
 }
 
 void principalDirections(const std::vector<const float*>& sample, const std::vector<float>& scales, const float* mean,
-                         uint32_t dimensions, uint32_t count, uint64_t seed, const Each& each, float* basis) {
+                         uint32_t dimensions, uint32_t count, uint64_t seed, const Each& each, int16_t* basis) {
   const uint32_t d = dimensions;
   // Products of all pairs of dimensions, summed over the sample.
   std::vector<float> products(uint64_t(d) * d, 0.0f), columns(uint64_t(d) * kChunk);
@@ -108,18 +121,19 @@ void principalDirections(const std::vector<const float*>& sample, const std::vec
   for (uint32_t j = 0; j < d; j++) {
     for (uint32_t l = 0; l < j; l++) products[uint64_t(l) * d + j] = products[uint64_t(j) * d + l];
   }
-  std::vector<float> next(uint64_t(count) * d);
+  std::vector<float> rows(uint64_t(count) * d), next(uint64_t(count) * d);
   for (uint32_t i = 0; i < count; i++) fillWithNoise(next.data() + uint64_t(i) * d, d, mix(seed + i));
   orthonormalize(next.data(), count, d, seed);
   for (uint32_t round = 0; round < kRounds; round++) {
-    std::memcpy(basis, next.data(), next.size() * sizeof(float));
+    rows = next;
     each(count, [&](uint32_t i) {
       for (uint32_t j = 0; j < d; j++)
-        next[uint64_t(i) * d + j] = kernel->dot(products.data() + uint64_t(j) * d, basis + uint64_t(i) * d, d);
+        next[uint64_t(i) * d + j] = kernel->dot(products.data() + uint64_t(j) * d, rows.data() + uint64_t(i) * d, d);
     });
     orthonormalize(next.data(), count, d, seed);
   }
-  std::memcpy(basis, next.data(), next.size() * sizeof(float));
+  const uint32_t stride = CodeSpace::basisStride(d);
+  for (uint32_t i = 0; i < count; i++) roundTo(next.data() + uint64_t(i) * d, d, kUnit, basis + uint64_t(i) * stride);
 }
 
 }  // namespace hebb

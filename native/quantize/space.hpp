@@ -1,8 +1,8 @@
 // The space that a row's codes live in: what a vector becomes before its signs, or levels, are taken.
 //
 // All dimensions, rotated; or fewer: a projection on the principal directions of the data, then rotated
-// (MRQ, arXiv 2411.06158). The projection comes with a fit; until there is one, the first values of the
-// rotated vector stand in. A fit's mean is where the space has its origin.
+// (MRQ, arXiv 2411.06158). The projection comes with a fit to the data, and the data's mean, which is then
+// the origin.
 #pragma once
 
 #include <cstdint>
@@ -23,23 +23,28 @@ class CodeSpace {
   const Rotation& rotation() const { return rotation_; }
 
   // From now on by this fit: `mean` of `dimensions` values and, where fewer come out, `basis` of size()
-  // orthonormal rows of `dimensions` values, which has to stay where it is.
-  void fit(const float* mean, const float* basis);
+  // orthonormal rows of basisStride() integers in units of 1 / kUnit, which has to stay where it is.
+  void fit(const float* mean, const int16_t* basis);
+  static uint32_t basisStride(uint32_t dimensions) { return (dimensions + 31) / 32 * 32; }
 
-  // out = the image of scale x in: `dimensions` values in, size() out.
+  // out = the image of scale x in: `dimensions` values in, size() out. Where fewer come out, after a fit only.
   void apply(const float* in, float scale, float* out) const;
 
-  // The image of `in`, which was rotated already, where all dimensions are kept.
-  void centre(const float* rotated, float* out) const;
-  // The mean's image before it became the origin; null before a fit.
+  // The image of what was rotated already, in place, where all dimensions are kept and the mean is known.
+  void centre(float* rotated) const;
+  // Where the mean was before it became the origin; null before a fit.
   const float* mean() const { return mean_.empty() ? nullptr : mean_.data(); }
 
  private:
   uint32_t dimensions_, size_;
   Rotation rotation_, inner_;  // of all dimensions, and of what a projection leaves
-  const float* basis_ = nullptr;
+  const int16_t* basis_ = nullptr;
   std::vector<float> mean_;
 };
+
+// Sums of products of two vectors of unit length fit 31 bits, and what rounding loses is far below what a
+// code of signs loses.
+constexpr float kUnit = 32767;
 
 // Calls fn(i) for i below a count, on as many threads as it likes.
 using Each = std::function<void(uint32_t, const std::function<void(uint32_t)>&)>;
@@ -48,9 +53,9 @@ using Each = std::function<void(uint32_t, const std::function<void(uint32_t)>&)>
 void meanOf(const std::vector<const float*>& sample, const std::vector<float>& scales, uint32_t dimensions,
             float* mean);
 
-// `count` orthonormal rows that span about the space in which the sample varies most: subspace iteration
-// from a seeded start. The result does not depend on `each`.
+// `count` rows as CodeSpace::fit takes them, which span about the space in which the sample varies most: subspace
+// iteration from a seeded start. The result does not depend on `each`.
 void principalDirections(const std::vector<const float*>& sample, const std::vector<float>& scales, const float* mean,
-                         uint32_t dimensions, uint32_t count, uint64_t seed, const Each& each, float* basis);
+                         uint32_t dimensions, uint32_t count, uint64_t seed, const Each& each, int16_t* basis);
 
 }  // namespace hebb

@@ -142,7 +142,9 @@ Lut lut(const float* q, size_t n, uint8_t* entries) {
   float most = 0, of[kLanes];
   store(of, widest);
   for (const float x : of) most = x > most ? x : most;
-  const float step = most / kMost, inverse = most > 0 ? kMost / most : 0.0f;
+  // A query so small that its inverse would overflow has estimates that do not depend on it.
+  const bool any = most > 0x1p-100f;
+  const float step = any ? most / kMost : 0.0f, inverse = any ? kMost / most : 0.0f;
   Bytes bit[4];
   for (int m = 0; m < 16; m++) {
     for (int t = 0; t < 4; t++) bit[t][m] = m >> t & 1 ? -1 : 0;
@@ -192,6 +194,14 @@ uint32_t scan(const uint8_t* codes, const uint8_t* entries, size_t quads, const 
     below |= static_cast<uint32_t>(positiveBits(reinterpret_cast<const float*>(&compared))) << half;
   }
   return below;
+}
+
+void project(const int16_t* rows, size_t count, const int16_t* x, size_t n, int32_t* out) {
+  for (size_t r = 0; r < count; r++, rows += n) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < n / 32 * 32; i++) sum += int32_t{rows[i]} * x[i];
+    out[r] = sum;
+  }
 }
 
 }  // namespace

@@ -146,5 +146,5 @@ uint32_t crc32c(const uint8_t* bytes, size_t n, uint32_t seed) {
 namespace hebb {
 extern const Kernel HEBB_KERNEL_SYMBOL;
 const Kernel HEBB_KERNEL_SYMBOL = {HEBB_KERNEL_NAME, l2,     dot, l2Within, firstNonFinite, crc32c, flip, hadamard,
-                                   halves,           encode, lut, scan, sumLevels};
+                                   halves,           encode, lut, scan, sumLevels, project};
 }  // namespace hebb

@@ -174,21 +174,20 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
   const n = options.maxNodes;
   // A node has m_L / (1 - e^(-1/m_L)) upper lists on average, less than m_L + 1; the double is out of reach.
   const upperLists = Math.ceil(n * 2 * (options.ml + 1)) + 64;
-  const sizes: Record<(typeof GRAPH_SECTIONS)[number], [stride: number, records: number]> = {
-    head: [4096, 1],
-    state: [1, n],
-    vectors: [stride.vector, n],
-    rows: [stride.row, n],
-    upper: [stride.upper, upperLists],
-    ids: [stride.id, n],
+  const sizes: Record<(typeof GRAPH_SECTIONS)[number], [kind: number, stride: number, records: number]> = {
+    head: [1, 4096, 1],
+    state: [2, 1, n],
+    vectors: [3, stride.vector, n],
+    rows: [4, stride.row, n],
+    upper: [5, stride.upper, upperLists],
+    ids: [6, stride.id, n],
+    projection: [9, 4096, Math.max(1, Math.ceil(stride.projection / 4096))],
   };
-  const graph = GRAPH_SECTIONS.map((name, i) => ({
-    kind: i + 1,
-    name,
-    stride: sizes[name][0],
-    reserveBytes: sizes[name][0] * sizes[name][1],
-  }));
-  return [...graph, ...learnedSections(options.dimensions, n, graph.length + 1)];
+  const graph = GRAPH_SECTIONS.map((name) => {
+    const [kind, bytes, records] = sizes[name];
+    return { kind, name, stride: bytes, reserveBytes: bytes * records };
+  });
+  return [...graph, ...learnedSections(options.dimensions, n, 7)];
 }
 
 /** The next opening of an empty store need not name the built-in encoder. */

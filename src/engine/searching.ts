@@ -10,6 +10,9 @@ export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "e
 const INCLUDES = ["payload", "vector"];
 /** How often `searchMany` asks for a query whose results are being deleted; then fewer than k come back. */
 const MOST_ROUNDS = 4;
+/** Queries of `searchMany` go in parts: while one's hits are put together on this thread, the next is searched. */
+const LEAST_TOGETHER = 64;
+const MOST_PARTS = 8;
 
 /** Search options, validated and complete. */
 export interface SearchPlan {
@@ -122,7 +125,14 @@ export class Searcher {
     checkOptions("searchMany", options, SEARCH_OPTIONS);
     const rows = checkRows("queries", queries, this.dimensions);
     checkValues("queries", rows, this.dimensions, this.metric === "cosine", (row) => `query ${row}`);
-    return this.searchRows(rows.slice(), rows.length / this.dimensions, { ...options }, 1);
+    const n = rows.length / this.dimensions;
+    const size = Math.max(LEAST_TOGETHER, Math.ceil(n / MOST_PARTS));
+    const parts: Promise<Hit[][]>[] = [];
+    for (let at = 0; at < n; at += size) {
+      const part = rows.slice(at * this.dimensions, (at + size) * this.dimensions);
+      parts.push(this.searchRows(part, part.length / this.dimensions, { ...options }, 1));
+    }
+    return (await Promise.all(parts)).flat();
   }
 
   /** Rows that were deleted or replaced meanwhile are no results: the queries that met some are asked again. */
