@@ -35,6 +35,18 @@ inline float Graph::between(uint32_t a, uint32_t b, float bound) const {
   return 1.0f - product * v[d] * w[d];
 }
 
+template <Metric M>
+inline float Graph::apart(uint32_t a, uint32_t b, float bound) const {
+  if (atHand_.step == 0 || !atHand_.has(a) || !atHand_.has(b)) return between<M>(a, b, bound);
+  const uint64_t size = space_->size(), i = atHand_.at[a], j = atHand_.at[b];
+  const int32_t product = kernel->dotBytes(atHand_.bytes.get() + i * size, atHand_.bytes.get() + j * size, size);
+  const float unit = atHand_.step * atHand_.step;
+  if constexpr (M == Metric::kDot) return -unit * static_cast<float>(product);
+  // In 64 bits: each square is below 2^30.
+  const int64_t square = int64_t{atHand_.squares[i]} + atHand_.squares[j] - 2 * int64_t{product};
+  return (M == Metric::kL2 ? unit : 0.5f * unit) * static_cast<float>(square);
+}
+
 // Calls fn with the metric as a compile-time constant.
 template <typename Fn>
 inline auto byMetric(Metric metric, Fn fn) {

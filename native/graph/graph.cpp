@@ -25,7 +25,7 @@ RowLayout::RowLayout(const Options& o) {
   const bool own = o.profile == Profile::kSmall;
   lanes = own ? 2 * o.m : static_cast<uint32_t>(roundUp(2 * o.m, kLanes));
   values = static_cast<uint32_t>(roundUp(o.dimensions, 64));
-  // A quarter of the dimensions, so that 32 codes are as large as the vector's eighth.
+  // About a quarter of the dimensions: 32 codes take a quarter of the vector's bytes.
   if (o.profile == Profile::kCompact) values = std::max(64u, o.dimensions / 4 / 64 * 64);
   projects = values < o.dimensions;
   quads = own ? 0 : values / 4;

@@ -5,6 +5,8 @@
 // so that 32 distances are estimated at once without touching the neighbours (quantize/rabitq.hpp).
 // A vector is read only where the walk expands its node; that exact distance is the centre of the
 // next estimates and the node's final score. Upper layers are plain HNSW lists.
+// So it is in profile turbo; compact has codes of a projection, and small has each node's own code in
+// its row, which a walk gathers (Profile below). Both need a fit to the data first (fit.cpp).
 //
 // Departures from the papers:
 // - A node's level is a hash of its number, and nodes are linked in batches against a graph that
@@ -27,6 +29,7 @@
 #include <mutex>
 #include <vector>
 
+#include "../map/large-array.hpp"
 #include "../map/region.hpp"
 #include "../quantize/rabitq.hpp"
 #include "../quantize/space.hpp"
@@ -357,6 +360,9 @@ class Graph {
   float distanceWithin(const float* q, uint32_t node, float bound) const;
   template <Metric M>
   float between(uint32_t a, uint32_t b, float bound) const;
+  // The same while linking: from the bytes at hand where both are, and a little off then.
+  template <Metric M>
+  float apart(uint32_t a, uint32_t b, float bound) const;
   template <Metric M>
   bool descend(const float* q, uint32_t toLevel, Neighbor* at);
   template <Metric M>
@@ -390,7 +396,7 @@ class Graph {
   bool calibrate(uint32_t linkedBefore);
   template <Metric M>
   bool calibrateAs();
-  bool keepRotated(const std::vector<uint32_t>& nodes, Crew& crew);
+  bool keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew);
   template <Metric M>
   bool addEdges(uint32_t node, uint32_t level, const std::vector<Neighbor>& more, Scratch& s);
   bool keepLastEdges(uint32_t node, std::vector<Neighbor>& kept, uint32_t* diverse);
@@ -432,9 +438,17 @@ class Graph {
   std::unique_ptr<CodeSpace> space_;
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;
-  // While many nodes are linked: their rotated vectors, which many rows need.
-  std::vector<uint32_t> rotatedAt_;  // by node, kNone where there is none
-  std::unique_ptr<float[]> rotatedVectors_;
+  // While many nodes are linked: their rotated vectors, which many rows need, and the same in bytes (8-bit
+  // scalar codes of one step for all) with the sums of their squares, for distances between two of them.
+  struct AtHand {
+    std::vector<uint32_t> at;  // by node, kNone where it is not among them
+    LargeArray<float> rotated;
+    LargeArray<int8_t> bytes;
+    std::vector<int32_t> squares;
+    float step = 0;
+    bool has(uint32_t node) const { return node < at.size() && at[node] != kNone; }
+  };
+  AtHand atHand_;
   std::atomic<uint32_t> unlinked_{0}, linked_{0};
   std::vector<uint32_t> free_;  // descending, so that the lowest is taken first
   bool freeKnown_ = false;

@@ -10,6 +10,7 @@
 // slack (alpha in DiskANN). What room is left in a bottom row, which is scanned as a whole
 // whatever is in it, goes to the nearest of the others.
 #include <algorithm>
+#include <cmath>
 
 #include "distance.hpp"
 #include "mix.hpp"
@@ -64,8 +65,8 @@ uint32_t Graph::diversify(const std::vector<Neighbor>& sorted, uint32_t most, bo
     bool diverse = kind != kFillKind;
     for (size_t j = 0; j < kept.size() && diverse; j++) {
       if (kind == kDiverseKind && keptKnown[j] == kDiverseKind) continue;
-      const float apart = between<M>(c.node, kept[j].node, bound);
-      diverse = !(apart < bound || (kSquare && apart <= 0));
+      const float distance = apart<M>(c.node, kept[j].node, bound);
+      diverse = !(distance < bound || (kSquare && distance <= 0));
     }
     if (diverse) {
       kept.push_back(c);
@@ -116,10 +117,9 @@ bool Graph::addEdges(uint32_t node, uint32_t level, const std::vector<Neighbor>&
   if (!listOf(node, level, &l)) return false;
   std::vector<Neighbor>& all = s.candidates;
   all.clear();
-  for (uint32_t i = 0; i < l.count; i++) __builtin_prefetch(raw(l.ids[i]));
   for (uint32_t i = 0; i < l.count; i++) {
     if (!ensureVector(l.ids[i])) return false;
-    all.push_back({between<M>(node, l.ids[i], __builtin_huge_valf()), l.ids[i]});
+    all.push_back({apart<M>(node, l.ids[i], __builtin_huge_valf()), l.ids[i]});
   }
   for (const Neighbor& n : more) {
     if (std::find(l.ids, l.ids + l.count, n.node) == l.ids + l.count) all.push_back(n);
@@ -190,7 +190,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
         const uint32_t id = l.ids[j];
         if (std::any_of(near.begin(), near.end(), [&](const Neighbor& n) { return n.node == id; })) continue;
         if (!ensureVector(id)) return false;
-        if (!(state(id) & kDead)) near.push_back({between<M>(node, id, __builtin_huge_valf()), id});
+        if (!(state(id) & kDead)) near.push_back({apart<M>(node, id, __builtin_huge_valf()), id});
       }
       std::sort(near.begin(), near.end(), nearer);
     }
@@ -307,26 +307,43 @@ bool Graph::giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s
 template <Metric M>
 bool Graph::linkAs(const std::vector<uint32_t>& nodes, unsigned threads) {
   Crew crew(*this, threads);
-  if (!fitSpace(nodes, crew) || !keepRotated(nodes, crew)) return false;
+  if (!fitSpace(nodes, crew) || !keepAtHand(nodes, crew)) return false;
   const bool sound = linkAll<M>(nodes, crew);
-  rotatedAt_.clear();
-  rotatedVectors_.reset();
+  atHand_ = {};
   return sound;
 }
 
-// Rotated vectors of many nodes at once, where that is worth it.
-bool Graph::keepRotated(const std::vector<uint32_t>& nodes, Crew& crew) {
+// Where that is worth it, and without the bytes where the space of the codes is not all of the vector.
+bool Graph::keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew) {
   const uint32_t count = static_cast<uint32_t>(nodes.size()), size = space_->size();
   if (!hasSpace() || count < kFewest || uint64_t(count) * size * sizeof(float) > kMostRotatedBytes) return true;
-  rotatedVectors_.reset(new float[uint64_t(count) * size]);
-  const bool sound = crew.run(count, [&](uint32_t i, Scratch&) {
+  atHand_.rotated = LargeArray<float>(uint64_t(count) * size);
+  float* rotated = atHand_.rotated.get();
+  if (!rotated) return true;
+  std::vector<float> largest(count);
+  const auto rotate = [&](uint32_t i, Scratch&) {
     if (!ensureVector(nodes[i])) return false;
-    space_->apply(raw(nodes[i]), scaleOf(nodes[i]), rotatedVectors_.get() + uint64_t(i) * size);
+    float* out = rotated + uint64_t(i) * size;
+    space_->apply(raw(nodes[i]), scaleOf(nodes[i]), out);
+    for (uint32_t j = 0; j < size; j++) largest[i] = std::max(largest[i], std::fabs(out[j]));
+    return true;
+  };
+  if (!crew.run(count, rotate)) return false;
+  atHand_.at.assign(this->nodes(), kNone);
+  for (uint32_t i = 0; i < count; i++) atHand_.at[nodes[i]] = i;
+  const float step = *std::max_element(largest.begin(), largest.end()) / 127;
+  if (layout_.projects || !(step > 0x1p-60f && step < 0x1p60f)) return true;
+  atHand_.bytes = LargeArray<int8_t>(uint64_t(count) * size);
+  if (!atHand_.bytes.get()) return true;
+  atHand_.squares.resize(count);
+  atHand_.step = step;
+  return crew.run(count, [&](uint32_t i, Scratch&) {
+    int8_t* to = atHand_.bytes.get() + uint64_t(i) * size;
+    for (uint32_t j = 0; j < size; j++)
+      to[j] = static_cast<int8_t>(std::lrintf(rotated[uint64_t(i) * size + j] / step));
+    atHand_.squares[i] = kernel->dotBytes(to, to, size);
     return true;
   });
-  rotatedAt_.assign(this->nodes(), kNone);
-  for (uint32_t i = 0; i < count; i++) rotatedAt_[nodes[i]] = i;
-  return sound;
 }
 
 template <Metric M>

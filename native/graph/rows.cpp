@@ -27,9 +27,7 @@ class RowWrite {
 }  // namespace
 
 const float* Graph::rotated(uint32_t node, std::vector<float>& room) const {
-  if (node < rotatedAt_.size() && rotatedAt_[node] != kNone) {
-    return rotatedVectors_.get() + uint64_t(rotatedAt_[node]) * space_->size();
-  }
+  if (atHand_.has(node)) return atHand_.rotated.get() + uint64_t(atHand_.at[node]) * space_->size();
   room.resize(space_->size());
   space_->apply(raw(node), scaleOf(node), room.data());
   return room.data();

@@ -1,7 +1,8 @@
 // Searching: greedy descent through the upper layers, then a pool of `ef` candidates on the bottom
-// one (Malkov & Yashunin 2018, Alg. 2 and 5). Four ways to answer, chosen by what they cost:
+// one (Malkov & Yashunin 2018, Alg. 2 and 5). Five ways to answer, chosen by what they cost:
 //
 // - `searchCodes`: the pool holds estimates from codes; a node's vector is read when it is expanded.
+// - `searchOwn`, in profile small, the same by the nodes' own codes, with the vectors read in the end.
 // - `searchLayer` compares the neighbours' vectors instead, which pays where they are short; it also
 //   searches the upper layers. One sorted pool is both frontier and result.
 // - `searchFiltered` where some may not: the walk goes on through nodes that do not match, and

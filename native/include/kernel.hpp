@@ -68,6 +68,9 @@ struct Kernel {
   // Dot products of each of `count` rows of n integers (a multiple of 32) with x; exact where |row| |x| is
   // below 2^31.
   void (*project)(const int16_t* rows, size_t count, const int16_t* x, size_t n, int32_t* out);
+
+  // Dot product of two vectors of n bytes with sign (a multiple of 64, at most 65,536), exact.
+  int32_t (*dotBytes)(const int8_t* a, const int8_t* b, size_t n);
 };
 
 extern const Kernel kScalar;

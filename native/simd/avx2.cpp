@@ -77,6 +77,21 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return _mm_cvtsi128_si32(sum);
 }
 
+int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
+  __m256i sums[2] = {};
+  for (size_t i = 0; i < n; i += 32) {
+    for (size_t h = 0; h < 2; h++) {
+      const __m256i x = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i + 16 * h)));
+      const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i + 16 * h)));
+      sums[h] = _mm256_add_epi32(sums[h], _mm256_madd_epi16(x, y));
+    }
+  }
+  int32_t lanes[8], sum = 0;
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), _mm256_add_epi32(sums[0], sums[1]));
+  for (const int32_t lane : lanes) sum += lane;
+  return sum;
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "avx2"

@@ -74,6 +74,21 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return _mm512_reduce_add_epi32(total);
 }
 
+int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
+  __m512i sums[2] = {};
+  for (size_t i = 0; i < n; i += 64) {
+    for (size_t h = 0; h < 2; h++) {
+      const __m512i x = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a + i + 32 * h)));
+      const __m512i y = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + i + 32 * h)));
+      sums[h] = _mm512_add_epi32(sums[h], _mm512_madd_epi16(x, y));
+    }
+  }
+  int32_t lanes[16], sum = 0;
+  _mm512_storeu_si512(lanes, _mm512_add_epi32(sums[0], sums[1]));
+  for (const int32_t lane : lanes) sum += lane;
+  return sum;
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "avx512"

@@ -69,6 +69,16 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return vaddvq_s32(total);
 }
 
+int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
+  int32x4_t sums[2] = {};
+  for (size_t i = 0; i < n; i += 16) {
+    const int8x16_t x = vld1q_s8(a + i), y = vld1q_s8(b + i);
+    sums[0] = vpadalq_s16(sums[0], vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+    sums[1] = vpadalq_s16(sums[1], vmull_high_s8(x, y));
+  }
+  return vaddvq_s32(vaddq_s32(sums[0], sums[1]));
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "neon"

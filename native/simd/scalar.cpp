@@ -51,6 +51,12 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return sum;
 }
 
+int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
+  int32_t sum = 0;
+  for (size_t i = 0; i < n; i++) sum += int32_t{a[i]} * b[i];
+  return sum;
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "scalar"

@@ -17,10 +17,10 @@ export class Linker {
   private awaiting = 0;
   private failure: { cause: unknown } | undefined;
 
-  /** @param onFailure hears once why linking stopped for good */
+  /** @param on `linked`: in the same turn that emptied the backlog; `failed`: hears once why linking stopped for good */
   constructor(
     private readonly graph: Graph,
-    private readonly onFailure: (cause: unknown) => void,
+    private readonly on: { linked: () => Promise<void>; failed: (cause: unknown) => void },
   ) {}
 
   /** Runs a task while nothing else writes rows. */
@@ -42,10 +42,10 @@ export class Linker {
   async settled(): Promise<void> {
     this.awaiting++;
     try {
-      while (this.graph.backlog > 0 && !this.failure) {
+      do {
         this.start();
-        await this.running;
-      }
+        await this.running; // rows have left the backlog before the look at their neighbours is over
+      } while (this.graph.backlog > 0 && !this.failure);
     } finally {
       this.awaiting--;
     }
@@ -66,10 +66,13 @@ export class Linker {
   private async run(): Promise<void> {
     while (!this.halted && this.graph.backlog > 0) {
       try {
-        await this.turn(() => this.graph.link(LINKED_TOGETHER));
+        await this.turn(async () => {
+          await this.graph.link(LINKED_TOGETHER);
+          if (this.graph.backlog === 0) await this.on.linked();
+        });
       } catch (cause) {
         this.failure = { cause };
-        this.onFailure(cause);
+        this.on.failed(cause);
       }
     }
   }

@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
-import { createGraph, GRAPH_SECTIONS, type Graph, type GraphOptions, type GraphProfile, graphStrides } from "../../native/graph.js";
+import {
+  createGraph,
+  GRAPH_SECTIONS,
+  type Graph,
+  type GraphOptions,
+  type GraphProfile,
+  graphStrides,
+} from "../../native/graph.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";

@@ -70,6 +70,7 @@ export class Session {
   /** Whether rows changed since the last look at whether all can be reached. */
   private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
+  private committing: Promise<void> | undefined;
   /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
   private maintenanceFailure: string | undefined;
 
@@ -86,8 +87,11 @@ export class Session {
     this.durability = parts.durability;
     this.appliedLsn = parts.store.log.lastLsn;
     this.queue = new WriteQueue((group) => this.commit(group));
-    this.linker = new Linker(this.graph, (cause) => {
-      this.broken ??= cause; // rows may be half changed in memory: no checkpoint may take them
+    this.linker = new Linker(this.graph, {
+      linked: () => this.audit(),
+      failed: (cause) => {
+        this.broken ??= cause; // rows may be half changed in memory: no checkpoint may take them
+      },
     });
     this.querier = make.querier(this);
     this.trainer = make.trainer(this);
@@ -213,10 +217,10 @@ export class Session {
     await this.inFlight(async () => {
       await this.drain();
       await this.linker.settled();
+      if (this.graph.dead === 0 && !this.auditDue) return;
       await this.still(async () => {
         if (this.graph.dead > 0) await this.consolidate();
-        if (this.auditDue) await this.graph.reconnect();
-        this.auditDue = false;
+        await this.audit();
       });
     });
   }
@@ -224,6 +228,13 @@ export class Session {
   private async consolidate(): Promise<void> {
     await this.graph.consolidate();
     this.auditDue = true;
+  }
+
+  /** Every row can be reached. */
+  private async audit(): Promise<void> {
+    if (!this.auditDue) return;
+    this.auditDue = false;
+    await this.graph.reconnect();
   }
 
   checkpoint(): Promise<void> {
@@ -311,15 +322,24 @@ export class Session {
       await applyChanges(changes);
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
-      if (this.catalog.needsCommit) {
-        await this.store.log.sync(); // no follower passes the log's durable LSN
-        this.catalog.commit(lsn);
-      }
+      if (this.catalog.needsCommit) this.commitSoon();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
       throw error;
     }
+  }
+
+  /** The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time. */
+  private commitSoon(): void {
+    this.committing ??= this.alone(async () => {
+      this.committing = undefined;
+      if (!this.catalog.needsCommit) return; // a checkpoint came first
+      await this.store.log.sync(); // no follower passes the log's durable LSN
+      this.catalog.commit(this.appliedLsn);
+    }).catch((error: unknown) => {
+      this.broken ??= error;
+    });
   }
 
   /** Work that the store asks for by itself, queued behind what waits already. */

@@ -1,0 +1,37 @@
+// An array for random reads: in large pages where the system has them, and zeros until written.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "platform.hpp"
+#include "region.hpp"
+
+namespace hebb {
+
+template <typename T>
+class LargeArray {
+ public:
+  LargeArray() = default;
+  // Empty where memory was refused.
+  explicit LargeArray(uint64_t count) : bytes_(roundUp(count * sizeof(T), kPageBytes)) {
+    base_ = platform::reserve(bytes_);
+    if (base_) platform::preferLargePages(base_, bytes_);
+  }
+  ~LargeArray() {
+    if (base_) platform::release(base_, bytes_);
+  }
+  LargeArray(LargeArray&& other) noexcept { *this = std::move(other); }
+  LargeArray& operator=(LargeArray&& other) noexcept {
+    std::swap(base_, other.base_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  T* get() const { return reinterpret_cast<T*>(base_); }
+
+ private:
+  uint8_t* base_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace hebb
