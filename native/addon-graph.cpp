@@ -234,7 +234,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
 
   Napi::Value path(const Napi::CallbackInfo& info) {
-    return Napi::String::New(info.Env(), graph_ && graph_->path() == Path::kVectors ? "vectors" : "codes");
+    return Napi::String::New(info.Env(), graph_ && graph_->walksByCodes() ? "codes" : "vectors");
   }
 
   Napi::Value isLive(const Napi::CallbackInfo& info) {

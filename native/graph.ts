@@ -4,7 +4,7 @@
  * below this face is what memory safety needs.
  *
  * Searching may go on beside everything. `link`, `consolidate` and `reconnect` exclude each other, and
- * `consolidate` excludes `allocate`, `claim` and `publish`: the engine sees to it.
+ * `consolidate` excludes `allocate`, `claim`, `abandon` and `publish`: the engine sees to it.
  */
 import { HebbError } from "../base/errors.js";
 import type { Id, Metric } from "../base/types.js";
@@ -74,7 +74,7 @@ export interface Graph {
   setIds(nodes: Uint32Array, ids: readonly Id[]): void;
   /** Makes nodes visible (from now on they are in the backlog) and others dead, in one step as far as this thread can see. */
   publish(live: Uint32Array, dead: Uint32Array): void;
-  /** Adds nodes of the backlog to the graph, the oldest first and at most `most`, on all cores. */
+  /** Adds nodes of the backlog to the graph, lowest numbers first and at most `most`, on all cores. */
   link(most: number): Promise<void>;
   /** Removes dead nodes from all rows and frees their numbers. */
   consolidate(): Promise<void>;

@@ -64,8 +64,7 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
     }
     return true;
   });
-  std::vector<uint32_t> bare;
-  if (!replaced || !countEdges(crew.scratches(), &bare)) return false;
+  if (!replaced || !countEdges(crew.scratches(), nullptr)) return false;
   if (static_cast<uint32_t>(h->entry) != kNone && (state(static_cast<uint32_t>(h->entry)) & kDead)) {
     uint64_t entry = kNone;
     for (uint32_t node = 0; node < nodes(); node++) {

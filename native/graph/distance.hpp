@@ -37,14 +37,17 @@ inline float Graph::between(uint32_t a, uint32_t b, float bound) const {
 
 template <Metric M>
 inline float Graph::apart(uint32_t a, uint32_t b, float bound) const {
-  if (atHand_.step == 0 || !atHand_.has(a) || !atHand_.has(b)) return between<M>(a, b, bound);
+  if (atHand_.steps.empty() || !atHand_.has(a) || !atHand_.has(b)) return between<M>(a, b, bound);
   const uint64_t size = space_->size(), i = atHand_.at[a], j = atHand_.at[b];
+  const float s = atHand_.steps[i], t = atHand_.steps[j];
   const int32_t product = kernel->dotBytes(atHand_.bytes.get() + i * size, atHand_.bytes.get() + j * size, size);
-  const float unit = atHand_.step * atHand_.step;
-  if constexpr (M == Metric::kDot) return -unit * static_cast<float>(product);
-  // In 64 bits: each square is below 2^30.
-  const int64_t square = int64_t{atHand_.squares[i]} + atHand_.squares[j] - 2 * int64_t{product};
-  return (M == Metric::kL2 ? unit : 0.5f * unit) * static_cast<float>(square);
+  const float square = atHand_.squares[i] + atHand_.squares[j] - 2 * s * t * static_cast<float>(product);
+  // What rounding adds on average, and cancellation: where the distance is no more than some of that, it is taken anew.
+  constexpr float kTimes = 16, kCancelled = 1e-5f;
+  const float rounding = static_cast<float>(size) * (s * s + t * t) / 12;
+  if (!(square > kTimes * rounding + kCancelled * (atHand_.squares[i] + atHand_.squares[j])) || s == 0 || t == 0)
+    return between<M>(a, b, bound);
+  return M == Metric::kL2 ? square : 0.5f * square;
 }
 
 // Calls fn with the metric as a compile-time constant.

@@ -25,8 +25,9 @@ RowLayout::RowLayout(const Options& o) {
   const bool own = o.profile == Profile::kSmall;
   lanes = own ? 2 * o.m : static_cast<uint32_t>(roundUp(2 * o.m, kLanes));
   values = static_cast<uint32_t>(roundUp(o.dimensions, 64));
-  // About a quarter of the dimensions: 32 codes take a quarter of the vector's bytes.
-  if (o.profile == Profile::kCompact) values = std::max(64u, o.dimensions / 4 / 64 * 64);
+  // About a quarter of the dimensions, so that 32 codes take a quarter of the vector's bytes; at most what a
+  // fit can find in seconds.
+  if (o.profile == Profile::kCompact) values = std::min(512u, std::max(64u, o.dimensions / 4 / 64 * 64));
   projects = values < o.dimensions;
   quads = own ? 0 : values / 4;
   narrow = o.profile == Profile::kCompact;
@@ -135,7 +136,7 @@ uint32_t Graph::dead() const {
 
 uint8_t Graph::state(uint32_t node) const {
   if (node >= nodes() || !region_->ensure(kState, node, 1)) return 0;
-  return __atomic_load_n(states() + node, __ATOMIC_RELAXED);
+  return __atomic_load_n(states() + node, __ATOMIC_ACQUIRE);  // what is live has its vector
 }
 
 bool Graph::setState(uint32_t node, uint8_t state) {
@@ -176,7 +177,7 @@ bool Graph::prepareNode(uint32_t node) {
   if (!known && level > 0) {
     Head* h = head();
     upper = h->upperEntries + 1;  // entry 0 stays empty, so that a zero row is told from a used one
-    h->upperEntries += level;
+    relaxed(&h->upperEntries, h->upperEntries + level);
   }
   if (r->upper != 0) std::memset(static_cast<void*>(r), 0, layout_.stride);  // used before; else it is zeros
   r->upper = upper;
@@ -305,11 +306,14 @@ Graph::List Graph::list(uint32_t node, uint32_t level) const {
     const uint32_t degree = __atomic_load_n(&row(node)->degree, __ATOMIC_RELAXED);
     return {bottomIds(node), std::min(degree, 2 * options_.m)};
   }
-  const Row* r = row(node);
-  if (level > r->level || r->upper == kNone || uint64_t(r->upper) + level - 1 > head()->upperEntries)
-    return {nullptr, 0};
+  if (!hasUpper(node, level)) return {nullptr, 0};
   const uint32_t* entry = upperList(node, level);
   return {entry + 1, std::min(relaxed(entry), options_.m)};
+}
+
+bool Graph::hasUpper(uint32_t node, uint32_t level) const {
+  const Row* r = row(node);
+  return level <= r->level && r->upper != kNone && uint64_t(r->upper) + level - 1 <= relaxed(&head()->upperEntries);
 }
 
 bool Graph::refuse(uint32_t node, uint64_t at, const char* reason) {
@@ -319,13 +323,14 @@ bool Graph::refuse(uint32_t node, uint64_t at, const char* reason) {
 
 bool Graph::listOf(uint32_t node, uint32_t level, List* out) {
   if (!ensureRow(node)) return false;
+  if (level > 0 && hasUpper(node, level)) {
+    const uint64_t at = (row(node)->upper + uint64_t(level) - 1) * upperStride_;
+    if (!region_->ensure(kUpper, at, upperStride_)) return false;
+  }
   *out = list(node, level);
   if (level == 0) {
     if (__atomic_load_n(&row(node)->degree, __ATOMIC_RELAXED) > 2 * options_.m)
       return refuse(node, offsetof(Row, degree), "a row has more neighbours than it has room for");
-  } else if (out->count) {
-    const uint64_t at = static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(out->ids) - region_->base(kUpper));
-    if (!region_->ensure(kUpper, at, options_.m * sizeof(uint32_t))) return false;
   }
   const uint32_t limit = nodes();
   for (uint32_t i = 0; i < out->count; i++) {

@@ -273,6 +273,8 @@ class Graph {
   std::vector<uint32_t> unlinked(uint32_t most);
   // Links nodes on `threads` threads; those that are not live are passed over. False on a fault.
   bool link(const uint32_t* nodes, uint32_t count, unsigned threads);
+  // Else by comparing the neighbours' vectors.
+  bool walksByCodes() const { return coded_.load(std::memory_order_acquire) && path() != Path::kVectors; }
   Path path() const { return static_cast<Path>(relaxed(&head()->path)); }
   // Removes dead nodes from every row and frees their numbers.
   bool consolidate(unsigned threads);
@@ -337,6 +339,7 @@ class Graph {
     uint32_t count;
   };
   List list(uint32_t node, uint32_t level) const;
+  bool hasUpper(uint32_t node, uint32_t level) const;
   // The same, verified: false on a fault, and where it names what does not exist.
   bool listOf(uint32_t node, uint32_t level, List* out);
 
@@ -423,7 +426,7 @@ class Graph {
   bool recode(uint32_t node, Scratch& s);
   bool replaceLane(uint32_t node, uint32_t lane, uint32_t id, Scratch& s);
   bool writeUpper(uint32_t node, uint32_t level, const std::vector<Neighbor>& kept);
-  // Adds what the scratches noted to the in-degrees.
+  // Adds what the scratches noted to the in-degrees; lists in `bare`, where that is given, those left without one.
   bool countEdges(const std::vector<Scratch*>& scratches, std::vector<uint32_t>* bare);
   bool dropInEdge(uint32_t node);
   bool addInEdge(uint32_t node, uint32_t count = 1);
@@ -439,13 +442,13 @@ class Graph {
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;
   // While many nodes are linked: their rotated vectors, which many rows need, and the same in bytes (8-bit
-  // scalar codes of one step for all) with the sums of their squares, for distances between two of them.
+  // scalar codes relative to their mean, each with a step of its own) with the sums of their squares, for
+  // distances between two of them.
   struct AtHand {
     std::vector<uint32_t> at;  // by node, kNone where it is not among them
     LargeArray<float> rotated;
     LargeArray<int8_t> bytes;
-    std::vector<int32_t> squares;
-    float step = 0;
+    std::vector<float> steps, squares;  // none without bytes
     bool has(uint32_t node) const { return node < at.size() && at[node] != kNone; }
   };
   AtHand atHand_;

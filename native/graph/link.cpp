@@ -3,7 +3,8 @@
 // A batch is as large as the graph at most. Every node of it is looked up in the graph as it was
 // before, on all threads; then rows are written, each by one thread: the nodes' own, and those of the
 // nodes that they chose, which get an edge back. So the graph does not depend on the number of threads.
-// A batch of more than one is looked up a second time, because its nodes could not see each other.
+// Where more than one is linked, all are looked up a second time, because those of a batch could not see
+// each other.
 //
 // Neighbours are chosen so that edges point in different directions: a candidate stays if it is nearer
 // to the node than to every neighbour chosen before it (Malkov & Yashunin 2018, Alg. 4), with some
@@ -91,8 +92,10 @@ bool Graph::keepLastEdges(uint32_t node, std::vector<Neighbor>& kept, uint32_t* 
   const auto last = [&](uint32_t id) { return relaxed(&row(id)->inDegree) <= 1; };
   const auto has = [&](uint32_t id) { return std::find(l.ids, l.ids + l.count, id) != l.ids + l.count; };
   for (uint32_t i = 0; i < l.count; i++) {
+    if (!ensureRow(l.ids[i])) return false;
+  }
+  for (uint32_t i = 0; i < l.count; i++) {
     const uint32_t id = l.ids[i];
-    if (!ensureRow(id)) return false;
     if (!last(id) || (state(id) & kDead)) continue;
     if (std::any_of(kept.begin(), kept.end(), [&](const Neighbor& k) { return k.node == id; })) continue;
     if (kept.size() >= 2 * options_.m) {
@@ -232,6 +235,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
   if (!crew.run(static_cast<uint32_t>(starts.size()) - 1, lead) || !countEdges(crew.scratches(), &bare)) return false;
 
   uint64_t highest = entry;
+  uint32_t left = 0;  // nodes that no search need scan for any more, once they can be walked to
   for (uint32_t i = 0; i < count && !again; i++) {
     const uint32_t node = nodes[i];
     const uint64_t level = row(node)->level;
@@ -240,7 +244,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
     uint8_t before;
     if (!changeState(node, kLinked, 0, &before)) return false;
     linked_.fetch_add(1);
-    if (before & kLive) unlinked_.fetch_sub(1);
+    left += before & kLive ? 1 : 0;
   }
   __atomic_store_n(&head()->entry, highest, __ATOMIC_RELEASE);
   std::sort(bare.begin(), bare.end());
@@ -249,6 +253,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
     if (node == static_cast<uint32_t>(highest) || relaxed(&row(node)->inDegree) > 0) continue;
     if (!giveInEdge<M>(node, nullptr, *crew.scratches()[0])) return false;
   }
+  unlinked_.fetch_sub(left);
   return true;
 }
 
@@ -257,6 +262,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
 // it from, kNone where it came not, only from a node that has one; and the walk's own edges are kept.
 template <Metric M>
 bool Graph::giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s) {
+  if (!ensureVector(node)) return false;
   const std::vector<float> q = ownQuery(node, s);
   Neighbor at;
   if (!descend<M>(q.data(), 0, &at) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
@@ -307,41 +313,51 @@ bool Graph::giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s
 template <Metric M>
 bool Graph::linkAs(const std::vector<uint32_t>& nodes, unsigned threads) {
   Crew crew(*this, threads);
-  if (!fitSpace(nodes, crew) || !keepAtHand(nodes, crew)) return false;
-  const bool sound = linkAll<M>(nodes, crew);
+  if (!fitSpace(nodes, crew)) return false;
+  const bool sound = keepAtHand(nodes, crew) && linkAll<M>(nodes, crew);
   atHand_ = {};
   return sound;
 }
 
-// Where that is worth it, and without the bytes where the space of the codes is not all of the vector.
+// Where that is worth it, and of as many as memory is allowed for. Without the bytes under dot, which a
+// common centre changes, and where the space of the codes is not all of the vector.
 bool Graph::keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew) {
-  const uint32_t count = static_cast<uint32_t>(nodes.size()), size = space_->size();
-  if (!hasSpace() || count < kFewest || uint64_t(count) * size * sizeof(float) > kMostRotatedBytes) return true;
+  const uint32_t size = space_->size();
+  const uint64_t most = kMostRotatedBytes / (size * sizeof(float));
+  const uint32_t count = static_cast<uint32_t>(std::min<uint64_t>(nodes.size(), most));
+  if (!hasSpace() || count < kFewest) return true;
   atHand_.rotated = LargeArray<float>(uint64_t(count) * size);
   float* rotated = atHand_.rotated.get();
   if (!rotated) return true;
-  std::vector<float> largest(count);
   const auto rotate = [&](uint32_t i, Scratch&) {
     if (!ensureVector(nodes[i])) return false;
-    float* out = rotated + uint64_t(i) * size;
-    space_->apply(raw(nodes[i]), scaleOf(nodes[i]), out);
-    for (uint32_t j = 0; j < size; j++) largest[i] = std::max(largest[i], std::fabs(out[j]));
+    space_->apply(raw(nodes[i]), scaleOf(nodes[i]), rotated + uint64_t(i) * size);
     return true;
   };
   if (!crew.run(count, rotate)) return false;
   atHand_.at.assign(this->nodes(), kNone);
   for (uint32_t i = 0; i < count; i++) atHand_.at[nodes[i]] = i;
-  const float step = *std::max_element(largest.begin(), largest.end()) / 127;
-  if (layout_.projects || !(step > 0x1p-60f && step < 0x1p60f)) return true;
+  if (layout_.projects || options_.metric == Metric::kDot) return true;
+  std::vector<float> mean(size);
+  for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t j = 0; j < size; j++) mean[j] += rotated[uint64_t(i) * size + j];
+  }
+  for (float& x : mean) x /= static_cast<float>(count);
   atHand_.bytes = LargeArray<int8_t>(uint64_t(count) * size);
   if (!atHand_.bytes.get()) return true;
+  atHand_.steps.resize(count);
   atHand_.squares.resize(count);
-  atHand_.step = step;
   return crew.run(count, [&](uint32_t i, Scratch&) {
+    const float* from = rotated + uint64_t(i) * size;
+    float largest = 0;
+    for (uint32_t j = 0; j < size; j++) largest = std::max(largest, std::fabs(from[j] - mean[j]));
+    // Beyond these, squares of steps leave what a float holds: then the vector itself is compared.
+    const bool fits = largest > 0x1p-50f && largest < 0x1p50f;
+    const float step = fits ? largest / 127 : 0;
     int8_t* to = atHand_.bytes.get() + uint64_t(i) * size;
-    for (uint32_t j = 0; j < size; j++)
-      to[j] = static_cast<int8_t>(std::lrintf(rotated[uint64_t(i) * size + j] / step));
-    atHand_.squares[i] = kernel->dotBytes(to, to, size);
+    for (uint32_t j = 0; fits && j < size; j++) to[j] = static_cast<int8_t>(std::lrintf((from[j] - mean[j]) / step));
+    atHand_.steps[i] = step;
+    atHand_.squares[i] = step * step * static_cast<float>(kernel->dotBytes(to, to, size));
     return true;
   });
 }

@@ -8,9 +8,6 @@
 namespace hebb {
 namespace {
 
-// Standard deviations within which an estimate of the backlog is believed: one in 700 is off by more.
-constexpr float kSure = 3;
-
 // A reader that sees the same even number before and after has seen a whole row.
 class RowWrite {
  public:
@@ -192,6 +189,7 @@ bool Graph::replaceLane(uint32_t node, uint32_t lane, uint32_t id, Scratch& s) {
 }
 
 bool Graph::writeUpper(uint32_t node, uint32_t level, const std::vector<Neighbor>& kept) {
+  if (!hasUpper(node, level)) return refuse(node, offsetof(Row, upper), "a row is on a layer that it has no list for");
   if (!touchUpper(node, level)) return false;
   uint32_t* entry = upperList(node, level);
   for (size_t i = 0; i < kept.size(); i++) relaxed(entry + 1 + i, kept[i].node);
@@ -224,7 +222,7 @@ bool Graph::countEdges(const std::vector<Scratch*>& scratches, std::vector<uint3
   for (Scratch* s : scratches) {
     for (const uint32_t node : s->lost) {
       if (!touchRow(node)) return false;
-      if (--row(node)->inDegree == 0) bare->push_back(node);
+      if (--row(node)->inDegree == 0 && bare) bare->push_back(node);
     }
     s->lost.clear();
   }

@@ -46,9 +46,6 @@ constexpr uint32_t kAheadVectorLines = 8;
 constexpr uint32_t kAheadRowLines = 12;
 constexpr uint32_t kAheadOwnLines = 3;
 
-// Standard deviations within which an estimate is believed.
-constexpr float kSure = 3;
-
 inline void prefetchLines(const void* p, uint32_t lines) {
   const char* at = static_cast<const char*>(p);
   for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + 64 * i);
@@ -201,7 +198,7 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return false;
   const auto accepted = [&](uint32_t node) {
-    return (__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter.matches(node);
+    return (__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive) && filter.matches(node);
   };
   // Where most match, the walk meets enough of them by itself.
   const bool hop = filter.words && uint64_t(filter.count) * 3 < live();
@@ -292,7 +289,7 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
     }
     if (!ensureVector(node) || !ensureRow(node)) return false;
     const float distance = distanceTo<M>(q, node);
-    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node)))
+    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive) && filter->matches(node)))
       s.results.insert(distance, node);
     const Row* r = row(node);
     const uint32_t* ids = bottomIds(node);
@@ -363,7 +360,7 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
       if (estimate > kth + margin * std::fabs(kth)) break;
     }
     if (filter && s.results.size() >= keep && estimate > s.results[keep - 1].distance) break;
-    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive) && filter->matches(node)))
+    if (!filter || ((__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive) && filter->matches(node)))
       s.results.insert(estimate, node);
     List l;
     if (!listOf(node, 0, &l)) return false;
@@ -451,7 +448,7 @@ int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, Scratch&
   std::vector<Neighbor>& heap = s.heap;  // the k nearest, the farthest of them on top
   heap.clear();
   const auto consider = [&](uint32_t node) {
-    if (!(__atomic_load_n(state + node, __ATOMIC_RELAXED) & kLive)) return true;
+    if (!(__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive)) return true;
     if (!ensureVector(node)) return false;
     const bool full = heap.size() == k;
     const float d = full ? distanceWithin<M>(q, node, heap.front().distance) : distanceTo<M>(q, node);
@@ -494,7 +491,7 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
                                 : matching <= kComparedPerCandidate * ef;
   if (few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
-  const bool codes = coded_.load(std::memory_order_acquire) && path() != Path::kVectors;
+  const bool codes = walksByCodes();
   const bool all = !filter.words && dead() == 0;
   const bool waiting = backlog() > 0;
   const uint64_t linkedMatching = matching > backlog() ? matching - backlog() : 0;
@@ -511,7 +508,8 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     s.results.reset(k);
   } else if (codes && matching * kCodesShare >= live()) {
     // Nodes that may not be returned take places of the pool.
-    const uint64_t wider = all ? ef : std::min<uint64_t>(uint64_t(ef) * linked_.load() / matching + ef / 8, kWidest);
+    const uint64_t share = uint64_t(ef) * linked_.load() / std::max<uint64_t>(linkedMatching, 1) + ef / 8;
+    const uint64_t wider = all ? ef : std::max<uint64_t>(ef, std::min<uint64_t>(share, kWidest));
     // Nodes that several rows name take several places: a small pool may end with fewer than k of them.
     for (uint64_t room = wider;; room *= 4) {
       if (!walk<M>(q, at, static_cast<uint32_t>(room), all ? std::min(ef, k + kSpare) : ef, k, all ? nullptr : &filter,

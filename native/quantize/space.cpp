@@ -31,10 +31,6 @@ void roundTo(const float* in, uint32_t n, float scale, int16_t* out) {
 void orthonormalize(float* rows, uint32_t count, uint32_t d, uint64_t seed) {
   for (uint32_t j = 0; j < count; j++) {
     float* row = rows + uint64_t(j) * d;
-    if (j >= d) {  // there are no more directions than dimensions
-      for (uint32_t l = 0; l < d; l++) row[l] = 0;
-      continue;
-    }
     for (uint32_t attempt = 0;; attempt++) {
       const float before = std::sqrt(kernel->dot(row, row, d));
       for (uint32_t twice = 0; twice < 2; twice++) {

@@ -17,7 +17,7 @@ export class Linker {
   private awaiting = 0;
   private failure: { cause: unknown } | undefined;
 
-  /** @param on `linked`: in the same turn that emptied the backlog; `failed`: hears once why linking stopped for good */
+  /** @param on `linked`: in the turn that emptied the backlog, where somebody waits for it; `failed`: hears once why linking stopped for good */
   constructor(
     private readonly graph: Graph,
     private readonly on: { linked: () => Promise<void>; failed: (cause: unknown) => void },
@@ -25,7 +25,7 @@ export class Linker {
 
   /** Runs a task while nothing else writes rows. */
   turn<T>(task: () => Promise<T>): Promise<T> {
-    const done = this.turns.then(task, task);
+    const done = this.turns.then(task);
     this.turns = done.catch(() => {}); // whoever asked gets the error
     return done;
   }
@@ -68,7 +68,7 @@ export class Linker {
       try {
         await this.turn(async () => {
           await this.graph.link(LINKED_TOGETHER);
-          if (this.graph.backlog === 0) await this.on.linked();
+          if (this.graph.backlog === 0 && this.awaiting > 0) await this.on.linked();
         });
       } catch (cause) {
         this.failure = { cause };

@@ -28,6 +28,8 @@ import { show } from "./validate.js";
 
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
 const MAX_DIMENSIONS = 65536;
+/** Principal directions take memory by the square of the dimensions. */
+const MOST_COMPACT = 4096;
 /** Of the hash that gives nodes their levels. */
 const LEVEL_SEED = 1;
 /** Rows of the log that are applied together while it is replayed. */
@@ -139,6 +141,12 @@ function graphOptions(
       "the store was made by release 0.0.1, whose graph rows this one does not read; export its entries() with that release and put them into a new store",
     );
   }
+  if (profile === "compact" && dimensions > MOST_COMPACT) {
+    throw new HebbError(
+      "CONFIG_INVALID",
+      `ruvector.graph_profile is "compact" and the dimensions are ${dimensions}; it fits at most ${MOST_COMPACT}: choose "turbo" or "small"`,
+    );
+  }
   const asked = config.ruvector;
   for (const [key, value, kept] of [
     ["ruvector.hnsw_m", asked.hnsw_m, m],
@@ -179,7 +187,7 @@ function layoutOf(options: GraphOptions): Layout {
 function sectionsOf(options: GraphOptions): SectionSpec[] {
   const stride = graphStrides(options);
   const n = options.maxNodes;
-  // A node has m_L / (1 - e^(-1/m_L)) upper lists on average, less than m_L + 1; the double is out of reach.
+  // A node has 1 / (e^(1/m_L) - 1) upper lists on average, less than m_L + 1; the double is out of reach.
   const upperLists = Math.ceil(n * 2 * (options.ml + 1)) + 64;
   const sizes: Record<(typeof GRAPH_SECTIONS)[number], [kind: number, stride: number, records: number]> = {
     head: [1, 4096, 1],

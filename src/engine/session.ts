@@ -189,7 +189,7 @@ export class Session {
   put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
     const put = () =>
       texts.length > 0
-        ? this.texts.put(rows, texts)
+        ? this.texts.put({ ...rows, settings: [...rows.settings] }, texts)
         : this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
     return this.inFlight(async () => {
       try {
@@ -226,7 +226,7 @@ export class Session {
   }
 
   private async consolidate(): Promise<void> {
-    await this.graph.consolidate();
+    await this.changingRows(() => this.graph.consolidate());
     this.auditDue = true;
   }
 
@@ -234,7 +234,18 @@ export class Session {
   private async audit(): Promise<void> {
     if (!this.auditDue) return;
     this.auditDue = false;
-    await this.graph.reconnect();
+    await this.changingRows(() => this.graph.reconnect());
+  }
+
+  /** What fails half-way leaves rows in memory that no checkpoint may take. */
+  private async changingRows(work: () => Promise<unknown>): Promise<void> {
+    this.checkSound();
+    try {
+      await work();
+    } catch (error) {
+      this.broken ??= error;
+      throw error;
+    }
   }
 
   checkpoint(): Promise<void> {
