@@ -20,9 +20,13 @@
 namespace hebb {
 namespace {
 
-// Candidates of the first look-up as a share of `efConstruction`, where a second one follows.
-constexpr uint32_t kFirstShare = 3;
-constexpr uint32_t kSecondShare = 2;
+// Candidates of the first look-up as a share of `efConstruction`, where a second one follows, and of that; of
+// short vectors, which cost little to compare, there are more.
+constexpr uint32_t kShort = 256;
+struct Shares {
+  uint32_t first, second;
+};
+constexpr Shares kSharesOfShort = {2, 1}, kSharesOfLong = {3, 2};
 // Candidates that are looked at for a bottom row, in units of m; farther ones only cost time.
 constexpr uint32_t kCandidates = 4;
 // Nodes that are linked at once: bounds memory.
@@ -366,7 +370,8 @@ template <Metric M>
 bool Graph::linkAll(const std::vector<uint32_t>& nodes, Crew& crew) {
   const uint32_t count = static_cast<uint32_t>(nodes.size());
   const uint32_t ef = options_.efConstruction;
-  const uint32_t first = count == 1 ? ef : std::max(ef / kFirstShare, options_.m);
+  const Shares shares = options_.dimensions <= kShort ? kSharesOfShort : kSharesOfLong;
+  const uint32_t first = count == 1 ? ef : std::max(ef / shares.first, options_.m);
   for (uint32_t done = 0; done < count;) {
     const uint32_t most = std::min(std::max(linked_.load(), 1u), kMostAtOnce);
     const uint32_t batch = std::min(count - done, most);
@@ -376,7 +381,7 @@ bool Graph::linkAll(const std::vector<uint32_t>& nodes, Crew& crew) {
   if (count == 1) return true;
   for (uint32_t done = 0; done < count; done += kMostAtOnce) {
     const uint32_t batch = std::min(count - done, kMostAtOnce);
-    if (!linkBatch<M>(nodes.data() + done, batch, std::max(ef / kSecondShare, options_.m), true, crew)) return false;
+    if (!linkBatch<M>(nodes.data() + done, batch, std::max(ef / shares.second, options_.m), true, crew)) return false;
   }
   return true;
 }

@@ -86,6 +86,43 @@ test("rows that wait can be deleted, replaced and filtered", async () => {
   await index.close();
 });
 
+test("a graph much smaller than the backlog is searched as widely as asked for", async () => {
+  const index = await create("tiny-graph");
+  await put(index, 0, 4);
+  await index.settle();
+  await put(index, 4, n);
+  await index.delete([0]);
+  for (const ef of [1, 2, 7]) {
+    expect(index.stats().backlog).toBeGreaterThan(0);
+    for (const i of [1, 3, 5, 4000]) {
+      expect(index.search(rowOf(rows, i, d), { k: 1, ef })).toMatchObject([{ id: i, distance: 0 }]);
+    }
+  }
+  await index.close();
+});
+
+test.each([
+  ["an outlier", "l2", "turbo", (i: number) => (i === 7 ? 1e4 : 1), 0],
+  ["an offset far beyond the spread", "l2", "turbo", () => 1, 300],
+  ["an offset far beyond the spread", "l2", "compact", () => 1, 300],
+  ["an offset far beyond the spread", "l2", "small", () => 1, 300],
+  ["an offset", "dot", "turbo", () => 1, 1],
+  ["an offset", "dot", "small", () => 1, 1],
+] as const)("%s under %s, %s: the graph is as good", async (_, metric, graph_profile, factor, offset) => {
+  const moved = rows.map((x, i) => x * factor(Math.floor(i / d)) + offset);
+  const index = await create(`moved-${metric}-${graph_profile}-${offset}`, metric, { graph_profile });
+  await index.putMany({ ids, vectors: moved });
+  await index.settle();
+  let found = 0;
+  for (let q = 0; q < 30; q++) {
+    const query = randomRows(1, d, 500 + q).map((x) => x + offset);
+    const truth = new Set(index.search(query, { k: 10, exact: true }).map(({ id }) => id));
+    for (const { id } of index.search(query, { k: 10, ef: 200 })) if (truth.has(id)) found++;
+  }
+  expect(found / 300).toBeGreaterThan(0.85);
+  await index.close();
+});
+
 test("a store that is closed while rows wait has them all when it is opened again", async () => {
   const index = await create("closed");
   await put(index, 0, n - 500);
@@ -188,6 +225,13 @@ describe("profiles", () => {
       await again.close();
     },
   );
+
+  test("compact has a limit of dimensions", async () => {
+    const config = { ruvector: { graph_profile: "compact" as const } };
+    const error = await errorOf(() => open(path("too-wide"), { dimensions: 5000, metric: "l2", config }));
+    expect(error).toMatchObject({ code: "CONFIG_INVALID" });
+    expect(error.message).toMatch(/compact.*5000.*4096.*turbo/);
+  });
 
   test("rows are as small as they say", async () => {
     const bytes: Record<string, number> = {};
