@@ -16,7 +16,7 @@ class Backlog {
  public:
   struct Block {
     std::vector<float> vector;   // the centre as distances take it: dimensions (+ 1 under cosine)
-    std::vector<float> rotated;  // and in the space of the codes
+    std::vector<float> rotated;  // and rotated, from the reference
     std::vector<uint8_t> codes;
     float add[kLanes], rescale[kLanes], error[kLanes];
     uint32_t ids[kLanes];
@@ -26,6 +26,9 @@ class Backlog {
   // Searches share it; whoever adds or trims has it alone.
   std::shared_mutex mutex;
   std::deque<std::unique_ptr<Block>> blocks;
+  // The first vector there ever was, rotated: the origin of queries and centres, because what is common to all
+  // vectors would take the table of a query its precision.
+  std::vector<float> reference;
 };
 
 }  // namespace hebb

@@ -40,7 +40,6 @@ RowLayout::RowLayout(const Options& o) {
 }
 
 uint64_t Graph::projectionBytes(const Options& o) {
-  if (o.profile == Profile::kTurbo) return 0;
   const RowLayout layout(o);
   const uint64_t basis = layout.projects ? layout.values : 0;
   return sizeof(ProjectionHead) + roundUp(o.dimensions * sizeof(float), 64) +
@@ -83,7 +82,6 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
           static_cast<uint32_t>(options.profile),
           0};
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, options.seed);
-    graph->coded_ = options.profile == Profile::kTurbo;
     return graph;
   }
   if (h->magic != kMagic || h->version != kVersion) {
@@ -99,16 +97,15 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     *error = "the graph section's counts contradict each other";
   } else {
     // A byte a node, asked for all the time: verified now, so that damage in it is never taken for emptiness.
-    const bool turbo = options.profile == Profile::kTurbo;
-    if (!region->ensure(kState, 0, h->nodes) || (!turbo && !region->ensure(kProjection, 0, projectionBytes(options)))) {
+    if (!region->ensure(kState, 0, h->nodes) || !region->ensure(kProjection, 0, projectionBytes(options))) {
       *error = "checksum";
       return nullptr;
     }
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
-    graph->coded_ = turbo || graph->projection()->fitted > 0;
-    if (!turbo && graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
+    graph->coded_ = graph->projection()->fitted > 0;
+    if (graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
     for (uint32_t node = 0; node < h->nodes; node++) {
       const uint8_t s = graph->states()[node];
       if (s & kLinked) graph->linked_++;

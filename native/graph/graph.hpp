@@ -6,7 +6,8 @@
 // A vector is read only where the walk expands its node; that exact distance is the centre of the
 // next estimates and the node's final score. Upper layers are plain HNSW lists.
 // So it is in profile turbo; compact has codes of a projection, and small has each node's own code in
-// its row, which a walk gathers (Profile below). Both need a fit to the data first (fit.cpp).
+// its row, which a walk gathers (Profile below). All need a fit to the data first (fit.cpp): its mean, because
+// what is common to all vectors would take the table of a query its precision.
 //
 // Departures from the papers:
 // - A node's level is a hash of its number, and nodes are linked in batches against a graph that
@@ -98,8 +99,8 @@ struct Head {  // the start of section `head`
   uint32_t reserved;
 };
 
-// The start of section `projection`, which turbo has not: the mean's `dimensions` floats follow, padded to
-// 64 bytes, then, in compact, the basis, a row a value of a code: `dimensions` 16-bit integers, filled up to 32.
+// The start of section `projection`: the mean's `dimensions` floats follow, padded to 64 bytes, then, in
+// compact, the basis, a row a value of a code: `dimensions` 16-bit integers, filled up to 32.
 struct ProjectionHead {
   uint32_t fitted;  // nodes of the sample, 0 before the fit
   uint32_t reserved[15];
@@ -421,7 +422,7 @@ class Graph {
   // Profile small: the node's own code, before any row names it.
   bool writeOwnCode(uint32_t node, Scratch& s);
   // Whether vectors can be encoded already.
-  bool hasSpace() const { return options_.profile == Profile::kTurbo || space_->mean(); }
+  bool hasSpace() const { return space_->mean(); }
   // The codes of a row that was written before there was a space for them.
   bool recode(uint32_t node, Scratch& s);
   bool replaceLane(uint32_t node, uint32_t lane, uint32_t id, Scratch& s);
@@ -442,7 +443,7 @@ class Graph {
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;
   // While many nodes are linked: their rotated vectors, which many rows need, and the same in bytes (8-bit
-  // scalar codes relative to their mean, each with a step of its own) with the sums of their squares, for
+  // scalar codes, each with a step of its own) with the sums of their squares, for
   // distances between two of them.
   struct AtHand {
     std::vector<uint32_t> at;  // by node, kNone where it is not among them

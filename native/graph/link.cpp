@@ -323,8 +323,8 @@ bool Graph::linkAs(const std::vector<uint32_t>& nodes, unsigned threads) {
   return sound;
 }
 
-// Where that is worth it, and of as many as memory is allowed for. Without the bytes under dot, which a
-// common centre changes, and where the space of the codes is not all of the vector.
+// Where that is worth it, and of as many as memory is allowed for. Without the bytes under dot, which their
+// common origin changes, and where the space of the codes is not all of the vector.
 bool Graph::keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew) {
   const uint32_t size = space_->size();
   const uint64_t most = kMostRotatedBytes / (size * sizeof(float));
@@ -342,11 +342,6 @@ bool Graph::keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew) {
   atHand_.at.assign(this->nodes(), kNone);
   for (uint32_t i = 0; i < count; i++) atHand_.at[nodes[i]] = i;
   if (layout_.projects || options_.metric == Metric::kDot) return true;
-  std::vector<float> mean(size);
-  for (uint32_t i = 0; i < count; i++) {
-    for (uint32_t j = 0; j < size; j++) mean[j] += rotated[uint64_t(i) * size + j];
-  }
-  for (float& x : mean) x /= static_cast<float>(count);
   atHand_.bytes = LargeArray<int8_t>(uint64_t(count) * size);
   if (!atHand_.bytes.get()) return true;
   atHand_.steps.resize(count);
@@ -354,12 +349,12 @@ bool Graph::keepAtHand(const std::vector<uint32_t>& nodes, Crew& crew) {
   return crew.run(count, [&](uint32_t i, Scratch&) {
     const float* from = rotated + uint64_t(i) * size;
     float largest = 0;
-    for (uint32_t j = 0; j < size; j++) largest = std::max(largest, std::fabs(from[j] - mean[j]));
+    for (uint32_t j = 0; j < size; j++) largest = std::max(largest, std::fabs(from[j]));
     // Beyond these, squares of steps leave what a float holds: then the vector itself is compared.
     const bool fits = largest > 0x1p-50f && largest < 0x1p50f;
     const float step = fits ? largest / 127 : 0;
     int8_t* to = atHand_.bytes.get() + uint64_t(i) * size;
-    for (uint32_t j = 0; fits && j < size; j++) to[j] = static_cast<int8_t>(std::lrintf((from[j] - mean[j]) / step));
+    for (uint32_t j = 0; fits && j < size; j++) to[j] = static_cast<int8_t>(std::lrintf(from[j] / step));
     atHand_.steps[i] = step;
     atHand_.squares[i] = step * step * static_cast<float>(kernel->dotBytes(to, to, size));
     return true;

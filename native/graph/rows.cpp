@@ -237,6 +237,8 @@ void Graph::addToBacklog(uint32_t node) {
   std::vector<float> own(rotation.padded());
   rotation.apply(v, scaleOf(node), own.data());
   const std::unique_lock<std::shared_mutex> alone(backlog_.mutex);
+  if (backlog_.reference.empty()) backlog_.reference = own;
+  for (uint32_t i = 0; i < own.size(); i++) own[i] -= backlog_.reference[i];
   if (backlog_.blocks.empty() || backlog_.blocks.back()->count == kLanes) {
     auto fresh = std::make_unique<Backlog::Block>();
     fresh->vector.assign(v, v + d + (options_.metric == Metric::kCosine ? 1 : 0));

@@ -98,9 +98,7 @@ const float* Graph::prepared(const float* query, Scratch& s) const {
 
 void Graph::prepareCodes(const float* q, Scratch& s) const {
   const uint32_t n = space_->size();
-  if (options_.profile == Profile::kTurbo) {
-    prepareAll(q, s);
-  } else if (options_.profile == Profile::kCompact) {
+  if (options_.profile != Profile::kSmall) {
     s.projected.values.resize(n);
     s.projected.entries.resize(4 * n);
     space_->apply(q, 1.0f, s.projected.values.data());
@@ -120,6 +118,7 @@ void Graph::prepareAll(const float* q, Scratch& s) const {
   s.all.values.resize(n);
   s.all.entries.resize(4 * n);
   space_->rotation().apply(q, 1.0f, s.all.values.data());
+  for (uint32_t i = 0; i < n; i++) s.all.values[i] -= backlog_.reference[i];
   s.all.lut = kernel->lut(s.all.values.data(), n, s.all.entries.data());
 }
 
@@ -271,7 +270,7 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
   s.results.reset(keep);
   s.pool.reset(ef);
   s.pool.insert(entry.distance, entry.node);
-  const CodeQuery& codes = options_.profile == Profile::kTurbo ? s.all : s.projected;
+  const CodeQuery& codes = s.projected;
   alignas(64) float estimates[kLanes], wide[2 * kLanes];
   float estimate;
   for (uint32_t node; (node = s.pool.next(&estimate)) != kNone;) {
@@ -404,12 +403,14 @@ bool Graph::walk(const float* q, Neighbor entry, uint32_t ef, uint32_t keep, uin
                                              : searchCodes<M>(q, entry, ef, keep, k, filter, s);
 }
 
-// Leaves the k nearest of the backlog that match in s.waiting. The query's codes are prepared.
+// Leaves the k nearest of the backlog that match in s.waiting.
 template <Metric M>
 bool Graph::scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratch& s) {
   const uint32_t d = options_.dimensions;
   s.waiting.reset(k);
   const std::shared_lock<std::shared_mutex> shared(backlog_.mutex);
+  if (backlog_.blocks.empty()) return true;
+  prepareAll(q, s);
   const float own = M == Metric::kDot ? kernel->dot(q, q, d) : 0;
   alignas(64) float estimates[kLanes];
   for (const std::unique_ptr<Backlog::Block>& block : backlog_.blocks) {
@@ -496,14 +497,11 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   const bool waiting = backlog() > 0;
   const uint64_t linkedMatching = matching > backlog() ? matching - backlog() : 0;
   // The backlog before the walk: what is linked in between is found by one of them.
-  if (waiting) {
-    prepareAll(q, s);
-    if (!scanBacklog<M>(q, k, filter, s)) return -1;
-  }
+  if (waiting && !scanBacklog<M>(q, k, filter, s)) return -1;
   const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   Neighbor at;
   if (entry != kNone && !descend<M>(q, codes ? kWalkEntryLevel : 0, &at)) return -1;
-  if (entry != kNone && codes && !(waiting && options_.profile == Profile::kTurbo)) prepareCodes(q, s);
+  if (entry != kNone && codes) prepareCodes(q, s);
   if (entry == kNone) {
     s.results.reset(k);
   } else if (codes && matching * kCodesShare >= live()) {

@@ -9,7 +9,7 @@
 namespace hebb::test {
 namespace {
 
-constexpr uint32_t kCount = 1500;
+constexpr uint32_t kCount = 2200;  // from 2,048 on rows have codes
 
 // A graph that can be damaged and repaired.
 struct Patient {

@@ -7,7 +7,7 @@ import { createRegion, type Region } from "../../native/index.js";
 
 const ROWS = 3;
 const d = 16;
-const n = 500;
+const n = 2200; // from 2,048 on rows have codes
 
 async function built(profile: GraphOptions["profile"]): Promise<{ graph: Graph; region: Region; row: number }> {
   const options: GraphOptions = {
@@ -17,18 +17,18 @@ async function built(profile: GraphOptions["profile"]): Promise<{ graph: Graph; 
     efConstruction: 60,
     ml: 1 / Math.log(8),
     seed: 1,
-    maxNodes: 1000,
+    maxNodes: 3000,
     profile,
     stopMargin: -1,
   };
   const { vector, row, upper, id, projection } = graphStrides(options);
   const region = createRegion([
     4096,
-    1000,
-    vector * 1000,
-    row * 1000,
-    upper * 2000,
-    id * 1000,
+    3000,
+    vector * 3000,
+    row * 3000,
+    upper * 6000,
+    id * 3000,
     Math.max(projection, 4096),
   ]);
   const graph = createGraph(region, options);

@@ -46,8 +46,7 @@ void checkWeights(World& w, const std::string& when) {
 void testGraph(Metric metric, uint32_t d, uint32_t m, Profile profile, const std::string& name) {
   Random random(seed);
   World w(d, metric, m, 20000, profile);
-  // The spaces of the other profiles are fitted from 2,048 nodes on.
-  const uint32_t count = profile == Profile::kTurbo ? 1800 / share : 2200;
+  constexpr uint32_t count = 2200;  // the space of the codes is fitted from 2,048 nodes on
   check(recall(w, random, {}, 10) == 1, name + ": searching nothing finds nothing");
   w.add(random, 1, 2);
   check(recall(w, random, {}, 10) == 1, name + ": one node");
@@ -100,9 +99,7 @@ void testGraph(Metric metric, uint32_t d, uint32_t m, Profile profile, const std
     check(churned >= built - 0.03, percent(name + ": recall after churn", churned));
   }
   checkLanes(w, name + " linked one by one");
-  if (profile != Profile::kTurbo) {
-    check(w.region->base(kProjection)[0] != 0 || w.region->base(kProjection)[1] != 0, name + ": the space was fitted");
-  }
+  check(w.region->base(kProjection)[0] != 0 || w.region->base(kProjection)[1] != 0, name + ": the space was fitted");
   w.remove(w.having(kLive));
   check(w.graph->consolidate(2) && w.graph->live() == 0, name + ": everything deleted");
   check(recall(w, random, {}, 10) == 1, name + ": nothing is found in an emptied graph");
@@ -172,10 +169,10 @@ void testSameGraph() {
       check(bytesOf(historyOf(metric, 40, m, count, threads)) == one,
             "metric " + name + ": " + std::to_string(threads) + " threads build the graph that one builds");
     }
-    const std::vector<uint8_t> small = bytesOf(historyOf(metric, 100, m, 300 / share, 2));
+    const std::vector<uint8_t> small = bytesOf(historyOf(metric, 100, m, 2100, 1));
     for (const Kernel* k : kernelsHere()) {
       kernel = k;
-      check(bytesOf(historyOf(metric, 100, m, 300 / share, 2)) == small,
+      check(bytesOf(historyOf(metric, 100, m, 2100, 2)) == small,
             "metric " + name + ": " + k->name + " builds the graph that " + chosen->name + " builds");
     }
     kernel = chosen;

@@ -141,8 +141,7 @@ void checkEdges(World& w, const std::string& when) {
 
 // Codes are looked at once there is a space for them.
 static bool hasCodes(const World& w) {
-  return w.options.profile == Profile::kTurbo ||
-         reinterpret_cast<const ProjectionHead*>(w.region->base(kProjection))->fitted > 0;
+  return reinterpret_cast<const ProjectionHead*>(w.region->base(kProjection))->fitted > 0;
 }
 
 void checkLanes(World& w, const std::string& when) {
@@ -152,10 +151,8 @@ void checkLanes(World& w, const std::string& when) {
   const Metric metric = w.options.metric;
   const uint32_t n = w.graph->nodes(), d = w.options.dimensions;
   CodeSpace space(d, layout.values, w.options.seed);
-  if (profile != Profile::kTurbo) {
-    const float* mean = reinterpret_cast<const float*>(w.region->base(kProjection) + sizeof(ProjectionHead));
-    space.fit(mean, profile == Profile::kCompact ? reinterpret_cast<const int16_t*>(mean + roundUp(d, 16)) : nullptr);
-  }
+  const float* mean = reinterpret_cast<const float*>(w.region->base(kProjection) + sizeof(ProjectionHead));
+  space.fit(mean, layout.projects ? reinterpret_cast<const int16_t*>(mean + roundUp(d, 16)) : nullptr);
   std::vector<std::vector<float>> images(n);
   const auto imageOf = [&](uint32_t node) -> const float* {
     if (images[node].empty()) {
