@@ -1,6 +1,8 @@
 // Choosing the path of searches (graph.hpp): where vectors are short, comparing them may cost less than
 // estimating from codes and reading the vectors of all that is expanded. Which is faster depends on the
-// data and the machine, so both are measured, on nodes of the graph as queries, at the same recall.
+// data and the machine, so both are measured, on nodes of the graph as queries, at the same recall. The codes of
+// compact and small may also be too coarse for the data (directions that matter alike, tight clusters): then
+// vectors are compared at any length.
 #include <algorithm>
 #include <chrono>
 
@@ -10,8 +12,8 @@
 namespace hebb {
 namespace {
 
-constexpr uint32_t kLongest = 128;  // dimensions; codes are faster for longer vectors
-constexpr uint32_t kFirst = 4096;   // linked nodes at the first measurement; four times as many at the next
+constexpr uint32_t kLongest = 128;  // dimensions; turbo's codes are faster for longer vectors
+constexpr uint32_t kFirst = 2048;   // linked nodes at the first measurement; four times as many at the next
 constexpr uint32_t kQueries = 64;   // in a group
 constexpr uint32_t kGroups = 7;     // one to find the ef that each path needs, three to time each
 constexpr float kOther = 0.1f;      // share of another node in a query
@@ -27,7 +29,8 @@ double now() {
 }  // namespace
 
 bool Graph::calibrate(uint32_t linkedBefore) {
-  if (options_.dimensions > kLongest || linked_.load() < kFirst || !coded_.load()) return true;
+  const bool settled = options_.profile == Profile::kTurbo && options_.dimensions > kLongest;
+  if (settled || linked_.load() < kFirst || !coded_.load()) return true;
   uint64_t due = kFirst;
   while (due * 4 <= linked_.load()) due *= 4;
   if (linkedBefore >= due) return true;
