@@ -182,8 +182,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
       at = {s.pool[0].distance, s.pool.nodeAt(0)};
       diversify<M>(near, options_.m, false, choices[i].upper[l - 1]);
     }
-    // A node's own code is too coarse to choose neighbours by where clusters are tight.
-    if (coded_ && options_.profile != Profile::kSmall) {
+    if (coded_) {
       prepareCodes(q.data(), s);
       if (!walk<M>(q.data(), at, ef, ef, ef, nullptr, s)) return false;
       nearOf(s.results);
