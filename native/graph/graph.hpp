@@ -430,7 +430,7 @@ class Graph {
   // Adds what the scratches noted to the in-degrees; lists in `bare`, where that is given, those left without one.
   bool countEdges(const std::vector<Scratch*>& scratches, std::vector<uint32_t>* bare);
   bool dropInEdge(uint32_t node);
-  bool addInEdge(uint32_t node, uint32_t count = 1);
+  bool addInEdge(uint32_t node);
 
   void addToBacklog(uint32_t node);
   void trimBacklog();
@@ -443,8 +443,7 @@ class Graph {
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;
   // While many nodes are linked: their rotated vectors, which many rows need, and the same in bytes (8-bit
-  // scalar codes, each with a step of its own) with the sums of their squares, for
-  // distances between two of them.
+  // scalar codes, each with a step of its own) with their squared lengths, for distances between two of them.
   struct AtHand {
     std::vector<uint32_t> at;  // by node, kNone where it is not among them
     LargeArray<float> rotated;

@@ -197,9 +197,9 @@ bool Graph::writeUpper(uint32_t node, uint32_t level, const std::vector<Neighbor
   return true;
 }
 
-bool Graph::addInEdge(uint32_t node, uint32_t count) {
+bool Graph::addInEdge(uint32_t node) {
   if (!touchRow(node)) return false;
-  __atomic_fetch_add(&row(node)->inDegree, count, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&row(node)->inDegree, 1, __ATOMIC_RELAXED);
   return true;
 }
 
