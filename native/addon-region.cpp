@@ -13,6 +13,7 @@ Napi::Function RegionObject::define(Napi::Env env) {
        InstanceMethod("checksumsOf", &RegionObject::checksumsOf), InstanceMethod("read", &RegionObject::read),
        InstanceMethod("write", &RegionObject::write), InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
        InstanceMethod("copyPages", &RegionObject::copyPages), InstanceMethod("cleanPages", &RegionObject::cleanPages),
+       InstanceMethod("discard", &RegionObject::discard), InstanceMethod("kept", &RegionObject::kept),
        InstanceMethod("residentBytes", &RegionObject::residentBytes), InstanceMethod("close", &RegionObject::close)});
 }
 
@@ -134,6 +135,22 @@ Napi::Value RegionObject::cleanPages(const Napi::CallbackInfo& info) {
     region_->cleanPages(static_cast<uint32_t>(section), pages.data, pages.length, info[2].ToBoolean().Value());
   }
   return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::discard(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]), from = whole(info[1]);
+  if (!within(info, section, from, 0)) return info.Env().Undefined();
+  if (from % kBlockBytes != 0) return fail(info.Env(), "a discard from within a block");
+  if (!region_->discard(static_cast<uint32_t>(section), from)) {
+    return fail(info.Env(), (std::string("mmap failed: ") + std::strerror(errno)).c_str());
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::kept(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]);
+  if (!within(info, section, 0, 0)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), static_cast<double>(region_->kept(static_cast<uint32_t>(section))));
 }
 
 Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {

@@ -53,6 +53,8 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   Napi::Value dirtyPages(const Napi::CallbackInfo& info);
   Napi::Value copyPages(const Napi::CallbackInfo& info);
   Napi::Value cleanPages(const Napi::CallbackInfo& info);
+  Napi::Value discard(const Napi::CallbackInfo& info);
+  Napi::Value kept(const Napi::CallbackInfo& info);
   Napi::Value residentBytes(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   bool within(const Napi::CallbackInfo& info, uint64_t section, uint64_t at, uint64_t bytes);

@@ -45,7 +45,15 @@ export interface Region {
   dirtyPages(section: number): Uint32Array;
   /** Copies of whole pages, one after the other, in the given order. */
   copyPages(section: number, pages: Uint32Array): Uint8Array;
-  /** Forgets that pages were changed. With `drop`, gives the private copies back: their content must be in the file by now, and mapped. */
+  /**
+   * Gives up a section's bytes from `from` (a multiple of BLOCK_BYTES) to its end: they are zeros from
+   * now on, neither changed nor backed by a file, and their memory is given back. Reading them
+   * meanwhile is harmless; nothing may write there. The next checkpoint shortens the section in the file.
+   */
+  discard(section: number, from: number): void;
+  /** Bytes from a section's start that no discard reached since the last cleanPages; all that is reserved where there was none. */
+  kept(section: number): number;
+  /** Forgets that pages were changed, and the section's discards. With `drop`, gives the private copies back: their content must be in the file by now, and mapped. */
   cleanPages(section: number, pages: Uint32Array, drop: boolean): void;
   /** Bytes of all sections now in memory. */
   residentBytes(): number;

@@ -33,7 +33,7 @@ export interface SectionEntry {
   name: string;
   /** Bytes per record, for the section's owner. */
   stride: number;
-  /** Bytes to the end of the last page ever changed. The extents may reach further; there are zeros. */
+  /** Bytes to the end of the last page ever changed, or to where the section was cut off since. The extents may reach further; there are zeros. */
   length: number;
   extents: Extent[];
 }
@@ -43,7 +43,7 @@ export interface Meta {
   storeId: Uint8Array;
   dimensions: number;
   metric: Metric;
-  /** Counts checkpoints, from 1 at creation. */
+  /** Counts checkpoints and compactions, from 1 at creation. */
   generation: number;
   /** The index holds the effect of every log record up to this one. */
   lsn: number;

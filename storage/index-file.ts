@@ -4,20 +4,43 @@
  * checkpoint after another and never a mixture.
  *
  * A checkpoint, in the order that makes it safe:
- * 1. Pages beyond what the file had are written where they will stay, and synced. Nothing refers to
- *    them yet.
+ * 1. Blocks that are new to their section are written where they will stay, and synced: free ones, or
+ *    ones behind the file's end. Nothing refers to them yet.
  * 2. All other changed pages, the checksum pages and the new meta go to the journal; its sync is the
  *    commit point. A failure up to here leaves the old checkpoint, and every page marked as changed.
  * 3. The journal is put in place and emptied (journal.ts). A failure here leaves it to be put in
  *    place by the next checkpoint or the next opening.
- * 4. Changed pages are given back; from now on they are read from the file.
+ * 4. Changed pages are given back; from now on they are read from the file. Free blocks at the
+ *    file's end are cut off.
+ *
+ * A section that was discarded from some block on keeps the blocks before it. The others are free once
+ * the checkpoint is committed, and not before: a later checkpoint writes into them without the
+ * journal, which is safe because the journal has been emptied by then, and nothing is mapped from them.
+ *
+ * Compaction writes the whole file anew beside the old one and renames it: one moment at which all of
+ * it becomes true, with nothing to redo. Moving extents within the file would need no second copy on
+ * the disk, but many checkpoints, and would leave sections in pieces.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { assert } from "../base/assert.js";
 import { HebbError } from "../base/errors.js";
 import type { Json } from "../base/types.js";
-import { BLOCK_BYTES, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
+import { BLOCK_BYTES, crc32c, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
 import { checkIndex, type Fault, readChecksums } from "./check.js";
-import { breathe, eachRun, fileBlockOf, grown, PAGES_PER_BLOCK, pageOffset, runsFrom } from "./extents.js";
+import {
+  breathe,
+  cut,
+  dense,
+  eachRun,
+  eachRunOf,
+  fileBlockOf,
+  grown,
+  PAGES_PER_BLOCK,
+  pageOffset,
+  type Run,
+  runsFrom,
+  Space,
+} from "./extents.js";
 import type { Files, StoredFile } from "./files.js";
 import {
   CHECKSUMS_KIND,
@@ -27,6 +50,7 @@ import {
   encodeChecksumPage,
   encodeSlot,
   endBlock,
+  hex,
   type Meta,
   SLOTS,
   ZERO_BLOCK_CHECKSUM,
@@ -53,15 +77,27 @@ interface Plan {
   table: Uint32Array;
   /** Pages of the checksums section that change. */
   checksumPages: number[];
-  /** Changed pages, for each section in the region. */
-  changed: Uint32Array[];
+  /** For each section in the region: */
+  parts: {
+    /** Blocks from its start that the file has and no discard reached. */
+    kept: number;
+    /** Those of them, from the start, that stay where they are in the file. The others move. */
+    stay: number;
+    /** Changed pages in blocks that stay. */
+    changed: Uint32Array;
+    /** Changed pages in blocks that move or come in addition. */
+    added: Uint32Array;
+  }[];
 }
 
 /** The names of a store's files in its directory. */
 export const INDEX_NAME = "index.hebb";
 export const JOURNAL_NAME = "index.hebb-journal";
+/** index.hebb until it is whole, at creation and at compaction. */
+export const NEW_INDEX_NAME = "index.hebb-new";
 
 const SLICE_BYTES = 4 << 20;
+const SLICE_BLOCKS = SLICE_BYTES / BLOCK_BYTES;
 /** Blocks whose checksums are computed in one go. */
 const CHECKSUM_BATCH = 64;
 
@@ -70,14 +106,13 @@ export class IndexFile {
   private pending: Journal | undefined;
   /** The journal is not empty, or the file longer than it need be. */
   private leftovers = false;
-  /** Blocks of each section that are mapped from the file; behind them, memory alone holds the section. */
-  private readonly mappedBlocks: number[];
 
   private constructor(
-    private readonly file: StoredFile,
+    private readonly files: Files,
+    private file: StoredFile,
     private readonly journal: StoredFile | undefined,
     /** The file, as a committed journal that a read-only handle may not put in place changes it. */
-    private readonly view: StoredFile,
+    private view: StoredFile,
     /** As of the last checkpoint. */
     public meta: Meta,
     private table: Uint32Array,
@@ -87,9 +122,7 @@ export class IndexFile {
     private readonly poison: Poison,
     /** What opening had to put right, in words. */
     readonly recovered: readonly string[],
-  ) {
-    this.mappedBlocks = specs.map(({ kind }) => capacityBlocks(this.extentsOf(kind)));
-  }
+  ) {}
 
   /** Writes an index without records to `path`, durably except for its name. */
   static async create(
@@ -128,12 +161,13 @@ export class IndexFile {
       const journal = await openJournal(files, directory, readOnly);
       if (journal !== undefined) opened.push(journal);
       const { meta, view, notes } = await recoverIndex(file, journal, readOnly, poison);
+      if (!readOnly) await removeUnfinished(files, directory);
       const table = await readChecksums(view, meta);
       const specs = sectionsFor(meta);
       checkSections(meta, specs);
       const region = createRegion(specs.map(({ reserveBytes }) => Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES));
       opened.push(region);
-      const index = new IndexFile(file, journal, view, meta, table, specs, region, poison, notes);
+      const index = new IndexFile(files, file, journal, view, meta, table, specs, region, poison, notes);
       await index.map();
       return index;
     } catch (error) {
@@ -166,9 +200,19 @@ export class IndexFile {
     }
   }
 
-  /** Whether any page changed since the last checkpoint. */
+  /** Whether any page changed, or went, since the last checkpoint. */
   isChanged(): boolean {
-    return this.specs.some((_, section) => this.region.dirtyPages(section).length > 0);
+    return this.specs.some(
+      ({ kind }, section) =>
+        this.region.dirtyPages(section).length > 0 ||
+        this.region.kept(section) < capacityBlocks(this.extentsOf(kind)) * BLOCK_BYTES,
+    );
+  }
+
+  /** Bytes by which `compact` would make the file smaller, as of the last checkpoint. */
+  get spareBytes(): number {
+    const { sections } = this.meta;
+    return (endBlock(sections) - endBlock(dense(sections))) * BLOCK_BYTES;
   }
 
   /**
@@ -177,83 +221,108 @@ export class IndexFile {
    */
   async checkpoint(lsn: number, config: Json): Promise<void> {
     this.poison.check();
-    if (this.pending !== undefined) await this.finish(this.pending);
-    if (this.leftovers) await this.discardLeftovers();
+    await this.settle();
     const plan = await this.plan(lsn, config);
     this.leftovers = true;
     let journal: Journal;
     try {
-      await this.writeNewExtents(plan);
+      await this.writeAdded(plan);
       journal = await this.writeJournal(plan);
     } catch (error) {
       // Gives the disk space back; where that fails too, the next checkpoint tries again.
       if (this.poison.cause === undefined) await this.discardLeftovers().catch(() => {});
       throw error;
     }
-    // Committed.
+    // Committed. What is new to a section is mapped before its old blocks can be used again.
     this.meta = plan.meta;
     this.table = plan.table;
+    await this.poison.guard(async () => this.mapAdded(plan));
     await this.finish(journal);
+    for (const [i, { changed }] of plan.parts.entries()) this.region.cleanPages(i, changed, this.file.fd >= 0);
     await this.discardLeftovers();
-    this.release(plan.changed);
   }
 
   private async plan(lsn: number, config: Json): Promise<Plan> {
     const { region, specs } = this;
-    const changed = specs.map((_, section) => region.dirtyPages(section));
+    const space = new Space(this.meta.sections);
     const sections = this.meta.sections.map((entry) => ({ ...entry }));
-    let end = endBlock(sections);
-    for (const [i, spec] of specs.entries()) {
+    const parts = specs.map((spec, i) => {
       let entry = sections.find(({ kind }) => kind === spec.kind);
       if (entry === undefined) {
         entry = { kind: spec.kind, name: spec.name, stride: spec.stride, length: 0, extents: [] };
         sections.push(entry);
       }
-      const pages = (changed[i].at(-1) ?? -1) + 1;
+      const dirty = region.dirtyPages(i);
+      const pages = (dirty.at(-1) ?? -1) + 1;
+      const bytes = region.kept(i);
       const most = Math.ceil(spec.reserveBytes / BLOCK_BYTES);
-      const bigger = grown(entry.extents, Math.ceil(pages / PAGES_PER_BLOCK), most, end);
-      entry.length = Math.max(entry.length, pages * PAGE_BYTES);
-      entry.extents = bigger.extents;
-      end = bigger.end;
-    }
+      const left = cut(entry.extents, bytes / BLOCK_BYTES);
+      const kept = capacityBlocks(left);
+      const { extents, stay } = grown(left, Math.ceil(pages / PAGES_PER_BLOCK), most, space);
+      entry.length = Math.max(Math.min(entry.length, bytes), pages * PAGE_BYTES);
+      entry.extents = extents;
+      const behind = dirty.findIndex((page) => page >= stay * PAGES_PER_BLOCK);
+      const changed = behind < 0 ? dirty.length : behind;
+      return { kept, stay, changed: dirty.subarray(0, changed), added: dirty.subarray(changed) };
+    });
     const checksums = sections.find(({ kind }) => kind === CHECKSUMS_KIND)!;
-    for (let before = 0; before !== end; ) {
-      before = end; // the checksums' own blocks count too
+    let end: number;
+    for (let before = -1; ; before = end) {
+      end = endBlock(sections); // the checksums' own blocks count too
+      if (end === before) break;
       const pages = Math.ceil(end / CHECKSUMS_PER_PAGE);
       checksums.length = pages * PAGE_BYTES;
-      const bigger = grown(checksums.extents, Math.ceil(pages / PAGES_PER_BLOCK), Number.MAX_SAFE_INTEGER, end);
-      checksums.extents = bigger.extents;
-      end = bigger.end;
+      const blocks = Math.ceil(pages / PAGES_PER_BLOCK);
+      const { extents, stay } = grown(checksums.extents, blocks, Number.MAX_SAFE_INTEGER, space);
+      assert(stay === capacityBlocks(checksums.extents), "checksums are never cut, so none of them moves");
+      checksums.extents = extents;
     }
     const meta = { ...this.meta, generation: this.meta.generation + 1, lsn, sections, config };
     encodeSlot(meta); // throws where it does not fit, before anything is written
 
     const table = new Uint32Array(end);
-    table.set(this.table);
+    table.set(this.table.subarray(0, end));
     const touched = new Set<number>();
     const put = (block: number, checksum: number) => {
+      if (block >= end) return; // cut off
       table[block] = checksum;
       touched.add(Math.floor(block / CHECKSUMS_PER_PAGE));
     };
-    for (const [i, spec] of specs.entries()) {
-      const { extents } = sections.find(({ kind }) => kind === spec.kind)!;
-      for (const { fileBlock, blocks } of runsFrom(extents, capacityBlocks(this.extentsOf(spec.kind)))) {
-        for (let block = fileBlock; block < fileBlock + blocks; block++) put(block, ZERO_BLOCK_CHECKSUM);
+    for (const [i, { kind }] of specs.entries()) {
+      const { kept, stay, changed, added } = parts[i];
+      const { extents } = sections.find((entry) => entry.kind === kind)!;
+      const before = this.extentsOf(kind);
+      for (const { sectionBlock, fileBlock, blocks } of runsFrom(extents, stay)) {
+        for (let j = 0; j < blocks; j++) {
+          const block = sectionBlock + j;
+          put(fileBlock + j, block < kept ? this.table[fileBlockOf(before, block)] : ZERO_BLOCK_CHECKSUM);
+        }
       }
-      const blocks = blocksOf(changed[i]);
-      for (let from = 0; from < blocks.length; from += CHECKSUM_BATCH) {
-        const batch = blocks.subarray(from, from + CHECKSUM_BATCH);
-        const sums = region.checksumsOf(i, batch);
-        batch.forEach((block, j) => {
-          put(fileBlockOf(extents, block), sums[j]);
-        });
-        await breathe();
+      for (const { fileBlock, blocks } of runsFrom(before, stay)) {
+        for (let j = 0; j < blocks; j++) put(fileBlock + j, 0); // free now
+      }
+      for (const pages of [changed, added]) {
+        const blocks = blocksOf(pages);
+        for (let from = 0; from < blocks.length; from += CHECKSUM_BATCH) {
+          const batch = blocks.subarray(from, from + CHECKSUM_BATCH);
+          const sums = region.checksumsOf(i, batch);
+          batch.forEach((block, j) => {
+            put(fileBlockOf(extents, block), sums[j]);
+          });
+          await breathe();
+        }
       }
     }
-    for (let page = Math.floor(this.table.length / CHECKSUMS_PER_PAGE); page * CHECKSUMS_PER_PAGE < end; page++) {
-      touched.add(page); // pages that come into use
-    }
-    return { meta, table, checksumPages: [...touched].sort((a, b) => a - b), changed };
+    // Pages that come into use, or out of it in part.
+    const from = Math.min(this.table.length, end);
+    for (let page = Math.floor(from / CHECKSUMS_PER_PAGE); page * CHECKSUMS_PER_PAGE < end; page++) touched.add(page);
+    return { meta, table, checksumPages: [...touched].sort((a, b) => a - b), parts };
+  }
+
+  /** Ends what a checkpoint that failed left to do. */
+  private async settle(): Promise<void> {
+    if (this.pending !== undefined) await this.finish(this.pending);
+    if (this.leftovers) await this.discardLeftovers();
   }
 
   private extentsOf(kind: number, meta = this.meta): Extent[] {
@@ -261,28 +330,37 @@ export class IndexFile {
   }
 
   /** Step 1. */
-  private async writeNewExtents({ meta, changed }: Plan): Promise<void> {
-    const end = endBlock(this.meta.sections) * BLOCK_BYTES;
-    const newEnd = endBlock(meta.sections) * BLOCK_BYTES;
-    if (newEnd === end) return;
-    await this.file.allocate(end, newEnd - end);
+  private async writeAdded({ meta, parts }: Plan): Promise<void> {
+    const end = endBlock(this.meta.sections);
+    const newEnd = endBlock(meta.sections);
+    let written = newEnd > end;
+    if (newEnd > end) await this.file.allocate(end * BLOCK_BYTES, (newEnd - end) * BLOCK_BYTES);
+    const write = (offset: number, bytes: Uint8Array) => this.file.pwrite(bytes, offset);
     for (const [i, { kind }] of this.specs.entries()) {
-      const pages = changed[i].subarray(firstNew(changed[i], this.extentsOf(kind)));
-      await eachRun(this.region, i, this.extentsOf(kind, meta), pages, (offset, bytes) =>
-        this.file.pwrite(bytes, offset),
-      );
+      const { kept, stay, added } = parts[i];
+      const extents = this.extentsOf(kind, meta);
+      for (const run of runsFrom(extents, stay)) {
+        written = true;
+        // Free blocks hold what somebody left there; behind the old end there are zeros, and only what moves needs all of its pages.
+        const moving = Math.min(Math.max(0, kept - run.sectionBlock), run.blocks);
+        const whole = run.fileBlock < end ? run.blocks : moving;
+        await eachRunOf(this.region, i, extents, { ...run, blocks: whole }, write);
+        const from = (run.sectionBlock + whole) * PAGES_PER_BLOCK;
+        const to = (run.sectionBlock + run.blocks) * PAGES_PER_BLOCK;
+        const pages = added.filter((page) => page >= from && page < to);
+        await eachRun(this.region, i, extents, pages, write);
+      }
     }
-    await this.poison.sync(this.file);
+    if (written) await this.poison.sync(this.file);
   }
 
   /** Step 2. */
-  private async writeJournal({ meta, table, checksumPages, changed }: Plan): Promise<Journal> {
+  private async writeJournal({ meta, table, checksumPages, parts }: Plan): Promise<Journal> {
     const journal = this.journal!;
     const writer = new JournalWriter(journal, meta);
     for (const [i, { kind }] of this.specs.entries()) {
       const extents = this.extentsOf(kind);
-      const pages = changed[i].subarray(0, firstNew(changed[i], extents));
-      await eachRun(this.region, i, extents, pages, (offset, bytes) => writer.add(offset, bytes));
+      await eachRun(this.region, i, extents, parts[i].changed, (offset, bytes) => writer.add(offset, bytes));
     }
     const extents = this.extentsOf(CHECKSUMS_KIND, meta);
     for (const page of checksumPages) await writer.add(pageOffset(extents, page), encodeChecksumPage(table, page));
@@ -296,18 +374,18 @@ export class IndexFile {
     this.pending = undefined;
   }
 
-  /** Step 4: the file holds everything now, so it is mapped to its end, and the private copies go. */
-  private release(changed: Uint32Array[]): void {
-    const mapped = this.file.fd >= 0;
+  /** What step 1 wrote is in the file, so it is mapped from there, and the private copies go. */
+  private mapAdded({ parts }: Plan): void {
     for (const [i, { kind }] of this.specs.entries()) {
-      const extents = this.extentsOf(kind);
-      if (mapped) {
-        for (const { sectionBlock, fileBlock, blocks } of runsFrom(extents, this.mappedBlocks[i])) {
-          this.region.map(i, sectionBlock * BLOCK_BYTES, blocks * BLOCK_BYTES, this.file.fd, fileBlock * BLOCK_BYTES);
-        }
-      }
-      this.region.cleanPages(i, changed[i], mapped);
-      this.mappedBlocks[i] = capacityBlocks(extents);
+      if (this.file.fd >= 0) this.mapRuns(i, runsFrom(this.extentsOf(kind), parts[i].stay));
+      this.region.cleanPages(i, parts[i].added, false);
+    }
+  }
+
+  private mapRuns(section: number, runs: readonly Run[]): void {
+    for (const { sectionBlock, fileBlock, blocks } of runs) {
+      const [at, length, offset] = [sectionBlock, blocks, fileBlock].map((n) => n * BLOCK_BYTES);
+      this.region.map(section, at, length, this.file.fd, offset);
     }
   }
 
@@ -317,6 +395,85 @@ export class IndexFile {
     const end = endBlock(this.meta.sections) * BLOCK_BYTES;
     if ((await this.file.size()) > end) await this.file.truncate(end);
     this.leftovers = false;
+  }
+
+  /**
+   * Gives all free and spare blocks back: afterwards the file has what the sections use, and nothing
+   * else. Needs as much disk again as that meanwhile. Everything must be in a checkpoint, and nothing
+   * may change the region meanwhile; reading goes on.
+   * @throws {HebbError} INDEX_CORRUPT for a damaged block: the file stays as it is
+   */
+  async compact(): Promise<void> {
+    this.poison.check();
+    await this.settle();
+    assert(!this.isChanged(), "a checkpoint comes before a compaction");
+    if (this.spareBytes === 0) return;
+    const directory = dirname(this.file.path);
+    const path = join(directory, NEW_INDEX_NAME);
+    // Another generation: a journal belongs to one file alone.
+    const meta = { ...this.meta, generation: this.meta.generation + 1, sections: dense(this.meta.sections) };
+    let table: Uint32Array;
+    try {
+      await removeUnfinished(this.files, directory);
+      const file = await this.files.open(path, "create");
+      try {
+        table = await this.copyTo(file, meta);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (this.poison.cause === undefined) await removeUnfinished(this.files, directory).catch(() => {});
+      throw error;
+    }
+    // From the renaming on, nobody but this handle knows which of the two files a crash would leave,
+    // until the directory is on disk.
+    const old = this.file;
+    await this.poison.guard(async () => {
+      await this.files.rename(path, old.path);
+      await this.files.syncDirectory(directory);
+      this.file = this.view = await this.files.open(old.path, "write");
+      this.meta = meta;
+      this.table = table;
+      for (const [i, { kind }] of this.specs.entries()) {
+        const extents = this.extentsOf(kind);
+        this.region.discard(i, capacityBlocks(extents) * BLOCK_BYTES); // spare blocks: zeros, as before
+        if (this.file.fd >= 0) this.mapRuns(i, runsFrom(extents, 0));
+        this.region.cleanPages(i, new Uint32Array(0), false);
+      }
+    });
+    await old.close();
+  }
+
+  /** Writes the sections as `meta` has them to an empty file, durably. @returns the checksums of its blocks */
+  private async copyTo(file: StoredFile, meta: Meta): Promise<Uint32Array> {
+    const end = endBlock(meta.sections);
+    const table = new Uint32Array(end);
+    await file.allocate(0, end * BLOCK_BYTES);
+    for (const { kind, name, extents } of meta.sections) {
+      if (kind === CHECKSUMS_KIND || extents.length === 0) continue;
+      const [{ fileBlock: to, blocks }] = extents;
+      for (const run of runsFrom(cut(this.extentsOf(kind), blocks), 0)) {
+        for (let done = 0; done < run.blocks; done += SLICE_BLOCKS) {
+          const from = run.fileBlock + done;
+          const sums = this.table.subarray(from, from + Math.min(SLICE_BLOCKS, run.blocks - done));
+          const bytes = await this.file.pread(sums.length * BLOCK_BYTES, from * BLOCK_BYTES);
+          for (const [i, sum] of sums.entries()) {
+            const computed = crc32c(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
+            if (computed !== sum) throw damagedBlock(name, run.sectionBlock + done + i, from + i, sum, computed);
+          }
+          const at = to + run.sectionBlock + done;
+          await file.pwrite(bytes, at * BLOCK_BYTES);
+          table.set(sums, at);
+        }
+      }
+    }
+    const checksums = meta.sections.find(({ kind }) => kind === CHECKSUMS_KIND)!;
+    for (let page = 0; page < checksums.length / PAGE_BYTES; page++) {
+      await file.pwrite(encodeChecksumPage(table, page), pageOffset(checksums.extents, page));
+    }
+    for (const at of SLOTS) await file.pwrite(encodeSlot(meta), at);
+    await file.sync();
+    return table;
   }
 
   /** Reads the whole file, not memory, against its checksums. */
@@ -341,11 +498,19 @@ function blocksOf(pages: Uint32Array): Uint32Array {
   return blocks.subarray(0, count);
 }
 
-/** The index of the first page behind these extents. */
-function firstNew(pages: Uint32Array, extents: readonly Extent[]): number {
-  const capacity = capacityBlocks(extents) * PAGES_PER_BLOCK;
-  const index = pages.findIndex((page) => page >= capacity);
-  return index < 0 ? pages.length : index;
+/** Removes what a creation or a compaction that was cut short left beside index.hebb. */
+async function removeUnfinished(files: Files, directory: string): Promise<void> {
+  const path = join(directory, NEW_INDEX_NAME);
+  const kind = await files.kind(path);
+  if (kind === "file" || kind === "other") await files.unlink(path);
+}
+
+function damagedBlock(section: string, block: number, fileBlock: number, stored: number, computed: number): HebbError {
+  const offset = fileBlock * BLOCK_BYTES;
+  const message =
+    `section ${section}, block ${block}, offset ${offset}: checksum ${hex(stored)} stored, ${hex(computed)} computed. ` +
+    "Nothing was changed. Restore the store from a copy";
+  return new HebbError("INDEX_CORRUPT", message, { section, block, offset });
 }
 
 function checkSections(meta: Meta, specs: readonly SectionSpec[]): void {

@@ -82,7 +82,8 @@ export async function recoverIndex(
       notes.push(`meta slot ${bad} was damaged; the other one holds the same`);
     }
   }
-  // A checkpoint that never came to its commit point may have made the file longer.
+  // A checkpoint that never came to its commit point may have made the file longer, and one that freed
+  // the end of it may not have come to cut it off.
   const end = endBlock(meta.sections) * BLOCK_BYTES;
   if (!readOnly && (await file.size()) > end) await file.truncate(end);
   return { meta, view, notes };

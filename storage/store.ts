@@ -14,7 +14,7 @@ import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
-import { INDEX_NAME, IndexFile, JOURNAL_NAME, type SectionSpec } from "./index-file.js";
+import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec } from "./index-file.js";
 import { type Group, Log } from "./log.js";
 import { Poison } from "./poison.js";
 
@@ -42,10 +42,15 @@ export interface StoreOptions {
   readOnly?: boolean;
 }
 
+export interface CheckpointOptions {
+  /** Makes the other followers durable and returns the lowest LSN they hold; called once the log is durable. */
+  prepareFollowers?: () => Promise<number>;
+  /** Replaces `meta.config`. */
+  config?: Json;
+}
+
 const LOCK_NAME = "LOCK";
 const LOG_NAME = "wal";
-/** index.hebb until it is whole. */
-const NEW_INDEX_NAME = "index.hebb-new";
 
 export class Store {
   private busy: Promise<unknown> = Promise.resolve();
@@ -137,30 +142,33 @@ export class Store {
   }
 
   /**
-   * Makes index.hebb hold the region as of log record `lsn`, durably, and cuts the log. Nothing may
-   * change the region meanwhile; reading goes on. Costs what changed, not what there is.
-   * @param prepareFollowers makes the other followers durable and returns the lowest LSN they hold;
-   *   called once the log is durable
-   * @param config replaces `meta.config`
+   * Makes index.hebb hold the region as of log record `lsn`, durably, and cuts the log. What was
+   * discarded since is free in the file from then on, and cut off where it was the file's end. Nothing
+   * may change the region meanwhile; reading goes on. Costs what changed, not what there is.
    * @throws {HebbError} where it failed: the old checkpoint holds, or the new one, and the store goes
    *   on; after a failed sync it only reads (STORE_POISONED)
    */
-  checkpoint(
-    lsn: number,
-    { prepareFollowers, config = this.meta.config }: { prepareFollowers?: () => Promise<number>; config?: Json } = {},
-  ): Promise<void> {
+  checkpoint(lsn: number, options: CheckpointOptions = {}): Promise<void> {
+    return this.alone(() => this.checkpointAlone(lsn, options));
+  }
+
+  /**
+   * A checkpoint, and then index.hebb without a free or spare block: of the size that its sections
+   * use. Does nothing more where there is none. Costs writing all there is, and as much disk again
+   * meanwhile. Nothing may change the region meanwhile; reading goes on.
+   * @throws {HebbError} as `checkpoint`, and INDEX_CORRUPT for a damaged block. The old file holds, or
+   *   the new one; after a failure from the renaming on, the store only reads (STORE_POISONED)
+   */
+  compact(lsn: number, options: CheckpointOptions = {}): Promise<void> {
     return this.alone(async () => {
-      this.checkWritable();
-      await this.log.sync();
-      if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
-        throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
-      }
-      const followers = prepareFollowers === undefined ? lsn : await prepareFollowers();
-      const sameConfig = JSON.stringify(config) === JSON.stringify(this.meta.config);
-      const nothingNew = sameConfig && this.log.lastChangeLsn <= this.meta.lsn && !this.index.isChanged();
-      if (!nothingNew) await this.index.checkpoint(lsn, config);
-      await this.log.cut(Math.min(this.meta.lsn, followers));
+      await this.checkpointAlone(lsn, options);
+      await this.index.compact();
     });
+  }
+
+  /** Bytes by which `compact` would make index.hebb smaller, as of the last checkpoint. */
+  get spareBytes(): number {
+    return this.index.spareBytes;
   }
 
   /** Reads index.hebb and the log whole, from disk, and reports all damage. A checkpoint waits meanwhile. */
@@ -198,12 +206,28 @@ export class Store {
     return this.closing;
   }
 
+  private async checkpointAlone(
+    lsn: number,
+    { prepareFollowers, config = this.meta.config }: CheckpointOptions,
+  ): Promise<void> {
+    this.checkWritable();
+    await this.log.sync();
+    if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
+      throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
+    }
+    const followers = prepareFollowers === undefined ? lsn : await prepareFollowers();
+    const sameConfig = JSON.stringify(config) === JSON.stringify(this.meta.config);
+    const nothingNew = sameConfig && this.log.lastChangeLsn <= this.meta.lsn && !this.index.isChanged();
+    if (!nothingNew) await this.index.checkpoint(lsn, config);
+    await this.log.cut(Math.min(this.meta.lsn, followers));
+  }
+
   private checkWritable(): void {
     if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
     this.poison.check();
   }
 
-  /** Checkpoint, check and close exclude each other. */
+  /** Checkpoint, compaction, check and close exclude each other. */
   private alone<T>(action: () => Promise<T>): Promise<T> {
     const result = this.busy.then(action);
     this.busy = result.catch(() => {}); // whoever asked gets the error

@@ -44,6 +44,12 @@ bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {
   return true;
 }
 
+bool mapZeros(uint8_t* base, uint64_t bytes) {
+  const void* mapped =
+      mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return mapped != MAP_FAILED;
+}
+
 void willNeed(uint8_t* base, uint64_t bytes) {
   madvise(base, bytes, MADV_WILLNEED);
 }

@@ -18,6 +18,10 @@ void preferLargePages(uint8_t* base, uint64_t bytes);
 // ahead: what a search touches lies anywhere. False with errno set.
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset);
 
+// Replaces [base, base + bytes), whatever it was, with zeros that cost no memory until written; whoever
+// reads there meanwhile sees the old bytes or zeros. False with errno set.
+bool mapZeros(uint8_t* base, uint64_t bytes);
+
 // Starts reading [base, base + bytes) of a mapped file; page aligned.
 void willNeed(uint8_t* base, uint64_t bytes);
 

@@ -1,5 +1,6 @@
 #include "region.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernel.hpp"
@@ -31,20 +32,25 @@ uint64_t blockCount(uint64_t reserved) {
   return reserved / kBlockBytes + 1;
 }
 
+void preferLarge(uint8_t* base, uint64_t from, uint64_t end) {
+  from = std::max(from, kSmallBytes);
+  if (from < end) platform::preferLargePages(base + from, end - from);
+}
+
 }  // namespace
 
 Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveBytes.size()) {
   for (size_t i = 0; i < reserveBytes.size(); i++) {
     Section& s = sections_[i];
-    s.reserved = roundUp(reserveBytes[i], kBlockBytes);
+    s.reserved = s.kept = roundUp(reserveBytes[i], kBlockBytes);
     s.base = platform::reserve(s.reserved);
     s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
     s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
     if (!s.base || !s.dirty || !s.suspect || !s.expected) {
       valid_ = false;
-    } else if (s.reserved > kSmallBytes) {
-      platform::preferLargePages(s.base + kSmallBytes, s.reserved - kSmallBytes);
+    } else {
+      preferLarge(s.base, 0, s.reserved);
     }
   }
 }
@@ -61,7 +67,45 @@ Region::~Region() {
 bool Region::map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset) {
   Section& s = sections_[section];
   if (!platform::mapPrivate(s.base + at, bytes, fd, fileOffset)) return false;
+  forgetExtents(s, at, at + bytes);
   s.extents.push_back({at, bytes, fileOffset, fd});
+  return true;
+}
+
+// What [at, end) was mapped from counts no more; the parts of extents around it stay.
+void Region::forgetExtents(Section& s, uint64_t at, uint64_t end) {
+  std::vector<Extent> left;
+  for (const Extent& e : s.extents) {
+    if (e.at < at) left.push_back({e.at, std::min(e.bytes, at - e.at), e.fileOffset, e.fd});
+    if (e.at + e.bytes > end) {
+      const uint64_t skip = std::max(end, e.at) - e.at;
+      left.push_back({e.at + skip, e.bytes - skip, e.fileOffset + skip, e.fd});
+    }
+  }
+  s.extents = std::move(left);
+}
+
+bool Region::discard(uint32_t section, uint64_t from) {
+  Section& s = sections_[section];
+  if (from >= s.reserved) return true;
+  // No block is being summed up while its bytes go, or a sound one would look damaged.
+  std::unique_lock<std::mutex> turns[kTurns];
+  for (uint64_t i = 0; i < kTurns; i++) turns[i] = std::unique_lock<std::mutex>(verifying_[i]);
+  if (!platform::mapZeros(s.base + from, s.reserved - from)) return false;
+  preferLarge(s.base, from, s.reserved);
+  for (uint64_t block = from / kBlockBytes; block * kBlockBytes < s.stated; block++) {
+    const uint64_t bit = 1ull << (block % 64);
+    if (s.suspect[block / 64].fetch_and(~bit, std::memory_order_release) & bit) s.suspects.fetch_sub(1);
+  }
+  uint64_t touched = s.touched.load();
+  for (uint64_t page = from / kPageBytes; page * kPageBytes < touched; page++) {
+    s.dirty[page / 64].fetch_and(~(1ull << (page % 64)), std::memory_order_relaxed);
+  }
+  while (touched > from && !s.touched.compare_exchange_weak(touched, from)) {
+  }
+  s.stated = std::min(s.stated, from);
+  s.kept = std::min(s.kept, from);
+  forgetExtents(s, from, s.reserved);
   return true;
 }
 
@@ -71,6 +115,7 @@ void Region::load(uint32_t section, uint64_t at, const uint8_t* bytes, uint64_t 
 
 void Region::expectChecksums(uint32_t section, uint64_t firstBlock, const uint32_t* checksums, uint64_t count) {
   Section& s = sections_[section];
+  s.stated = std::max(s.stated, (firstBlock + count) * kBlockBytes);
   for (uint64_t i = 0; i < count; i++) {
     const uint64_t block = firstBlock + i;
     s.expected[block] = checksums[i];
@@ -151,6 +196,7 @@ const Region::Extent* Region::extentOf(const Section& s, uint64_t at) const {
 
 void Region::cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop) {
   Section& s = sections_[section];
+  s.kept = s.reserved;
   for (uint64_t i = 0; i < count; i++) {
     s.dirty[pages[i] / 64].fetch_and(~(1ull << (pages[i] % 64)), std::memory_order_relaxed);
   }

@@ -58,6 +58,14 @@ class Region {
   // Before writing: verifies, and marks the pages as changed.
   bool touch(uint32_t section, uint64_t at, uint64_t bytes);
 
+  // Gives up the section's bytes from `from`, a whole block, to its end: zeros from now on, neither
+  // dirty nor suspect nor backed by a file, and their memory is free. Other threads may be reading
+  // there; nobody may write there, nor map or clean meanwhile. False with errno set: nothing changed.
+  bool discard(uint32_t section, uint64_t from);
+
+  // Bytes from the section's start that no discard reached since the last cleanPages.
+  uint64_t kept(uint32_t section) const { return sections_[section].kept; }
+
   // Remembers a fault that a reader of the bytes found.
   void refuse(uint32_t section, uint64_t offset, const char* reason);
 
@@ -65,6 +73,7 @@ class Region {
   BlockFault fault() const;
 
   std::vector<uint32_t> dirtyPages(uint32_t section) const;
+  // Forgets that these pages were changed, and all discards; with `drop`, gives private copies back.
   void cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop);
   uint64_t residentBytes() const;
 
@@ -76,6 +85,8 @@ class Region {
   struct Section {
     uint8_t* base = nullptr;
     uint64_t reserved = 0;
+    uint64_t kept = 0;
+    uint64_t stated = 0;                       // bytes from the start within which blocks may be suspect
     std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
     std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
     uint32_t* expected = nullptr;              // a checksum a block
@@ -85,6 +96,7 @@ class Region {
   };
 
   bool verify(uint32_t section, uint64_t at, uint64_t bytes);
+  static void forgetExtents(Section& s, uint64_t at, uint64_t end);
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
   static constexpr uint64_t kTurns = 64;

@@ -5,8 +5,11 @@
 import { expect, test } from "vitest";
 import type { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
+import { BLOCK_BYTES } from "../../native/index.js";
+import type { SectionEntry } from "../../storage/format.js";
 import { type Call, Killed, Simulator, type Verdict } from "../../storage/simulator.js";
-import { DIRECTORY, live, Model, randomGroup, Subject } from "../support/store-model.js";
+import { Store } from "../../storage/store.js";
+import { DIRECTORY, IDENTITY, live, Model, randomGroup, Subject } from "../support/store-model.js";
 
 const only = process.env.HEBB_SEED === undefined ? undefined : Number(process.env.HEBB_SEED);
 function seeds(count: number): number[] {
@@ -197,14 +200,176 @@ test("a failed sync poisons: no later write is accepted, reading goes on", async
   const simulator = new Simulator(1);
   const model = new Model();
   const subject = await Subject.open(simulator.files(), DIRECTORY, model);
-  await subject.put([{ place: 1, value: 2 }], true);
+  await subject.put([{ section: 0, place: 1, value: 2 }], true);
   simulator.onCall = ({ operation }) => (operation === "sync" ? "EIO" : undefined);
-  await expect(subject.put([{ place: 2, value: 3 }], true)).rejects.toMatchObject({ code: "IO_ERROR" });
+  await expect(subject.put([{ section: 0, place: 2, value: 3 }], true)).rejects.toMatchObject({ code: "IO_ERROR" });
   simulator.onCall = undefined;
-  await expect(subject.put([{ place: 3, value: 4 }], true)).rejects.toMatchObject({ code: "STORE_POISONED" });
+  await expect(subject.put([{ section: 0, place: 3, value: 4 }], true)).rejects.toMatchObject({
+    code: "STORE_POISONED",
+  });
   await expect(subject.checkpoint()).rejects.toMatchObject({ code: "STORE_POISONED" });
   subject.compare();
   await subject.store.close();
   simulator.powerFailure();
   await goOn(simulator, model, 1);
+});
+
+/** Sections by blocks: each block is filled with one number, 0 where nothing was written. */
+type State = [a: number[], b: number[]];
+const BLOCKS = 16;
+
+async function openBlocks(simulator: Simulator): Promise<Store> {
+  const sections = ["a", "b"].map((name, i) => ({ kind: i + 1, name, stride: 8, reserveBytes: BLOCKS * BLOCK_BYTES }));
+  const store = await Store.open(DIRECTORY, { files: simulator.files(), create: IDENTITY, sections: () => sections });
+  for await (const _ of store.replay());
+  return store;
+}
+
+function stateOf({ region }: Store): State {
+  const [a, b] = [0, 1].map((section) =>
+    Array.from({ length: BLOCKS }, (_, block) => {
+      const bytes = region.read(section, block * BLOCK_BYTES, BLOCK_BYTES);
+      if (!Buffer.alloc(BLOCK_BYTES, bytes[0]).equals(bytes))
+        throw new Error(`section ${section}, block ${block}: a mixture`);
+      return bytes[0];
+    }),
+  );
+  return [a, b];
+}
+
+/** Discards a section from block `to` on where it has more, or fills it up to there. `rewrite` changes a block in between. */
+function resize({ region }: Store, section: number, to: number, tag: number, rewrite?: number): void {
+  region.discard(section, to * BLOCK_BYTES);
+  for (let block = 0; block < to; block++) {
+    const isNew = region.read(section, block * BLOCK_BYTES, 1)[0] === 0;
+    if (isNew || block === rewrite) region.write(section, block * BLOCK_BYTES, new Uint8Array(BLOCK_BYTES).fill(tag));
+  }
+}
+
+const blocksOf = ({ extents }: SectionEntry) =>
+  extents.flatMap(({ fileBlock, blocks }) => Array.from({ length: blocks }, (_, i) => fileBlock + i));
+
+test("power failure at every call of a checkpoint that shrinks, reuses or moves, and of a compaction: the old state or the new", async () => {
+  const steps: [name: string, (store: Store) => Promise<void>][] = [
+    ["grow", async (store) => [8, 2].forEach((to, section) => void resize(store, section, to, 1))],
+    ["grow again", async (store) => resize(store, 0, 10, 2, 3)],
+    ["shrink in the middle", async (store) => resize(store, 0, 9, 3, 8)],
+    ["reuse", async (store) => resize(store, 1, 3, 4, 1)],
+    ["move", async (store) => resize(store, 0, 10, 5, 2)],
+    ["shrink and grow at once", async (store) => [3, 12].forEach((to, section) => void resize(store, section, to, 6))],
+    [
+      "shrink and grow a section",
+      async (store) => {
+        store.region.discard(1, 2 * BLOCK_BYTES);
+        resize(store, 1, 8, 7);
+      },
+    ],
+    ["shrink to the end", async (store) => [2, 0].forEach((to, section) => void resize(store, section, to, 8))],
+    ["grow once more", async (store) => [12, 5].forEach((to, section) => void resize(store, section, to, 9))],
+    ["shrink before compacting", async (store) => resize(store, 0, 5, 10, 3)],
+    ["compact", (store) => store.compact(0)],
+    ["grow after compacting", async (store) => resize(store, 0, 7, 11, 0)],
+    [
+      "compact what changed",
+      async (store) => {
+        resize(store, 1, 2, 12, 1);
+        await store.compact(0);
+      },
+    ],
+    ["compact nothing", async (store) => [0, 0].forEach((to, section) => void resize(store, section, to, 0))],
+    ["and all of that", (store) => store.compact(0)],
+  ];
+  let image = new Simulator(1).image();
+  const seen = new Set<string>();
+  for (const [name, change] of steps) {
+    const act = async (store: Store) => {
+      await change(store);
+      await store.checkpoint(0);
+    };
+    const first = Simulator.from(image, 1);
+    const before = await openBlocks(first);
+    const [oldState, oldMeta, from] = [stateOf(before), before.meta, first.calls];
+    await act(before);
+    const [newState, newMeta, calls] = [stateOf(before), before.meta, first.calls - from];
+    await before.close();
+
+    const path = `${DIRECTORY}/index.hebb`;
+    if (first.image().get(path)!.length < (image.get(path)?.length ?? 0)) seen.add("shorter");
+    const used = new Set(oldMeta.sections.flatMap(blocksOf));
+    for (const section of newMeta.sections) {
+      const previous = oldMeta.sections.find(({ kind }) => kind === section.kind);
+      const was = previous === undefined ? [] : blocksOf(previous);
+      const now = blocksOf(section);
+      if (now.some((block) => !used.has(block) && block < Math.max(...used))) seen.add("reused");
+      if (name === "move" && now.some((block, i) => i < was.length && was[i] !== block)) seen.add("moved");
+    }
+
+    for (let n = 1; n <= calls + 1; n++) {
+      for (const seed of seeds(long ? 20 : 2)) {
+        await seeded(seed, `${name}, power failure at call ${n} of ${calls}`, async () => {
+          const simulator = Simulator.from(image, seed * 1000 + n);
+          const store = await openBlocks(simulator);
+          const start = simulator.calls;
+          simulator.onCall = ({ number, operation }) =>
+            number >= start + n && operation !== "pread" ? "kill" : undefined;
+          await act(store).catch((error: unknown) => {
+            if (!(error instanceof Killed)) throw error;
+          });
+          simulator.onCall = undefined;
+          simulator.powerFailure();
+          const again = await openBlocks(simulator);
+          expect([oldState, newState]).toContainEqual(stateOf(again));
+          expect(await again.check()).toEqual([]);
+          expect(simulator.image().has(`${path}-new`)).toBe(false);
+          resize(again, 0, 6, 20, 1);
+          resize(again, 1, 4, 21, 2);
+          const last = stateOf(again);
+          await again.checkpoint(0);
+          expect(await again.check()).toEqual([]);
+          simulator.powerFailure();
+          expect(stateOf(await openBlocks(simulator))).toEqual(last);
+        });
+      }
+    }
+    image = first.image();
+  }
+  expect([...seen].sort()).toEqual(["moved", "reused", "shorter"]);
+});
+
+test("one failed call at a time in a compaction: an error with a code, and the state stays", async () => {
+  const first = new Simulator(1);
+  const store = await openBlocks(first);
+  resize(store, 0, 9, 1);
+  resize(store, 1, 4, 2);
+  await store.checkpoint(0);
+  resize(store, 0, 3, 3, 1);
+  await store.checkpoint(0);
+  const [image, expected, from] = [first.image(), stateOf(store), first.calls];
+  await store.compact(0);
+  const calls = first.calls - from;
+  expect(calls).toBeGreaterThan(5);
+  for (const fault of ["EIO", "ENOSPC"] as const) {
+    for (let n = 1; n <= calls; n++) {
+      await seeded(1, `${fault} at call ${n} of ${calls}`, async () => {
+        const simulator = Simulator.from(image, n);
+        const one = await openBlocks(simulator);
+        const start = simulator.calls;
+        simulator.onCall = ({ number, operation }) =>
+          number === start + n && operation !== "pread" ? fault : undefined;
+        await expect(one.compact(0)).rejects.toMatchObject({ code: fault === "EIO" ? "IO_ERROR" : "DISK_FULL" });
+        simulator.onCall = undefined;
+        expect(stateOf(one)).toEqual(expected);
+        if (one.poisonedBy === undefined) {
+          await one.compact(0);
+          expect(one.spareBytes).toBe(0);
+          expect(await one.check()).toEqual([]);
+        }
+        await one.close();
+        simulator.powerFailure();
+        const again = await openBlocks(simulator);
+        expect(stateOf(again)).toEqual(expected);
+        expect(await again.check()).toEqual([]);
+      });
+    }
+  }
 });

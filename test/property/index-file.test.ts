@@ -1,9 +1,13 @@
 /** index.hebb and its journal: damage of every kind ends in the right data or a typed error, never in wrong data. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { crc32c } from "../../native/index.js";
+import { diskFiles } from "../../storage/files.js";
 import { decodeSlot, encodeSlot, type Meta, SLOT_BYTES } from "../../storage/format.js";
 import { Killed, Simulator } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
@@ -20,7 +24,10 @@ async function closedStore(seed: number): Promise<{ image: Image; model: Model }
   const model = new Model();
   const subject = await live(simulator.files(), DIRECTORY, model, new Prng(seed), 60);
   const open = subject ?? (await Subject.open(simulator.files(), DIRECTORY, model));
-  await open.put([{ place: PLACES - 1, value: 1 }], true);
+  await open.put(
+    [0, 2].map((section) => ({ section: section as 0 | 2, place: PLACES - 1, value: 1 })),
+    true,
+  );
   await open.checkpoint();
   await open.close();
   return { image: simulator.image(), model };
@@ -75,11 +82,15 @@ test("a flipped bit anywhere in the closed file: reported, and never in an answe
   const { image, model } = await closedStore(1);
   const size = image.get(INDEX)!.length;
   const prng = new Prng(1);
-  const checksums = metaOf(image).sections.find(({ kind }) => kind === 0)!;
-  // The only bytes without meaning: behind the last checksum page.
-  const [first] = checksums.extents;
-  const padding = (at: number) =>
-    at >= first.fileBlock * 65536 + checksums.length && at < (first.fileBlock + first.blocks) * 65536;
+  const { sections } = metaOf(image);
+  // The only bytes without meaning: behind the last checksum page, and in free blocks.
+  const meaning = sections.flatMap(({ kind, length, extents }) =>
+    extents.map(({ fileBlock, blocks }) => ({
+      from: fileBlock * 65536,
+      to: fileBlock * 65536 + (kind === 0 ? length : blocks * 65536),
+    })),
+  );
+  const padding = (at: number) => at >= 2 * SLOT_BYTES && !meaning.some(({ from, to }) => at >= from && at < to);
   const interesting = [...Array(400).keys(), ...Array.from({ length: 40 }, () => SLOT_BYTES + prng.below(400))];
   for (const at of [...interesting, ...Array.from({ length: 300 }, () => prng.below(size))]) {
     const one = damaged(image, INDEX, (bytes) => {
@@ -276,7 +287,7 @@ test("a slot holds what it was given, or says that it does not fit", () => {
   );
 });
 
-test("sections of a kind that is not known survive checkpoints untouched", async () => {
+test("sections of a kind that is not known survive checkpoints and compactions untouched", async () => {
   const simulator = new Simulator(9);
   const options = { files: simulator.files(), create: IDENTITY };
   const more = () => [...SECTIONS(IDENTITY), { kind: 9, name: "later", stride: 4, reserveBytes: 1 << 18 }];
@@ -287,7 +298,8 @@ test("sections of a kind that is not known survive checkpoints untouched", async
   };
   const newer = await started(more);
   const content = Uint8Array.from({ length: 200_000 }, (_, i) => i % 251);
-  newer.region.write(2, 0, content);
+  const LATER = SECTIONS(IDENTITY).length;
+  newer.region.write(LATER, 0, content);
   await newer.checkpoint(0);
   await newer.close();
   const older = await started(SECTIONS);
@@ -295,10 +307,12 @@ test("sections of a kind that is not known survive checkpoints untouched", async
     older.region.write(0, round * 60_000, new Uint8Array(60_000).fill(round + 1));
     await older.checkpoint(0);
   }
+  older.region.discard(0, 65536);
+  await older.compact(0);
   expect(await older.check()).toEqual([]);
   await older.close();
   const again = await started(more);
-  expect(Buffer.from(again.region.read(2, 0, content.length)).equals(content)).toBe(true);
+  expect(Buffer.from(again.region.read(LATER, 0, content.length)).equals(content)).toBe(true);
   await again.close();
 });
 
@@ -362,8 +376,11 @@ test("a read-only handle sees a committed checkpoint that is not in place, and c
     const groups = [];
     for await (const group of store.replay()) groups.push(group);
     expect(groups).toEqual([]); // the checkpoint has everything
-    const { rows } = model.expected(store.meta.lsn);
-    expect(Buffer.from(store.region.read(0, 0, rows.length)).equals(rows)).toBe(true);
+    const { contents } = model.expected(store.meta.lsn);
+    for (const section of [0, 2] as const) {
+      const rows = contents[section];
+      expect(Buffer.from(store.region.read(section, 0, rows.length)).equals(rows)).toBe(true);
+    }
     expect(await store.check()).toEqual([]);
     await store.close();
     expect(differences(simulator.image(), image)).toEqual([]);
@@ -375,4 +392,182 @@ test("a journal of another store is refused", async () => {
   const { image, model } = await closedStore(13);
   const one = new Map(image).set(JOURNAL, images[0].get(JOURNAL)!);
   expect(await outcome(one, model)).toBe("JOURNAL_CORRUPT");
+});
+
+let scratch: string;
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "hebb-index-file-"));
+});
+afterAll(() => rm(scratch, { recursive: true }));
+
+const BLOCK = 65536;
+/** Of each section below. */
+const RESERVE = 40 * BLOCK;
+
+type Step =
+  | { do: "write"; section: number; at: number; length: number; value: number }
+  | { do: "discard"; section: number; block: number }
+  | { do: "checkpoint" | "compact" | "reopen" };
+
+const section = fc.nat(2);
+const blocks = fc.oneof({ weight: 3, arbitrary: fc.nat(12) }, { weight: 1, arbitrary: fc.nat(39) });
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        do: fc.constant("write" as const),
+        section,
+        at: fc.tuple(blocks, fc.nat(BLOCK - 1)).map(([block, byte]) => block * BLOCK + byte),
+        length: fc.oneof(fc.integer({ min: 1, max: 5000 }), fc.integer({ min: 1, max: 6 * BLOCK })),
+        value: fc.integer({ min: 1, max: 255 }),
+      }),
+    },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant("discard" as const), section, block: blocks }) },
+    { weight: 5, arbitrary: fc.constant<Step>({ do: "checkpoint" }) },
+    { weight: 1, arbitrary: fc.constant<Step>({ do: "compact" }) },
+    { weight: 2, arbitrary: fc.constant<Step>({ do: "reopen" }) },
+  ),
+  { minLength: 1, maxLength: 60, size: "max" },
+);
+
+/** Sections that grow and shrink, beside plain memory that says what they hold. */
+class Shrinking {
+  readonly memory = [0, 1, 2].map(() => Buffer.alloc(RESERVE));
+
+  private constructor(
+    private readonly directory: string,
+    private readonly files: typeof diskFiles,
+    public store: Store,
+  ) {}
+
+  static async open(directory: string, files: typeof diskFiles): Promise<Shrinking> {
+    return new Shrinking(directory, files, await Shrinking.store(directory, files));
+  }
+
+  private static async store(directory: string, files: typeof diskFiles): Promise<Store> {
+    const sections = ["a", "b", "c"].map((name, i) => ({ kind: i + 1, name, stride: 8, reserveBytes: RESERVE }));
+    const store = await Store.open(directory, { files, create: IDENTITY, sections: () => sections });
+    for await (const _ of store.replay());
+    return store;
+  }
+
+  async step(step: Step): Promise<void> {
+    const { region } = this.store;
+    if (step.do === "write") {
+      const bytes = Buffer.alloc(Math.min(step.length, RESERVE - step.at), step.value);
+      region.write(step.section, step.at, bytes);
+      this.memory[step.section].set(bytes, step.at);
+    } else if (step.do === "discard") {
+      region.discard(step.section, step.block * BLOCK);
+      this.memory[step.section].fill(0, step.block * BLOCK);
+    } else if (step.do === "checkpoint") {
+      await this.store.checkpoint(0);
+      await this.sound();
+    } else if (step.do === "compact") {
+      await this.store.compact(0);
+      await this.sound();
+      // What the sections use, and one block of checksums; nothing at all where they are empty.
+      const used = this.store.meta.sections.map(({ kind, length }) => (kind === 0 ? 0 : Math.ceil(length / BLOCK)));
+      const sum = used.reduce((a, b) => a + b, 0);
+      expect(await this.fileBlocks()).toBe(sum === 0 ? 1 : sum + 2);
+    } else {
+      await this.store.checkpoint(0);
+      await this.store.close();
+      this.store = await Shrinking.store(this.directory, this.files);
+    }
+    this.compare();
+  }
+
+  compare(): void {
+    for (const [i, expected] of this.memory.entries()) {
+      if (expected.equals(this.store.region.read(i, 0, RESERVE))) continue;
+      const found = this.store.region.read(i, 0, RESERVE);
+      const at = found.findIndex((byte, j) => byte !== expected[j]);
+      throw new Error(`section ${i}, block ${at / BLOCK}: ${found[at]} instead of ${expected[at]}`);
+    }
+  }
+
+  /** The file is without fault and not longer than its extents; each section ends where what it holds does, or before its discard. */
+  private async sound(): Promise<void> {
+    expect(await this.store.check()).toEqual([]);
+    const { sections } = this.store.meta;
+    const extents = sections.flatMap((one) => one.extents);
+    const end = extents.reduce((most, one) => Math.max(most, one.fileBlock + one.blocks), 1);
+    expect(await this.fileBlocks()).toBe(end);
+    for (const { kind, length } of sections) {
+      if (kind > 0) expect(this.memory[kind - 1].subarray(length).equals(Buffer.alloc(RESERVE - length))).toBe(true);
+    }
+  }
+
+  async fileBlocks(): Promise<number> {
+    const file = await this.files.open(join(this.directory, "index.hebb"), "read");
+    const size = await file.size();
+    await file.close();
+    return size / BLOCK;
+  }
+}
+
+let directories = 0;
+for (const disk of ["simulated", "real"]) {
+  test(`sections grow, shrink, are compacted and opened again as memory says (${disk} disk)`, async () => {
+    await fc.assert(
+      fc.asyncProperty(steps, async (all) => {
+        const directory = disk === "real" ? join(scratch, `${directories++}`) : DIRECTORY;
+        const subject = await Shrinking.open(directory, disk === "real" ? diskFiles : new Simulator(1).files());
+        for (const step of all) await subject.step(step);
+        await subject.step({ do: "reopen" });
+        await subject.step({ do: "compact" });
+        await subject.store.close();
+      }),
+      runs(disk === "real" ? 20 : 15),
+    );
+  });
+}
+
+test("growing and shrinking for ever: file and section table stay small", async () => {
+  const directory = join(scratch, "for-ever");
+  const subject = await Shrinking.open(directory, diskFiles);
+  const prng = new Prng(1);
+  let largest = 0;
+  for (let round = 0; round < 400; round++) {
+    const [i, block] = [prng.below(3), prng.below(40)];
+    if (prng.below(2) === 0) await subject.step({ do: "discard", section: i, block });
+    else await subject.step({ do: "write", section: i, at: block * BLOCK, length: 9, value: 1 + prng.below(255) });
+    await subject.store.checkpoint(0);
+    largest = Math.max(largest, await subject.fileBlocks());
+    for (const { extents } of subject.store.meta.sections) {
+      // Each but the last is a quarter or more of what comes before it.
+      let before = 0;
+      for (const one of extents.slice(0, -1)) {
+        expect(one.blocks).toBeGreaterThanOrEqual(before / 4);
+        before += one.blocks;
+      }
+    }
+  }
+  expect(await subject.store.check()).toEqual([]);
+  await subject.store.close();
+  // Three sections of 40 blocks, each of which may be in two places during a checkpoint.
+  expect(largest).toBeLessThanOrEqual(2 * 3 * 40 + 2);
+});
+
+test("a damaged block stops a compaction, which changes nothing", async () => {
+  const { image } = await closedStore(14);
+  const rows = metaOf(image).sections.find(({ kind }) => kind === 1)!;
+  const at = rows.extents[0].fileBlock * 65536 + 77;
+  const simulator = Simulator.from(damaged(image, INDEX, flipped(at)), 1);
+  const store = await Store.open(DIRECTORY, { files: simulator.files(), create: IDENTITY, sections: SECTIONS });
+  for await (const _ of store.replay());
+  store.region.discard(2, 0);
+  await store.checkpoint(store.log.lastLsn);
+  expect(store.spareBytes).toBeGreaterThan(0);
+  const before = simulator.image();
+  await expect(store.compact(store.log.lastLsn)).rejects.toMatchObject({
+    code: "INDEX_CORRUPT",
+    details: { section: "rows", block: 0 },
+  });
+  expect(differences(simulator.image(), before)).toEqual([]);
+  expect(await store.check()).toHaveLength(1);
+  expect(store.poisonedBy).toBe(undefined);
+  await store.close();
 });
