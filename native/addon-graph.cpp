@@ -70,10 +70,57 @@ class ReconnectTask : public Task {
   int64_t lost_ = 0;
 };
 
+class RetierTask : public Task {
+ public:
+  RetierTask(Napi::Env env, std::shared_ptr<Graph> graph, const Span<uint32_t>& nodes, Tier to)
+      : Task(env, std::move(graph)), nodes_(nodes.data, nodes.data + nodes.length), to_(to) {}
+  void Execute() override {
+    sound_ = graph_->retier(nodes_.data(), static_cast<uint32_t>(nodes_.size()), to_, platform::processorCount(), &moves_);
+  }
+  Napi::Value result() override {
+    Napi::Object out = Napi::Object::New(Env());
+    out.Set("moved", moves_.moved);
+    out.Set("lossy", moves_.lossy);
+    out.Set("untrained", moves_.untrained);
+    return out;
+  }
+
+ private:
+  std::vector<uint32_t> nodes_;
+  Tier to_;
+  Moves moves_;
+};
+
+class SqueezeTask : public Task {
+ public:
+  SqueezeTask(Napi::Env env, std::shared_ptr<Graph> graph, bool all) : Task(env, std::move(graph)), all_(all) {}
+  void Execute() override { sound_ = graph_->tiers().squeeze(graph_->nodes(), all_); }
+
+ private:
+  bool all_;
+};
+
+class TrainTask : public Task {
+ public:
+  TrainTask(Napi::Env env, std::shared_ptr<Graph> graph, const CodebookOptions& options, uint32_t most)
+      : Task(env, std::move(graph)), options_(options), most_(most) {
+    version_ = graph_->tiers().spare(graph_->searching());
+  }
+  void Execute() override {
+    sound_ = graph_->train(options_, most_, version_, platform::processorCount(), &trained_);
+  }
+  Napi::Value result() override { return Napi::Boolean::New(Env(), trained_); }
+
+ private:
+  CodebookOptions options_;
+  uint32_t most_, version_;
+  bool trained_ = false;
+};
+
 class SearchManyTask : public Task {
  public:
   SearchManyTask(Napi::Env env, std::shared_ptr<Graph> graph, const Span<float>& queries, uint32_t k, uint32_t ef,
-                 const Filter& filter, bool exact)
+                 const Filter& filter, bool exact, uint32_t rerank)
       : Task(env, std::move(graph)),
         reading_(*graph_),
         queries_(queries.data, queries.data + queries.length),
@@ -81,7 +128,8 @@ class SearchManyTask : public Task {
         ef_(ef),
         words_(filter.words, filter.words + (filter.words ? (filter.nodes + 31) / 32 : 0)),
         filter_(filter),
-        exact_(exact) {
+        exact_(exact),
+        rerank_(rerank) {
     filter_.words = filter.words ? words_.data() : nullptr;
     const uint32_t count = static_cast<uint32_t>(queries_.size() / graph_->options().dimensions);
     nodes_.resize(uint64_t(count) * k);
@@ -89,7 +137,7 @@ class SearchManyTask : public Task {
     counts_.resize(count);
   }
   void Execute() override {
-    sound_ = graph_->searchMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, ef_, filter_, exact_,
+    sound_ = graph_->searchMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, ef_, filter_, exact_, rerank_,
                                 platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
   }
   Napi::Value result() override {
@@ -114,6 +162,7 @@ class SearchManyTask : public Task {
   std::vector<uint32_t> words_;
   Filter filter_;
   bool exact_;
+  uint32_t rerank_;
   std::vector<uint32_t> nodes_;
   std::vector<float> distances_;
   std::vector<int32_t> counts_;
@@ -141,6 +190,22 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("link", &GraphObject::link),
                         InstanceMethod("consolidate", &GraphObject::consolidate),
                         InstanceMethod("reconnect", &GraphObject::reconnect),
+                        InstanceAccessor("keepsOriginals", &GraphObject::keepsOriginals, nullptr),
+                        InstanceAccessor("reset", &GraphObject::wasReset, nullptr),
+                        InstanceMethod("retier", &GraphObject::retier),
+                        InstanceMethod("train", &GraphObject::train),
+                        InstanceMethod("squeeze", &GraphObject::squeeze),
+                        InstanceMethod("rest", &GraphObject::rest),
+                        InstanceMethod("tierCounts", &GraphObject::tierCounts),
+                        InstanceMethod("tierOf", &GraphObject::tierOf),
+                        InstanceMethod("places", &GraphObject::places),
+                        InstanceMethod("checkTiers", &GraphObject::checkTiers),
+                        InstanceMethod("readable", &GraphObject::readable),
+                        InstanceMethod("inDegree", &GraphObject::inDegree),
+                        InstanceMethod("setHeats", &GraphObject::setHeats),
+                        InstanceMethod("codecs", &GraphObject::codecs),
+                        InstanceMethod("notes", &GraphObject::notes),
+                        InstanceMethod("setNotes", &GraphObject::setNotes),
                         InstanceMethod("search", &GraphObject::search),
                         InstanceMethod("searchMany", &GraphObject::searchMany),
                         InstanceMethod("distances", &GraphObject::distances),
@@ -158,7 +223,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
       fail(info.Env(), "the region is closed");
       return;
     }
-    graph_ = Graph::attach(memory, options_, &error);
+    graph_ = Graph::attach(memory, options_, &error, &reset_);
     if (graph_) return;
     if (error && std::strcmp(error, "checksum") != 0) fail(info.Env(), error);
     else throwFault(info.Env(), memory->fault());
@@ -181,7 +246,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             static_cast<float>(number("stopMargin")),
             profile == "compact" ? Profile::kCompact
             : profile == "small" ? Profile::kSmall
-                                 : Profile::kTurbo};
+                                 : Profile::kTurbo,
+            o.Get("keepOriginals").ToBoolean().Value()};
   }
 
   static Napi::Value strides(const Napi::CallbackInfo& info) {
@@ -192,6 +258,12 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     out.Set("upper", static_cast<double>(Graph::upperStride(o)));
     out.Set("id", static_cast<double>(kIdBytes));
     out.Set("projection", static_cast<double>(Graph::projectionBytes(o)));
+    out.Set("place", static_cast<double>(sizeof(Place)));
+    out.Set("warm", static_cast<double>(recordBytes(Tier::kWarm, o.dimensions)));
+    out.Set("cool", static_cast<double>(recordBytes(Tier::kCool, o.dimensions)));
+    out.Set("cold", static_cast<double>(recordBytes(Tier::kCold, o.dimensions)));
+    out.Set("archive", static_cast<double>(recordBytes(Tier::kArchive, o.dimensions)));
+    out.Set("codebooks", static_cast<double>(Tiers::codebooksBytes(o.dimensions)));
     return out;
   }
 
@@ -276,11 +348,13 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   Napi::Value setVectors(const Napi::CallbackInfo& info) {
     const auto to = span<Napi::Uint32Array>(info[0]);
     const auto values = span<Napi::Float32Array>(info[1]);
+    const float heat = info[2].As<Napi::Number>().FloatValue();
     if (!open(info) || !known(info, to)) return info.Env().Undefined();
     if (values.length != to.length * graph_->options().dimensions)
       return fail(info.Env(), "values for each node were expected");
     for (size_t i = 0; i < to.length; i++) {
-      if (!graph_->setVector(to.data[i], values.data + i * graph_->options().dimensions)) return fault(info);
+      if (!graph_->setVector(to.data[i], values.data + i * graph_->options().dimensions, heat))
+        return fault(info);
     }
     return info.Env().Undefined();
   }
@@ -369,7 +443,152 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return promise;
   }
 
-  // search(query, k, ef, outNodes, outDistances, exact, filterBits?, filterCount?) -> how many
+  Napi::Value keepsOriginals(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), options_.keepOriginals);
+  }
+  Napi::Value wasReset(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), reset_); }
+
+  static Tier tierOf(const Napi::Value& value) { return static_cast<Tier>(std::min(4u, value.ToNumber().Uint32Value())); }
+
+  // retier(nodes, tier) -> { moved, lossy, untrained }
+  Napi::Value retier(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    return start(new RetierTask(info.Env(), graph_, wanted, tierOf(info[1])));
+  }
+
+  Napi::Value train(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const Napi::Object o = info[0].As<Napi::Object>();
+    const auto number = [&](const char* name) { return o.Get(name).As<Napi::Number>().DoubleValue(); };
+    const std::string coder = o.Get("coder").As<Napi::String>().Utf8Value();
+    const CodebookOptions options{graph_->options().dimensions,
+                                  graph_->options().metric,
+                                  static_cast<uint64_t>(number("seed")),
+                                  static_cast<uint32_t>(number("subvectors")),
+                                  static_cast<uint32_t>(number("centroids8")),
+                                  static_cast<uint32_t>(number("centroids4")),
+                                  static_cast<float>(number("outlierThreshold")),
+                                  coder == "ans"       ? EntropyCoder::kAns
+                                  : coder == "huffman" ? EntropyCoder::kHuffman
+                                                       : EntropyCoder::kNone,
+                                  static_cast<uint32_t>(number("residualBits")),
+                                  static_cast<uint32_t>(number("iterations"))};
+    return start(new TrainTask(info.Env(), graph_, options, static_cast<uint32_t>(number("sample"))));
+  }
+
+  Napi::Value squeeze(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return start(new SqueezeTask(info.Env(), graph_, info[0].ToBoolean().Value()));
+  }
+
+  Napi::Value rest(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    if (graph_->searching()) return Napi::Boolean::New(info.Env(), false);
+    if (!graph_->tiers().rest(graph_->nodes())) return fault(info);
+    return Napi::Boolean::New(info.Env(), true);
+  }
+
+  Napi::Value tierCounts(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), kTiers);
+    uint32_t elsewhere = 0;
+    for (uint32_t t = 1; t < kTiers; t++) elsewhere += out.Data()[t] = graph_->tiers().count(static_cast<Tier>(t));
+    out.Data()[0] = graph_->live() - std::min(graph_->live(), elsewhere);
+    return out;
+  }
+
+  Napi::Value tierOf(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const uint32_t node = info[0].As<Napi::Number>().Uint32Value();
+    if (node >= graph_->nodes()) return fail(info.Env(), "a node number past the last");
+    if (!graph_->tiers().ensurePlace(node)) return fault(info);
+    return Napi::Number::New(info.Env(), std::min<uint32_t>(graph_->tiers().where(node).tier, kTiers - 1));
+  }
+
+  // places(nodes) -> { tiers, stale, heats }: tiers holds 255 for nodes that are not live; stale is 1 for records of
+  // an older codebook.
+  Napi::Value places(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    Napi::Uint8Array tiers = Napi::Uint8Array::New(info.Env(), wanted.length);
+    Napi::Uint8Array stale = Napi::Uint8Array::New(info.Env(), wanted.length);
+    Napi::Float32Array heats = Napi::Float32Array::New(info.Env(), wanted.length);
+    const uint32_t current = graph_->tiers().current();
+    for (size_t i = 0; i < wanted.length; i++) {
+      const uint32_t node = wanted.data[i];
+      const bool live = graph_->state(node) & kLive;
+      if (live && !graph_->tiers().ensurePlace(node)) return fault(info);
+      const Where w = live ? graph_->tiers().where(node) : Where{};
+      tiers.Data()[i] = live ? w.tier : 255;
+      stale.Data()[i] = live && w.tier >= static_cast<uint8_t>(Tier::kCool) && w.version != current;
+      heats.Data()[i] = live ? graph_->tiers().place(node)->heat : 0;
+    }
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("tiers", tiers);
+    out.Set("stale", stale);
+    out.Set("heats", heats);
+    return out;
+  }
+
+  Napi::Value checkTiers(const Napi::CallbackInfo& info) {
+    if (!open(info) || graph_->tiers().check(graph_->nodes())) return info.Env().Undefined();
+    return fault(info);
+  }
+  Napi::Value readable(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return Napi::Boolean::New(info.Env(), graph_->tiers().readable(info[0].As<Napi::Number>().Uint32Value()));
+  }
+
+  Napi::Value inDegree(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), graph_->inDegree(info[0].As<Napi::Number>().Uint32Value()));
+  }
+
+  Napi::Value setHeats(const Napi::CallbackInfo& info) {
+    const auto nodes = span<Napi::Uint32Array>(info[0]);
+    const auto heats = span<Napi::Float32Array>(info[1]);
+    if (!open(info) || !known(info, nodes)) return info.Env().Undefined();
+    for (size_t i = 0; i < nodes.length && i < heats.length; i++) {
+      if (!graph_->tiers().setHeat(nodes.data[i], heats.data[i])) return fault(info);
+    }
+    return info.Env().Undefined();
+  }
+
+  // Which codec each tier encodes with: null where there is no codebook yet.
+  Napi::Value codecs(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const uint32_t current = graph_->tiers().current();
+    Napi::Array out = Napi::Array::New(info.Env(), kTiers);
+    out.Set(0u, "float");
+    out.Set(1u, "half");
+    for (uint32_t t = 2; t < kTiers; t++) {
+      const Where w{1, static_cast<uint8_t>(t), static_cast<uint8_t>(current), 0};
+      const Codec* codec = current == kVersions ? nullptr : graph_->tiers().codec(w);
+      if (codec) out.Set(t, codec->name());
+      else out.Set(t, info.Env().Null());
+    }
+    return out;
+  }
+
+  Napi::Value notes(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const TiersHead* head = graph_->tiers().head();
+    constexpr size_t count = std::size(TiersHead{}.notes);
+    Napi::Float64Array out = Napi::Float64Array::New(info.Env(), count);
+    std::memcpy(out.Data(), head->notes, sizeof head->notes);
+    return out;
+  }
+  Napi::Value setNotes(const Napi::CallbackInfo& info) {
+    const auto values = span<Napi::Float64Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    TiersHead* head = graph_->tiers().head();
+    if (!graph_->tiers().touchHead()) return fault(info);
+    for (size_t i = 0; i < std::size(head->notes) && i < values.length; i++) head->notes[i] = values.data[i];
+    return info.Env().Undefined();
+  }
+
+  // search(query, k, ef, outNodes, outDistances, exact, rerank, filterBits?, filterCount?) -> how many
   Napi::Value search(const Napi::CallbackInfo& info) {
     const auto query = span<Napi::Float32Array>(info[0]);
     const uint32_t k = info[1].As<Napi::Number>().Uint32Value(), ef = info[2].As<Napi::Number>().Uint32Value();
@@ -379,21 +598,22 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     if (query.length != graph_->options().dimensions || outNodes.length < k || outDistances.length < k) {
       return fail(info.Env(), "a query of the index's dimensions and room for k results were expected");
     }
-    const Filter filter = filterOf(info[6], info[7]);
+    const uint32_t rerank = info[6].As<Napi::Number>().Uint32Value();
+    const Filter filter = filterOf(info[7], info[8]);
     const int32_t count = info[5].ToBoolean().Value()
-                              ? graph_->scan(query.data, k, filter, outNodes.data, outDistances.data)
-                              : graph_->search(query.data, k, ef, filter, outNodes.data, outDistances.data);
+                              ? graph_->scan(query.data, k, filter, rerank, outNodes.data, outDistances.data)
+                              : graph_->search(query.data, k, ef, filter, rerank, outNodes.data, outDistances.data);
     if (count < 0) return fault(info);
     return Napi::Number::New(info.Env(), count);
   }
 
-  // searchMany(queries, k, ef, exact, filterBits?, filterCount?) -> { nodes, distances, counts }
+  // searchMany(queries, k, ef, exact, rerank, filterBits?, filterCount?) -> { nodes, distances, counts }
   Napi::Value searchMany(const Napi::CallbackInfo& info) {
     const auto queries = span<Napi::Float32Array>(info[0]);
     if (!open(info)) return info.Env().Undefined();
     return start(new SearchManyTask(info.Env(), graph_, queries, info[1].As<Napi::Number>().Uint32Value(),
-                                    info[2].As<Napi::Number>().Uint32Value(), filterOf(info[4], info[5]),
-                                    info[3].ToBoolean().Value()));
+                                    info[2].As<Napi::Number>().Uint32Value(), filterOf(info[5], info[6]),
+                                    info[3].ToBoolean().Value(), info[4].As<Napi::Number>().Uint32Value()));
   }
 
   Napi::Value distances(const Napi::CallbackInfo& info) {
@@ -426,6 +646,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
 
   Options options_{};
+  bool reset_ = false;
   std::shared_ptr<Graph> graph_;
 };
 

@@ -30,7 +30,39 @@ export interface GraphOptions {
   profile: GraphProfile;
   /** A walk ends where what is left is farther than the k-th by this share of it; below 0: once `ef` are expanded. */
   stopMargin: number;
+  /** Whether a vector's floats stay when it leaves tier hot. Fixed when the graph is made. */
+  keepOriginals: boolean;
 }
+
+/** What a codebook is trained with (native/quantize/codebook.hpp). */
+export interface TrainingOptions {
+  /** At most so many vectors are looked at. */
+  sample: number;
+  seed: number;
+  /** 0: as many as the rate allows. */
+  subvectors: number;
+  centroids8: number;
+  centroids4: number;
+  outlierThreshold: number;
+  coder: "ans" | "huffman" | "none";
+  residualBits: number;
+  iterations: number;
+}
+
+/** What became of nodes that were to move to a tier. */
+export interface Moves {
+  moved: number;
+  /** Stayed: the tier asked for is more precise, and the original is gone. */
+  lossy: number;
+  /** Went to tier warm, for want of a codebook. */
+  untrained: number;
+}
+
+/** `rerank` that makes a search compare with the originals, whatever the tier. */
+export const ORIGINALS = 0xffffffff;
+
+/** In `places`, the tier of a node that is not live. */
+export const NOT_LIVE = 255;
 
 /** Bytes of a node's record in each section. `upper` is per node and upper layer. */
 export interface GraphStrides {
@@ -40,6 +72,13 @@ export interface GraphStrides {
   id: number;
   /** One record for the whole graph; 0 in profiles that project nothing. */
   projection: number;
+  place: number;
+  warm: number;
+  cool: number;
+  cold: number;
+  archive: number;
+  /** All of section `codebooks`. */
+  codebooks: number;
 }
 
 export interface ManyResults {
@@ -69,8 +108,8 @@ export interface Graph {
   claim(nodes: Uint32Array): boolean;
   /** Gives back numbers that were taken and never linked. */
   abandon(nodes: Uint32Array): void;
-  /** `vectors` holds nodes.length x dimensions values. */
-  setVectors(nodes: Uint32Array, vectors: Float32Array): void;
+  /** `vectors` holds nodes.length x dimensions values. The nodes are hot, and of this heat. */
+  setVectors(nodes: Uint32Array, vectors: Float32Array, heat: number): void;
   setIds(nodes: Uint32Array, ids: readonly Id[]): void;
   /** Makes nodes visible (from now on they are in the backlog) and others dead, in one step as far as this thread can see. */
   publish(live: Uint32Array, dead: Uint32Array): void;
@@ -83,12 +122,49 @@ export interface Graph {
 
   /** Ids of the first `count` nodes; null for one too long for its slot, which the catalog knows. */
   idsOf(nodes: Uint32Array, count: number): (Id | null)[];
-  /** A copy of the vector as it was given. */
+  /** Whether originals stay when a vector leaves tier hot. */
+  readonly keepsOriginals: boolean;
+  /** Whether all vectors were made hot again on attaching, because a codebook was damaged. */
+  readonly reset: boolean;
+  /**
+   * Encodes live nodes into a tier (its place in TIERS), from the originals where they are kept, on all cores.
+   * Excludes `link`, `consolidate`, `train` and `squeeze`.
+   */
+  retier(nodes: Uint32Array, tier: number): Promise<Moves>;
+  /** Trains a codebook, by which vectors are encoded from then on. False where there are too few, or all codebooks are in use. */
+  train(options: TrainingOptions): Promise<boolean>;
+  /** Moves records into free slots, so that the tiers' sections can shrink; without `all` only where a quarter is free. */
+  squeeze(all: boolean): Promise<void>;
+  /** Slots that were left are free from now on, and sections end behind the last slot in use. False where a search is under way: nothing is done then. */
+  rest(): boolean;
+  /** Live nodes of each tier. */
+  tierCounts(): Uint32Array;
+  tierOf(node: number): number;
+  /** Of each node: its tier (NOT_LIVE where it is not), whether an older codebook encoded it, its heat. */
+  places(nodes: Uint32Array): { tiers: Uint8Array; stale: Uint8Array; heats: Float32Array };
+  /** Throws where a place cannot be read, or two name one slot. */
+  checkTiers(): void;
+  /** Whether what a node's tier holds of it can be read. */
+  readable(node: number): boolean;
+  /** Edges of the bottom layer that lead to a node. */
+  inDegree(node: number): number;
+  setHeats(nodes: Uint32Array, heats: Float32Array): void;
+  /** The codec that each tier encodes with; null without a codebook. */
+  codecs(): (string | null)[];
+  /** Eight numbers that the graph keeps for the engine. */
+  notes(): Float64Array;
+  setNotes(notes: Float64Array): void;
+
+  /** A copy of the vector: as it was given where originals are kept, else what its tier can give back. */
   vector(node: number): Float32Array;
   neighbors(node: number): Uint32Array;
   /** Distances of a query to nodes, live or not. */
   distances(query: Float32Array, nodes: Uint32Array): Float32Array;
-  /** Writes the k nearest live nodes that match, ascending, and returns how many there are. `filterBits`: a bit per node, `filterCount` of them set. */
+  /**
+   * Writes the k nearest live nodes that match, ascending, and returns how many there are. Distances are what the
+   * nodes' tiers can tell; the best `rerank` x k are compared again with their originals (0: none; ORIGINALS: all
+   * distances are those of originals). `filterBits`: a bit per node, `filterCount` of them set.
+   */
   search(
     query: Float32Array,
     k: number,
@@ -96,6 +172,7 @@ export interface Graph {
     outNodes: Uint32Array,
     outDistances: Float32Array,
     exact: boolean,
+    rerank: number,
     filterBits?: Uint32Array,
     filterCount?: number,
   ): number;
@@ -105,6 +182,7 @@ export interface Graph {
     k: number,
     ef: number,
     exact: boolean,
+    rerank: number,
     filterBits?: Uint32Array,
     filterCount?: number,
   ): Promise<ManyResults>;

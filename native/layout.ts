@@ -6,7 +6,21 @@ export const PAGE_BYTES = 4096;
 export const BLOCK_BYTES = 65536;
 
 /** The graph's sections of a region, by number: the region must be created with these first, in this order. */
-export const GRAPH_SECTIONS = ["head", "state", "vectors", "rows", "upper", "ids", "projection"] as const;
+export const GRAPH_SECTIONS = [
+  "head",
+  "state",
+  "vectors",
+  "rows",
+  "upper",
+  "ids",
+  "projection",
+  "places",
+  "warm",
+  "cool",
+  "cold",
+  "archive",
+  "codebooks",
+] as const;
 
 /** What a bottom row holds of its neighbours (native/graph/graph.hpp). */
 export const GRAPH_PROFILES = ["turbo", "compact", "small"] as const;

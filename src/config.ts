@@ -48,6 +48,14 @@ const fraction = (value: number, below = 1): Key<number> => ({
   built: true,
 });
 
+/** A finite number in (0, 1). */
+const frequency = (value: number): Key<number> => ({
+  schema: z.number().gt(0).lt(1),
+  default: value,
+  expects: "a number above 0, below 1",
+  built: true,
+});
+
 /** A finite number in [low, high]. */
 const between = (value: number, low: number, high: number): Key<number> => ({
   schema: z.number().min(low).max(high),
@@ -124,30 +132,32 @@ const KEYS = {
     negative_samples: integer(64, 1, 65536),
   },
   tensor_compress: {
-    hot_threshold: notBuilt(positive(0.8, 1_000_000)),
-    warm_threshold: notBuilt(positive(0.4, 1_000_000)),
-    cool_threshold: notBuilt(positive(0.1, 1_000_000)),
-    cold_threshold: notBuilt(positive(0.01, 1_000_000)),
-    pq_subvectors: notBuilt(integer(8, 1, 65536)),
-    pq8_centroids: notBuilt(integer(256, 2, 256)),
-    pq4_centroids: notBuilt(integer(16, 2, 16)),
-    outlier_threshold: notBuilt(positive(2.5, 10)),
-    entropy_coder: notBuilt(oneOf("ans", ["ans", "huffman", "none"])),
-    residual_bits: notBuilt(integer(4, 0, 8)),
-    recompress_interval_s: notBuilt(integer(300, 1, 604_800)),
-    access_decay_halflife_s: notBuilt(integer(3600, 1, 31_536_000)),
-    promotion_threshold: notBuilt(positive(1.5, 100, 1)),
-    demotion_threshold: notBuilt(fraction(0.5)),
-    decompress_cache_size_mb: notBuilt(integer(512, 0, 1_048_576)),
-    prefetch_neighbors: notBuilt(flag(true)),
-    codebook_sample_size: notBuilt(integer(100_000, 256, 10_000_000)),
-    codebook_iterations: notBuilt(integer(20, 1, 1000)),
-    codebook_update_freq: notBuilt(integer(10_000, 1, 1_000_000_000)),
+    hot_threshold: frequency(0.8),
+    warm_threshold: frequency(0.4),
+    cool_threshold: frequency(0.1),
+    cold_threshold: frequency(0.01),
+    memory_budget: between(0, 0, 2 ** 50),
+    semantic_tiering: flag(false),
+    pq_subvectors: integer(8, 1, 65536),
+    pq8_centroids: integer(256, 2, 256),
+    pq4_centroids: integer(16, 2, 16),
+    outlier_threshold: positive(2.5, 10),
+    entropy_coder: oneOf("ans", ["ans", "huffman", "none"]),
+    residual_bits: integer(4, 0, 8),
+    recompress_interval_s: integer(300, 1, 604_800),
+    access_decay_halflife_s: integer(3600, 1, 31_536_000),
+    promotion_threshold: positive(1.5, 100, 1),
+    demotion_threshold: fraction(0.5),
+    decompress_cache_size_mb: integer(512, 0, 1_048_576),
+    prefetch_neighbors: flag(true),
+    codebook_sample_size: integer(100_000, 256, 10_000_000),
+    codebook_iterations: integer(20, 1, 1000),
+    codebook_update_freq: integer(10_000, 1, 1_000_000_000),
   },
   storage: {
     durability: oneOf("sync", DURABILITIES),
     checkpoint_wal_mb: integer(64, 1, 65536),
-    keep_originals: notBuilt(flag(true)),
+    keep_originals: flag(true),
   },
   learning: {
     decoupled: flag(LEARNED.decoupled),
@@ -310,6 +320,12 @@ function checkTogether({ ruvector, tensor_compress }: ConfigValues, source: stri
         `tensor_compress.${below} is ${tensor_compress[below]}; expected less than tensor_compress.${above}, which is ${tensor_compress[above]}`,
       );
     }
+  }
+  if (tensor_compress.memory_budget > 0 && tensor_compress.demotion_threshold === 0) {
+    throw invalid(
+      source,
+      "tensor_compress.demotion_threshold is 0; expected more where tensor_compress.memory_budget is set, since nothing would ever be demoted",
+    );
   }
   if (ruvector.gnn_hidden_dim % ruvector.gnn_heads !== 0) {
     throw invalid(

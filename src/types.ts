@@ -91,6 +91,12 @@ export interface SearchOptions {
   maxDistance?: number;
   /** Compares with every vector: the truth, to measure recall with. Default false. */
   exact?: boolean;
+  /**
+   * Vectors that left tier hot are found by what their tier holds of them. `rerank: r`, 1-1024, compares the best
+   * r x k again with their originals; `false` leaves distances as the codes estimate them. Default 4; with `exact`,
+   * originals alone are compared. Where originals are not kept it changes nothing.
+   */
+  rerank?: number | false;
 }
 
 export interface Hit {
@@ -119,7 +125,7 @@ export interface QueryInput {
   weights?: number[];
 }
 
-export interface Query extends QueryInput, Omit<SearchOptions, "exact"> {
+export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank"> {
   /** Default "vector". */
   mode?: QueryMode;
   /** With `text`: fuses the ranking by vectors with BM25 over the payloads' `text` field (reciprocal rank). */
@@ -169,6 +175,12 @@ export interface TrainOptions {
   /** Called with what is done of a phase and how much that phase has; phases follow one another. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
+}
+
+export interface RetierOptions {
+  /** Milliseconds since 1970. Default: the time it is. */
+  now?: number;
+  force?: Tier;
 }
 
 export interface Fault {

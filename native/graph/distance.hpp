@@ -24,6 +24,30 @@ inline float Graph::distanceWithin(const float* q, uint32_t node, float bound) c
   return distanceTo<M>(q, node);
 }
 
+template <Metric M>
+inline bool Graph::measure(const float* q, uint32_t node, float bound, Scratch& s, float* out) {
+  if (!s.originals && tiers_.compressed()) [[unlikely]]
+    return measureByTier<M>(q, node, s, out);
+  if (!ensureVector(node)) return false;
+  *out = bound == __builtin_huge_valf() ? distanceTo<M>(q, node) : distanceWithin<M>(q, node, bound);
+  return true;
+}
+
+inline void prefetchLines(const void* p, uint32_t lines) {
+  const char* at = static_cast<const char*>(p);
+  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + 64 * i);
+}
+
+inline void Graph::prefetchVector(uint32_t node, uint32_t lines) const {
+  if (!tiers_.compressed() && options_.keepOriginals) [[likely]] {
+    prefetchLines(raw(node), lines);
+    return;
+  }
+  const Where w = tiers_.where(node);
+  if (w.slot == 0) prefetchLines(region_->base(kVectors) + node * vectorStride_, lines);
+  else if (w.tier < kTiers) prefetchLines(tiers_.address(w), lines);
+}
+
 // The distance of two nodes where it is below `bound`, else anything not below it.
 template <Metric M>
 inline float Graph::between(uint32_t a, uint32_t b, float bound) const {

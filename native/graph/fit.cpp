@@ -25,16 +25,11 @@ bool Graph::fitSpace(const std::vector<uint32_t>& nodes, Crew& crew) {
     return x < y || (x == y && a < b);
   });
   if (chosen.size() > kMostSampled) chosen.resize(kMostSampled);
-  std::vector<const float*> sample;
-  std::vector<float> scales;
-  for (const uint32_t node : chosen) {
-    if (!ensureVector(node)) return false;
-    sample.push_back(raw(node));
-    scales.push_back(scaleOf(node));
-  }
+  Sample sample;
+  if (!sampleOf(chosen, &sample)) return false;
   if (!region_->touch(kProjection, 0, projectionBytes(options_))) return false;
   const uint32_t d = options_.dimensions;
-  meanOf(sample, scales, d, projectionMean());
+  meanOf(sample.vectors, sample.scales, d, projectionMean());
   if (projectionBasis()) {
     const Each each = [&](uint32_t count, const std::function<void(uint32_t)>& fn) {
       crew.run(count, [&](uint32_t i, Scratch&) {
@@ -42,12 +37,12 @@ bool Graph::fitSpace(const std::vector<uint32_t>& nodes, Crew& crew) {
         return true;
       });
     };
-    principalDirections(sample, scales, projectionMean(), d, layout_.values, options_.seed, each, projectionBasis());
+    principalDirections(sample.vectors, sample.scales, projectionMean(), d, layout_.values, options_.seed, each, projectionBasis());
   }
   space_->fit(projectionMean(), projectionBasis());
   if (!crew.run(static_cast<uint32_t>(linked.size()), [&](uint32_t i, Scratch& s) { return recode(linked[i], s); }))
     return false;
-  projection()->fitted = static_cast<uint32_t>(sample.size());
+  projection()->fitted = static_cast<uint32_t>(sample.vectors.size());
   coded_.store(true, std::memory_order_release);
   return true;
 }

@@ -55,9 +55,16 @@ Graph::Graph(std::shared_ptr<Region> region, const Options& options)
       options_(options),
       layout_(options),
       vectorStride_(vectorStride(options)),
-      upperStride_(upperStride(options)) {}
+      upperStride_(upperStride(options)),
+      tiers_(*region_, tiersShape(options)) {}
 
-std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Options& options, const char** error) {
+Tiers::Shape Graph::tiersShape(const Options& o) {
+  return {o.dimensions, o.metric, o.keepOriginals, vectorStride(o), kPlaces, {kVectors, kWarm, kCool, kCold, kArchive},
+          kCodebooks};
+}
+
+std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Options& options, const char** error,
+                                     bool* reset) {
   std::unique_ptr<Graph> graph(new Graph(region, options));
   if (!region->ensure(kHead, 0, sizeof(Head))) {
     *error = "checksum";
@@ -82,6 +89,7 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
           static_cast<uint32_t>(options.profile),
           0};
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, options.seed);
+    if (!graph->tiers_.attach(0, error, reset)) return nullptr;
     return graph;
   }
   if (h->magic != kMagic || h->version != kVersion) {
@@ -101,6 +109,7 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
       *error = "checksum";
       return nullptr;
     }
+    if (!graph->tiers_.attach(h->nodes, error, reset)) return nullptr;
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
@@ -253,13 +262,15 @@ bool Graph::abandon(const uint32_t* nodes, uint32_t count) {
   return true;
 }
 
-bool Graph::setVector(uint32_t node, const float* vector) {
-  if (!region_->touch(kVectors, node * vectorStride_, vectorStride_)) return false;
-  float* to = const_cast<float*>(raw(node));
-  std::memcpy(to, vector, options_.dimensions * sizeof(float));
-  if (options_.metric == Metric::kCosine) {
-    to[options_.dimensions] = 1.0f / std::sqrt(kernel->dot(vector, vector, options_.dimensions));
-  }
+bool Graph::setVector(uint32_t node, const float* vector, float heat) {
+  const uint32_t d = options_.dimensions;
+  const float norm = options_.metric == Metric::kCosine ? std::sqrt(kernel->dot(vector, vector, d)) : 1.0f;
+  if (!tiers_.settle(node, norm, heat)) return false;
+  const uint64_t record = options_.keepOriginals ? node : tiers_.where(node).slot - 1;
+  if (!region_->touch(kVectors, record * vectorStride_, vectorStride_)) return false;
+  float* to = reinterpret_cast<float*>(region_->base(kVectors) + record * vectorStride_);
+  std::memcpy(to, vector, d * sizeof(float));
+  if (options_.metric == Metric::kCosine) to[d] = 1.0f / norm;
   return true;
 }
 
@@ -283,7 +294,7 @@ bool Graph::publish(const uint32_t* liveNodes, uint32_t liveCount, const uint32_
   uint8_t before;
   for (uint32_t i = 0; i < deadCount; i++) {
     if (!(state(deadNodes[i]) & kLive)) continue;
-    if (!changeState(deadNodes[i], kDead, kLive, &before)) return false;
+    if (!tiers_.uncount(deadNodes[i]) || !changeState(deadNodes[i], kDead, kLive, &before)) return false;
     if (!(before & kLinked)) unlinked_.fetch_sub(1);
     relaxed(&h->live, h->live - 1);
     relaxed(&h->dead, h->dead + 1);

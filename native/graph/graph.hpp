@@ -36,11 +36,26 @@
 #include "../quantize/space.hpp"
 #include "backlog.hpp"
 #include "kernel.hpp"
+#include "tiers.hpp"
 
 namespace hebb {
 
 // The region's sections, by number. docs/format.md has their contents.
-enum Section : uint32_t { kHead = 0, kState = 1, kVectors = 2, kRows = 3, kUpper = 4, kIds = 5, kProjection = 6 };
+enum Section : uint32_t {
+  kHead = 0,
+  kState = 1,
+  kVectors = 2,
+  kRows = 3,
+  kUpper = 4,
+  kIds = 5,
+  kProjection = 6,
+  kPlaces = 7,
+  kWarm = 8,
+  kCool = 9,
+  kCold = 10,
+  kArchive = 11,
+  kCodebooks = 12,
+};
 
 // A byte a node, in section `state`.
 enum State : uint8_t {
@@ -85,6 +100,18 @@ struct Options {
   float stopMargin;  // a walk ends where what is left is this much farther than the k-th; below 0: where `ef` are
                      // expanded
   Profile profile;
+  bool keepOriginals;  // else a vector's floats go when it leaves tier hot
+};
+
+// What a search takes for exact: the codes of the current tiers, with the best `rerank` x k compared again with
+// the originals (0: none); or the originals alone.
+constexpr uint32_t kOriginals = 0xffffffffu;
+
+// What became of nodes that were to move to a tier.
+struct Moves {
+  uint32_t moved = 0;
+  uint32_t lossy = 0;      // stay: their originals are gone, and the tier asked for is more precise
+  uint32_t untrained = 0;  // went to tier warm: there is no codebook yet
 };
 
 struct Head {  // the start of section `head`
@@ -218,6 +245,12 @@ struct Scratch {
   std::vector<uint32_t> before, after;
   std::vector<uint8_t> known;
   std::vector<uint32_t> gained, lost;  // ends of edges that were added and dropped
+  // For distances by tier: whether originals are read whatever the tier, and the query as each codec has it.
+  bool originals = true;
+  const float* tiersOf = nullptr;
+  TierQuery byTier[kTiers][kVersions];
+  CodecRoom room;
+  std::vector<float> decoded;
 
   void prepare(uint32_t nodes);  // a new epoch: nothing visited
   bool visit(uint32_t node) {    // true the first time
@@ -240,12 +273,14 @@ class Crew;
 class Graph {
  public:
   // Attaches to what the region holds, or starts an empty graph where its head is zero.
-  // `error` names what does not fit.
-  static std::unique_ptr<Graph> attach(std::shared_ptr<Region> region, const Options& options, const char** error);
+  // `error` names what does not fit; `reset` says whether all vectors are hot again because a codebook was damaged.
+  static std::unique_ptr<Graph> attach(std::shared_ptr<Region> region, const Options& options, const char** error,
+                                       bool* reset);
 
   static uint64_t vectorStride(const Options& o);
   static uint64_t rowStride(const Options& o) { return RowLayout(o).stride; }
   static uint64_t upperStride(const Options& o) { return (1 + o.m) * sizeof(uint32_t); }
+  static Tiers::Shape tiersShape(const Options& o);
   // Of the one record in section `projection`.
   static uint64_t projectionBytes(const Options& o);
 
@@ -262,10 +297,24 @@ class Graph {
   bool claim(const uint32_t* nodes, uint32_t count);
   // Gives numbers back that were allocated and never linked.
   bool abandon(const uint32_t* nodes, uint32_t count);
-  bool setVector(uint32_t node, const float* vector);
+  // A new node's vector, in tier hot.
+  bool setVector(uint32_t node, const float* vector, float heat);
   bool setId(uint32_t node, const uint8_t* slot);
   const uint8_t* id(uint32_t node);    // kIdBytes, or null on a fault
-  const float* vector(uint32_t node);  // as it was given, or null on a fault
+  // As it was given, where originals are kept; else what its tier can give back. Null on a fault; good until the
+  // thread has asked for some more.
+  const float* vector(uint32_t node);
+
+  // Encodes live nodes into a tier, from the originals where there are any. False on a fault. Excludes `link`,
+  // `consolidate` and `train`.
+  bool retier(const uint32_t* nodes, uint32_t count, Tier to, unsigned threads, Moves* moves);
+  // Trains a codebook on at most `most` live vectors and encodes with it from now on. `trained` is false where
+  // there are too few, or all codebooks are in use. `version`: from tiers().spare().
+  bool train(const CodebookOptions& options, uint32_t most, uint32_t version, unsigned threads, bool* trained);
+  Tiers& tiers() { return tiers_; }
+  const Tiers& tiers() const { return tiers_; }
+  // Whether a search is under way that may have read a place.
+  bool searching() const { return searching_.load() > 0; }
   bool publish(const uint32_t* live, uint32_t liveCount, const uint32_t* dead, uint32_t deadCount);
 
   // Live nodes that are not linked yet.
@@ -284,12 +333,15 @@ class Graph {
   int64_t reconnect();
 
   // k nearest live nodes that match, ascending; returns how many, or -1 on a fault. `query` is raw.
-  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes,
-                 float* outDistances);
-  int32_t scan(const float* query, uint32_t k, const Filter& filter, uint32_t* outNodes, float* outDistances);
+  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t rerank,
+                 uint32_t* outNodes, float* outDistances);
+  int32_t scan(const float* query, uint32_t k, const Filter& filter, uint32_t rerank, uint32_t* outNodes,
+               float* outDistances);
   bool searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,
-                  unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts);
+                  uint32_t rerank, unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts);
   bool distances(const float* query, const uint32_t* nodes, uint32_t count, float* out);
+  // Edges that lead to a node on the bottom layer; 0 for one that does not exist, or whose row is damaged.
+  uint32_t inDegree(uint32_t node) { return node < nodes() && ensureRow(node) ? row(node)->inDegree : 0; }
   // Bottom-layer neighbours; returns how many, or -1 on a fault. `out` has room for 2m.
   int32_t neighbors(uint32_t node, uint32_t* out);
 
@@ -311,9 +363,13 @@ class Graph {
   uint32_t* upperList(uint32_t node, uint32_t level) const {
     return reinterpret_cast<uint32_t*>(region_->base(kUpper) + (row(node)->upper + uint64_t(level) - 1) * upperStride_);
   }
+  // The original; where it is gone, what its tier gives back, good until the thread has asked for some more.
   const float* raw(uint32_t node) const {
+    if (!options_.keepOriginals) [[unlikely]]
+      return kept(node);
     return reinterpret_cast<const float*>(region_->base(kVectors) + node * vectorStride_);
   }
+  const float* kept(uint32_t node) const;
   // What a node's values are multiplied with to be as the metric compares them.
   float scaleOf(uint32_t node) const {
     return options_.metric == Metric::kCosine ? raw(node)[options_.dimensions] : 1.0f;
@@ -321,7 +377,12 @@ class Graph {
   uint8_t* states() const { return region_->base(kState); }
   bool touchRow(uint32_t node) { return region_->touch(kRows, node * layout_.stride, layout_.stride); }
   bool touchUpper(uint32_t node, uint32_t level);
-  bool ensureVector(uint32_t node) { return region_->ensure(kVectors, node * vectorStride_, vectorStride_); }
+  bool ensureVector(uint32_t node) {
+    if (!options_.keepOriginals) [[unlikely]]
+      return ensureKept(node);
+    return region_->ensure(kVectors, node * vectorStride_, vectorStride_);
+  }
+  bool ensureKept(uint32_t node);
   bool ensureRow(uint32_t node) { return region_->ensure(kRows, node * layout_.stride, layout_.stride); }
   bool setState(uint32_t node, uint8_t state);
   ProjectionHead* projection() const { return reinterpret_cast<ProjectionHead*>(region_->base(kProjection)); }
@@ -362,13 +423,26 @@ class Graph {
   float distanceTo(const float* q, uint32_t node) const;
   template <Metric M>
   float distanceWithin(const float* q, uint32_t node, float bound) const;
+  // The distance of a query by what the node's tier holds, or by its original where the scratch says so; verified.
+  // Anything greater than `bound` where it is greater.
+  template <Metric M>
+  bool measure(const float* q, uint32_t node, float bound, Scratch& s, float* out);
+  template <Metric M>
+  bool measureByTier(const float* q, uint32_t node, Scratch& s, float* out);
+  // Of what a search left in s.results, the best `count` are compared again with their originals.
+  template <Metric M>
+  bool rerank(const float* q, uint64_t count, Scratch& s);
+  // The same for a list, which is sorted then.
+  template <Metric M>
+  bool measureAgain(const float* q, std::vector<Neighbor>& list);
+  void prefetchVector(uint32_t node, uint32_t lines) const;
   template <Metric M>
   float between(uint32_t a, uint32_t b, float bound) const;
   // The same while linking: from the bytes at hand where both are, and a little off then.
   template <Metric M>
   float apart(uint32_t a, uint32_t b, float bound) const;
   template <Metric M>
-  bool descend(const float* q, uint32_t toLevel, Neighbor* at);
+  bool descend(const float* q, uint32_t toLevel, Neighbor* at, Scratch& s);
   template <Metric M>
   bool searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t level, Scratch& s);
   template <Metric M>
@@ -382,10 +456,11 @@ class Graph {
   template <Metric M>
   bool scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratch& s);
   template <Metric M>
-  int32_t searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* nodes,
-                   float* distances);
+  int32_t searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, uint32_t times, Scratch& s,
+                   uint32_t* nodes, float* distances);
   template <Metric M>
-  int32_t scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* nodes, float* distances);
+  int32_t scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t times, Scratch& s, uint32_t* nodes,
+                 float* distances);
 
   // `again`: nodes that are linked already look for better neighbours.
   template <Metric M>
@@ -394,6 +469,13 @@ class Graph {
   bool linkAs(const std::vector<uint32_t>& nodes, unsigned threads);
   template <Metric M>
   bool linkAll(const std::vector<uint32_t>& nodes, Crew& crew);
+  // Vectors to learn from: where they lie, or copies where that is nowhere.
+  struct Sample {
+    std::vector<const float*> vectors;
+    std::vector<float> scales;
+    std::vector<std::unique_ptr<float[]>> copies;
+  };
+  bool sampleOf(const std::vector<uint32_t>& nodes, Sample* out);
   // Fits the space of codes to linked nodes and those to link, once there are enough, and encodes the rows.
   bool fitSpace(const std::vector<uint32_t>& nodes, Crew& crew);
   // Chooses the path of searches by measuring both, where neither is sure to be the faster.
@@ -439,6 +521,7 @@ class Graph {
   Options options_;
   RowLayout layout_;
   uint64_t vectorStride_, upperStride_;
+  Tiers tiers_;
   std::unique_ptr<CodeSpace> space_;
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;

@@ -166,7 +166,7 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
     const uint32_t level = again ? 0 : std::min<uint32_t>(row(node)->level, top);
     const std::vector<float> q = ownQuery(node, s);
     Neighbor at;
-    if (!descend<M>(q.data(), std::max(level, kWalkEntryLevel), &at)) return false;
+    if (!descend<M>(q.data(), std::max(level, kWalkEntryLevel), &at, s)) return false;
     std::vector<Neighbor> near;
     const auto nearOf = [&](const Pool& pool) {
       near.clear();
@@ -269,7 +269,7 @@ bool Graph::giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s
   if (!ensureVector(node)) return false;
   const std::vector<float> q = ownQuery(node, s);
   Neighbor at;
-  if (!descend<M>(q.data(), 0, &at) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
+  if (!descend<M>(q.data(), 0, &at, s) || !searchLayer<M>(q.data(), at, options_.efConstruction, 0, s)) return false;
   const auto mayLead = [&](uint32_t c) {
     return c != node && (state(c) & (kLinked | kDead)) == kLinked && (!parents || (*parents)[c] != kNone);
   };

@@ -46,10 +46,19 @@ constexpr uint32_t kAheadVectorLines = 8;
 constexpr uint32_t kAheadRowLines = 12;
 constexpr uint32_t kAheadOwnLines = 3;
 
-inline void prefetchLines(const void* p, uint32_t lines) {
-  const char* at = static_cast<const char*>(p);
-  for (uint32_t i = 0; i < lines; i++) __builtin_prefetch(at + 64 * i);
-}
+// While it lives, distances are those that the tiers can tell; but not where originals were asked for, and are kept.
+class ByTier {
+ public:
+  ByTier(Scratch& s, const Options& o, uint32_t times) : s_(s) {
+    s_.originals = times == kOriginals && o.keepOriginals;
+  }
+  ~ByTier() { s_.originals = true; }
+  ByTier(const ByTier&) = delete;
+  ByTier& operator=(const ByTier&) = delete;
+
+ private:
+  Scratch& s_;
+};
 
 }  // namespace
 
@@ -89,6 +98,7 @@ bool Pool::has(uint32_t node) const {
 }
 
 const float* Graph::prepared(const float* query, Scratch& s) const {
+  s.tiersOf = nullptr;
   if (options_.metric != Metric::kCosine) return query;
   s.query.resize(options_.dimensions);
   const float inverse = 1.0f / std::sqrt(kernel->dot(query, query, options_.dimensions));
@@ -129,21 +139,22 @@ std::vector<float> Graph::ownQuery(uint32_t node, Scratch& s) const {
 
 // From the entry down to `toLevel`, on each layer to the node that has no nearer neighbour.
 template <Metric M>
-bool Graph::descend(const float* q, uint32_t toLevel, Neighbor* at) {
+bool Graph::descend(const float* q, uint32_t toLevel, Neighbor* at, Scratch& s) {
+  constexpr float kAny = __builtin_huge_valf();
   const uint64_t entry = __atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE);
   uint32_t node = static_cast<uint32_t>(entry);
-  if (!ensureRow(node) || !ensureVector(node)) return false;
-  float distance = distanceTo<M>(q, node);
+  float distance;
+  if (!ensureRow(node) || !measure<M>(q, node, kAny, s, &distance)) return false;
   for (uint32_t level = static_cast<uint32_t>(entry >> 32); level > toLevel; level--) {
     for (bool moved = true; moved;) {
       moved = false;
       List l;
       if (!listOf(node, level, &l)) return false;
-      for (uint32_t i = 0; i < l.count; i++) __builtin_prefetch(raw(relaxed(l.ids + i)));
+      for (uint32_t i = 0; i < l.count; i++) prefetchVector(relaxed(l.ids + i), 1);
       for (uint32_t i = 0; i < l.count; i++) {
         const uint32_t id = relaxed(l.ids + i);
-        if (!ensureVector(id) || !ensureRow(id)) return false;
-        const float d = distanceWithin<M>(q, id, distance);
+        float d;
+        if (!measure<M>(q, id, distance, s, &d) || !ensureRow(id)) return false;
         if (d < distance) {
           distance = d;
           node = id;
@@ -172,15 +183,15 @@ bool Graph::searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t le
     for (uint32_t i = 0; i < l.count; i++) {
       const uint32_t id = relaxed(l.ids + i);
       if (id >= limit || !s.visit(id)) continue;  // past the limit: linked since
-      prefetchLines(raw(id), count < 2 ? kAheadLines : 1);
+      prefetchVector(id, count < 2 ? kAheadLines : 1);
       s.batch[count++] = id;
     }
     for (uint32_t i = 0; i < count; i++) {
-      if (i + 2 < count) prefetchLines(raw(s.batch[i + 2]), kAheadLines);
+      if (i + 2 < count) prefetchVector(s.batch[i + 2], kAheadLines);
       const uint32_t id = s.batch[i];
-      if (!ensureVector(id)) return false;
       const float bound = s.pool.bound();
-      const float d = distanceWithin<M>(q, id, bound);
+      float d;
+      if (!measure<M>(q, id, bound, s, &d)) return false;
       if (d < bound) {
         s.pool.insert(d, id);
         prefetchLines(row(id), 3);
@@ -216,7 +227,7 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
     if (!listOf(node, 0, &l)) return false;
     uint32_t count = 0;
     const auto take = [&](uint32_t id) {
-      prefetchLines(raw(id), count < 2 ? kAheadLines : 1);
+      prefetchVector(id, count < 2 ? kAheadLines : 1);
       s.batch[count++] = id;
     };
     if (!hop) {
@@ -243,11 +254,11 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
       }
     }
     for (uint32_t i = 0; i < count; i++) {
-      if (i + 2 < count) prefetchLines(raw(s.batch[i + 2]), kAheadLines);
+      if (i + 2 < count) prefetchVector(s.batch[i + 2], kAheadLines);
       const uint32_t id = s.batch[i];
-      if (!ensureVector(id)) return false;
       const float bound = std::max(s.pool.bound(), s.results.bound());
-      const float d = distanceWithin<M>(q, id, bound);
+      float d;
+      if (!measure<M>(q, id, bound, s, &d)) return false;
       if (!(d < bound)) continue;
       s.pool.insert(d, id);
       if (hop || accepted(id)) s.results.insert(d, id);
@@ -283,11 +294,11 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
     s.expanded.add(node);
     const uint32_t next = s.pool.peek();
     if (next != kNone) {
-      prefetchLines(raw(next), kAheadVectorLines);
+      prefetchVector(next, kAheadVectorLines);
       prefetchLines(row(next), kAheadRowLines);
     }
-    if (!ensureVector(node) || !ensureRow(node)) return false;
-    const float distance = distanceTo<M>(q, node);
+    float distance;
+    if (!measure<M>(q, node, __builtin_huge_valf(), s, &distance) || !ensureRow(node)) return false;
     if (!filter || ((__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive) && filter->matches(node)))
       s.results.insert(distance, node);
     const Row* r = row(node);
@@ -386,12 +397,13 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
   for (uint32_t i = 0; i < s.results.size(); i++) found.push_back({s.results[i].distance, s.results.nodeAt(i)});
   s.results.reset(keep);
   for (size_t i = 0; i < found.size(); i++) {
-    if (i + 2 < found.size()) prefetchLines(raw(found[i + 2].node), kAheadVectorLines);
+    if (i + 2 < found.size()) prefetchVector(found[i + 2].node, kAheadVectorLines);
     const Neighbor& n = found[i];
     const float kth = s.results.size() >= k ? s.results[k - 1].distance : __builtin_huge_valf();
     if (n.distance - kSure * ownOf(n.node)->error * own.apart > kth) continue;
-    if (!ensureVector(n.node)) return false;
-    s.results.insert(distanceWithin<M>(q, n.node, kth), n.node);
+    float d;
+    if (!measure<M>(q, n.node, kth, s, &d)) return false;
+    s.results.insert(d, n.node);
   }
   return true;
 }
@@ -433,26 +445,29 @@ bool Graph::scanBacklog(const float* q, uint32_t k, const Filter& filter, Scratc
       if (estimates[lane] - block->error[lane] * apart > bound) continue;
       const uint32_t node = block->ids[lane];
       if (node == kNone || !(state(node) & kLive) || !filter.matches(node)) continue;
-      if (!ensureVector(node)) return false;
-      s.waiting.insert(distanceWithin<M>(q, node, bound), node);
+      float d;
+      if (!measure<M>(q, node, bound, s, &d)) return false;
+      s.waiting.insert(d, node);
     }
   }
   return true;
 }
 
 template <Metric M>
-int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, Scratch& s, uint32_t* outNodes,
+int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t times, Scratch& s, uint32_t* outNodes,
                       float* outDistances) {
   const uint32_t limit = nodes();
+  const bool again = times > 0 && options_.keepOriginals && tiers_.compressed() && !s.originals;
+  const uint64_t room = again ? std::min<uint64_t>(uint64_t(k) * times, live()) : k;
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return -1;
   std::vector<Neighbor>& heap = s.heap;  // the k nearest, the farthest of them on top
   heap.clear();
   const auto consider = [&](uint32_t node) {
     if (!(__atomic_load_n(state + node, __ATOMIC_ACQUIRE) & kLive)) return true;
-    if (!ensureVector(node)) return false;
-    const bool full = heap.size() == k;
-    const float d = full ? distanceWithin<M>(q, node, heap.front().distance) : distanceTo<M>(q, node);
+    const bool full = heap.size() >= room;
+    float d;
+    if (!measure<M>(q, node, full ? heap.front().distance : __builtin_huge_valf(), s, &d)) return false;
     if (full) {
       if (!nearer({d, node}, heap.front())) return true;
       std::pop_heap(heap.begin(), heap.end(), nearer);
@@ -476,22 +491,24 @@ int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, Scratch&
     }
   }
   std::sort_heap(heap.begin(), heap.end(), nearer);
-  for (size_t i = 0; i < heap.size(); i++) {
+  if (again && !measureAgain<M>(q, heap)) return -1;
+  for (size_t i = 0; i < heap.size() && i < k; i++) {
     outNodes[i] = heap[i].node;
     outDistances[i] = heap[i].distance;
   }
-  return static_cast<int32_t>(heap.size());
+  return static_cast<int32_t>(std::min<size_t>(heap.size(), k));
 }
 
 template <Metric M>
-int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, Scratch& s, uint32_t* outNodes,
-                        float* outDistances) {
+int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, uint32_t times, Scratch& s,
+                        uint32_t* outNodes, float* outDistances) {
   ef = std::max(ef, k);
+  const bool again = times > 0 && options_.keepOriginals && tiers_.compressed() && !s.originals;
   const uint64_t matching = filter.words ? std::min(filter.count, live()) : live();
   const bool rare = filter.words && matching * kRare < live();
   const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
                                 : matching <= kComparedPerCandidate * ef;
-  if (few) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  if (few) return scanAs<M>(q, k, filter, times, s, outNodes, outDistances);
   const bool codes = walksByCodes();
   const bool all = !filter.words && dead() == 0;
   const bool waiting = backlog() > 0;
@@ -500,7 +517,7 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
   if (waiting && !scanBacklog<M>(q, k, filter, s)) return -1;
   const uint32_t entry = static_cast<uint32_t>(__atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE));
   Neighbor at;
-  if (entry != kNone && !descend<M>(q, codes ? kWalkEntryLevel : 0, &at)) return -1;
+  if (entry != kNone && !descend<M>(q, codes ? kWalkEntryLevel : 0, &at, s)) return -1;
   if (entry != kNone && codes) prepareCodes(q, s);
   if (entry == kNone) {
     s.results.reset(k);
@@ -510,7 +527,7 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     const uint64_t wider = all ? ef : std::max<uint64_t>(ef, std::min<uint64_t>(share, kWidest));
     // Nodes that several rows name take several places: a small pool may end with fewer than k of them.
     for (uint64_t room = wider;; room *= 4) {
-      if (!walk<M>(q, at, static_cast<uint32_t>(room), all ? std::min(ef, k + kSpare) : ef, k, all ? nullptr : &filter,
+      if (!walk<M>(q, at, static_cast<uint32_t>(room), all && !again ? std::min(ef, k + kSpare) : ef, k, all ? nullptr : &filter,
                    s))
         return -1;
       if (room >= kWidest || s.results.size() >= std::min<uint64_t>(k, linkedMatching)) break;
@@ -526,9 +543,10 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     const Neighbor& w = s.waiting[i];
     if (w.distance < s.results.bound() && !s.results.has(w.node)) s.results.insert(w.distance, w.node);
   }
+  if (again && !rerank<M>(q, uint64_t(k) * times, s)) return -1;
   const Pool& found = s.results;
   // Fewer than k where matching nodes are hard to reach: then they are compared one by one.
-  if (found.size() < std::min<uint64_t>(k, matching)) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  if (found.size() < std::min<uint64_t>(k, matching)) return scanAs<M>(q, k, filter, times, s, outNodes, outDistances);
   uint32_t count = 0;
   for (uint32_t i = 0; i < found.size() && count < k; i++) {
     const uint32_t node = found.nodeAt(i);
@@ -536,33 +554,39 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     outNodes[count] = node;
     outDistances[count++] = found[i].distance;
   }
-  if (count < k && count < found.size()) return scanAs<M>(q, k, filter, s, outNodes, outDistances);
+  if (count < k && count < found.size()) return scanAs<M>(q, k, filter, times, s, outNodes, outDistances);
   return static_cast<int32_t>(count);
 }
 
-int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t* outNodes,
-                      float* outDistances) {
+int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t times,
+                      uint32_t* outNodes, float* outDistances) {
   const Reading reading(*this);
   ScratchLease s(*this);
+  const ByTier byTier(*s, options_, times);
   const float* q = prepared(query, *s);
-  return byMetric(options_.metric, [&](auto m) { return searchAs<m()>(q, k, ef, filter, *s, outNodes, outDistances); });
+  return byMetric(options_.metric,
+                  [&](auto m) { return searchAs<m()>(q, k, ef, filter, times, *s, outNodes, outDistances); });
 }
 
-int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32_t* outNodes, float* outDistances) {
+int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32_t times, uint32_t* outNodes,
+                    float* outDistances) {
   const Reading reading(*this);
   ScratchLease s(*this);
+  const ByTier byTier(*s, options_, times);
   const float* q = prepared(query, *s);
-  return byMetric(options_.metric, [&](auto m) { return scanAs<m()>(q, k, filter, *s, outNodes, outDistances); });
+  return byMetric(options_.metric, [&](auto m) { return scanAs<m()>(q, k, filter, times, *s, outNodes, outDistances); });
 }
 
 bool Graph::searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,
-                       unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts) {
+                       uint32_t times, unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts) {
   return Crew(*this, threads).run(count, [&](uint32_t i, Scratch& s) {
+    const ByTier byTier(s, options_, times);
     const float* q = prepared(queries + uint64_t(i) * options_.dimensions, s);
     uint32_t* nodes = outNodes + uint64_t(i) * k;
     float* far = outDistances + uint64_t(i) * k;
     outCounts[i] = byMetric(options_.metric, [&](auto m) {
-      return exact ? scanAs<m()>(q, k, filter, s, nodes, far) : searchAs<m()>(q, k, ef, filter, s, nodes, far);
+      return exact ? scanAs<m()>(q, k, filter, times, s, nodes, far)
+                   : searchAs<m()>(q, k, ef, filter, times, s, nodes, far);
     });
     return outCounts[i] >= 0;
   });
@@ -589,9 +613,9 @@ template bool Graph::walk<Metric::kL2>(const float*, Neighbor, uint32_t, uint32_
 template bool Graph::walk<Metric::kDot>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*, Scratch&);
 template bool Graph::walk<Metric::kCosine>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*,
                                            Scratch&);
-template bool Graph::descend<Metric::kL2>(const float*, uint32_t, Neighbor*);
-template bool Graph::descend<Metric::kDot>(const float*, uint32_t, Neighbor*);
-template bool Graph::descend<Metric::kCosine>(const float*, uint32_t, Neighbor*);
+template bool Graph::descend<Metric::kL2>(const float*, uint32_t, Neighbor*, Scratch&);
+template bool Graph::descend<Metric::kDot>(const float*, uint32_t, Neighbor*, Scratch&);
+template bool Graph::descend<Metric::kCosine>(const float*, uint32_t, Neighbor*, Scratch&);
 template bool Graph::searchLayer<Metric::kL2>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);
 template bool Graph::searchLayer<Metric::kDot>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);
 template bool Graph::searchLayer<Metric::kCosine>(const float*, Neighbor, uint32_t, uint32_t, Scratch&);

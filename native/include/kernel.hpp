@@ -71,6 +71,19 @@ struct Kernel {
 
   // Dot product of two vectors of n bytes with sign (a multiple of 64, at most 65,536), exact.
   int32_t (*dotBytes)(const int8_t* a, const int8_t* b, size_t n);
+
+  // n floats of IEEE half precision to single, exactly (a signalling NaN becomes a quiet one); whether all are finite.
+  bool (*widen)(const uint16_t* in, size_t n, float* out);
+
+  // n floats, none a NaN, to half precision: the nearest, the even one of two; beyond +-65504 that.
+  void (*narrow)(const float* in, size_t n, uint16_t* out);
+
+  // Which of `count` columns (a multiple of 16) has the greatest column[0] + sum_j x[j] column[1 + j], x of n
+  // values: the first of equals. Columns lie in blocks of 16: value j of column c at 16 ((1 + n)(c / 16) + j) + c % 16.
+  uint32_t (*greatest)(const float* x, size_t n, const float* columns, size_t count);
+
+  // out = (times x in + add) scale, what is beyond a float's range cut off; NaN becomes the least.
+  void (*restore)(const float* in, float times, const float* add, float scale, size_t n, float* out);
 };
 
 extern const Kernel kScalar;

@@ -92,6 +92,41 @@ int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   return sum;
 }
 
+bool widen(const uint16_t* in, size_t n, float* out) {
+  const __m128i exponent = _mm_set1_epi16(0x7c00);
+  __m128i infinite = _mm_setzero_si128();
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i));
+    infinite = _mm_or_si128(infinite, _mm_cmpeq_epi16(_mm_and_si128(x, exponent), exponent));
+    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(x));
+  }
+  for (; i < n; i++) {
+    const __m128i x = _mm_cvtsi32_si128(in[i]);
+    infinite = _mm_or_si128(infinite, _mm_cmpeq_epi16(_mm_and_si128(x, exponent), exponent));
+    out[i] = _mm_cvtss_f32(_mm_cvtph_ps(x));
+  }
+  return _mm_testz_si128(infinite, infinite);
+}
+
+void narrow(const float* in, size_t n, uint16_t* out) {
+  const __m256 most = _mm256_set1_ps(65504.0f), least = _mm256_set1_ps(-65504.0f);
+  for (size_t i = 0; i < n; i += 8) {
+    float rest[8] = {};
+    const size_t left = n - i < 8 ? n - i : 8;
+    if (left < 8) {
+      for (size_t j = 0; j < left; j++) rest[j] = in[i + j];
+    }
+    const __m256 x = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(left < 8 ? rest : in + i), least), most);
+    const __m128i halves = _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT);
+    if (left == 8) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), halves);
+    } else {
+      __builtin_memcpy(out + i, &halves, 2 * left);
+    }
+  }
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "avx2"

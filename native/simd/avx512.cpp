@@ -89,6 +89,29 @@ int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   return sum;
 }
 
+bool widen(const uint16_t* in, size_t n, float* out) {
+  const __m256i exponent = _mm256_set1_epi16(0x7c00);
+  __mmask16 infinite = 0;
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 there = static_cast<__mmask16>(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+    const __m256i x = _mm256_maskz_loadu_epi16(there, in + i);
+    infinite |= _mm256_cmpeq_epi16_mask(_mm256_and_si256(x, exponent), exponent);
+    _mm512_mask_storeu_ps(out + i, there, _mm512_cvtph_ps(x));
+  }
+  return infinite == 0;
+}
+
+void narrow(const float* in, size_t n, uint16_t* out) {
+  const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 there = static_cast<__mmask16>(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+    __m512 x = _mm512_maskz_loadu_ps(there, in + i);
+    x = x > least ? x : least;
+    x = x < most ? x : most;
+    _mm256_mask_storeu_epi16(out + i, there, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "avx512"

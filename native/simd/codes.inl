@@ -49,32 +49,41 @@ void flip(float* x, const uint32_t* signs, size_t n) {
   }
 }
 
-void hadamard(float* x, size_t n, float scale) {
-  Register* v = reinterpret_cast<Register*>(x);
-  const size_t count = n / kRegisterLanes;
-  for (size_t i = 0; i < count; i++) v[i] = withinRegister(v[i]);
-  // Two layers at a time: half the passes over memory.
-  size_t h = 1;
-  for (; h * 4 <= count; h *= 4) {
-    for (size_t i = 0; i < count; i += 4 * h) {
-      for (size_t j = i; j < i + h; j++) {
-        const Register a = v[j] + v[j + h], b = v[j] - v[j + h];
-        const Register c = v[j + 2 * h] + v[j + 3 * h], d = v[j + 2 * h] - v[j + 3 * h];
-        v[j] = a + c;
-        v[j + h] = b + d;
-        v[j + 2 * h] = a - c;
-        v[j + 3 * h] = b - d;
+// `Radix` registers `h` apart through all layers among them, after those within each one where `Within`; times
+// `scale` where these are the `Last`.
+template <int Radix, bool Within, bool Last>
+inline void layers(Register* v, size_t count, size_t h, float scale) {
+  for (size_t i = 0; i < count; i += Radix * h) {
+    for (size_t j = i; j < i + h; j++) {
+      Register a[Radix];
+      for (int k = 0; k < Radix; k++) a[k] = Within ? withinRegister(v[j + k * h]) : v[j + k * h];
+      for (int stride = 1; stride < Radix; stride *= 2) {
+        for (int k = 0; k < Radix; k++) {
+          if (k & stride) continue;
+          const Register sum = a[k] + a[k + stride], difference = a[k] - a[k + stride];
+          a[k] = sum;
+          a[k + stride] = difference;
+        }
       }
+      for (int k = 0; k < Radix; k++) v[j + k * h] = Last ? a[k] * scale : a[k];
     }
   }
-  if (h < count) {
-    for (size_t j = 0; j < h; j++) {
-      const Register a = v[j], b = v[j + h];
-      v[j] = a + b;
-      v[j + h] = a - b;
-    }
-  }
-  for (size_t i = 0; i < count; i++) v[i] *= scale;
+}
+
+// All layers from registers `h` apart on, eight registers at a time.
+template <bool Within>
+void layersFrom(Register* v, size_t count, size_t h, float scale) {
+  const size_t left = count / h;
+  if (left == 1) return layers<1, Within, true>(v, count, h, scale);
+  if (left == 2) return layers<2, Within, true>(v, count, h, scale);
+  if (left == 4) return layers<4, Within, true>(v, count, h, scale);
+  if (left == 8) return layers<8, Within, true>(v, count, h, scale);
+  layers<8, Within, false>(v, count, h, scale);
+  layersFrom<false>(v, count, 8 * h, scale);
+}
+
+void hadamard(float* x, size_t n, float scale) {
+  layersFrom<true>(reinterpret_cast<Register*>(x), n / kRegisterLanes, 1, scale);
 }
 
 void halves(float* x, size_t n, float scale) {

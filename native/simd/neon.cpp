@@ -79,6 +79,29 @@ int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   return vaddvq_s32(vaddq_s32(sums[0], sums[1]));
 }
 
+bool widen(const uint16_t* in, size_t n, float* out) {
+  const uint16x4_t exponent = vdup_n_u16(0x7c00);
+  uint16x4_t infinite = vdup_n_u16(0);
+  const auto wide = [&](uint16x4_t x) {
+    infinite = vorr_u16(infinite, vceq_u16(vand_u16(x, exponent), exponent));
+    return vcvt_f32_f16(vreinterpret_f16_u16(x));
+  };
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) vst1q_f32(out + i, wide(vld1_u16(in + i)));
+  for (; i < n; i++) out[i] = vgetq_lane_f32(wide(vdup_n_u16(in[i])), 0);
+  return vmaxv_u16(infinite) == 0;
+}
+
+void narrow(const float* in, size_t n, uint16_t* out) {
+  const float32x4_t most = vdupq_n_f32(65504.0f), least = vdupq_n_f32(-65504.0f);
+  const auto halves = [&](float32x4_t x) {
+    return vreinterpret_u16_f16(vcvt_f16_f32(vminq_f32(vmaxq_f32(x, least), most)));
+  };
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) vst1_u16(out + i, halves(vld1q_f32(in + i)));
+  for (; i < n; i++) out[i] = vget_lane_u16(halves(vdupq_n_f32(in[i])), 0);
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "neon"

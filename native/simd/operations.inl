@@ -1,7 +1,7 @@
 // The inner loops, written once over 16 lanes, which are one 512-bit, two 256-bit or four 128-bit
 // registers. Each instruction set's file includes this with its own flags and defines
 // HEBB_KERNEL_NAME, HEBB_KERNEL_SYMBOL, HEBB_REGISTER_BYTES, crcBytes(), positiveBits() (of 16 floats),
-// sumEntries(), sumLevels() and dotBytes(). (Left to itself, g++ 12 lowers a 512-bit vector type under AVX2 through the
+// sumEntries(), sumLevels(), dotBytes(), widen() and narrow(). (Left to itself, g++ 12 lowers a 512-bit vector type under AVX2 through the
 // stack, at half the speed of SSE.)
 // Nothing here may call a library template: a shared inline function compiled with wide
 // instructions could be picked by the linker for the baseline build.
@@ -142,9 +142,11 @@ uint32_t crc32c(const uint8_t* bytes, size_t n, uint32_t seed) {
 }  // namespace
 
 #include "codes.inl"
+#include "tiers.inl"
 
 namespace hebb {
 extern const Kernel HEBB_KERNEL_SYMBOL;
-const Kernel HEBB_KERNEL_SYMBOL = {HEBB_KERNEL_NAME, l2,     dot, l2Within, firstNonFinite, crc32c,  flip,    hadamard,
-                                   halves,           encode, lut, scan,     sumLevels,      project, dotBytes};
+const Kernel HEBB_KERNEL_SYMBOL = {HEBB_KERNEL_NAME, l2,     dot, l2Within, firstNonFinite, crc32c,  flip,     hadamard,
+                                   halves,           encode, lut, scan,     sumLevels,      project, dotBytes, widen,
+                                   narrow,           greatest, restore};
 }  // namespace hebb

@@ -57,6 +57,47 @@ int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   return sum;
 }
 
+bool widen(const uint16_t* in, size_t n, float* out) {
+  bool finite = true;
+  for (size_t i = 0; i < n; i++) {
+    const uint32_t exponent = in[i] >> 10 & 31, mantissa = in[i] & 1023;
+    uint32_t bits;
+    if (exponent == 0) {
+      const float small = static_cast<float>(mantissa) * 0x1p-24f;
+      __builtin_memcpy(&bits, &small, 4);
+    } else if (exponent == 31) {
+      finite = false;
+      bits = 0x7f800000u | (mantissa ? 0x400000u : 0) | mantissa << 13;
+    } else {
+      bits = (exponent + 112) << 23 | mantissa << 13;
+    }
+    bits |= uint32_t{in[i]} >> 15 << 31;
+    __builtin_memcpy(out + i, &bits, 4);
+  }
+  return finite;
+}
+
+void narrow(const float* in, size_t n, uint16_t* out) {
+  for (size_t i = 0; i < n; i++) {
+    float x = in[i] > -65504.0f ? in[i] : -65504.0f;
+    x = x < 65504.0f ? x : 65504.0f;
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, 4);
+    const uint32_t sign = bits >> 16 & 0x8000;
+    bits &= 0x7fffffff;
+    if (bits < 0x38800000u) {  // below 2^-14: in steps of 2^-24, which adding 0.5 rounds to
+      float small;
+      __builtin_memcpy(&small, &bits, 4);
+      small += 0.5f;
+      __builtin_memcpy(&bits, &small, 4);
+      bits -= 0x3f000000u;
+    } else {
+      bits = (bits + 0xfff + (bits >> 13 & 1) - (112u << 23)) >> 13;
+    }
+    out[i] = static_cast<uint16_t>(sign | bits);
+  }
+}
+
 }  // namespace
 
 #define HEBB_KERNEL_NAME "scalar"

@@ -23,6 +23,7 @@ import {
   type PutRecord,
   RECORD,
 } from "./records.js";
+import type { Tiering } from "./tiering.js";
 import { parsePayload } from "./validate.js";
 
 /** What changes act on. */
@@ -30,6 +31,7 @@ export interface Parts {
   graph: Graph;
   catalog: Catalog;
   learned: Learned;
+  tiering: Tiering;
 }
 
 export interface Change {
@@ -46,14 +48,14 @@ const none = new Uint32Array(0);
 /** Nodes, in the order of `all`, that are nodes. */
 const present = (all: Uint32Array): Uint32Array => all.filter((node) => node !== NO_NODE);
 
-export function putChange({ graph, catalog, learned }: Parts, lsn: number, record: PutRecord): Change {
+export function putChange({ graph, catalog, learned, tiering }: Parts, lsn: number, record: PutRecord): Change {
   const { nodes, ids, payloads } = record;
   const gone = present(record.replaces);
   return {
     lsn,
     nodes,
     async stage() {
-      graph.setVectors(nodes, record.vectors);
+      graph.setVectors(nodes, record.vectors, tiering.enter(nodes.length));
       graph.setIds(nodes, ids);
       await catalog.insert(
         ids.map((id, i) => ({ node: nodes[i], id, json: payloads[i] })),

@@ -1,4 +1,5 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
+import { HebbError } from "../../base/errors.js";
 import type { Fault } from "../types.js";
 import type { Session } from "./session.js";
 import { inSlices } from "./slices.js";
@@ -29,10 +30,19 @@ async function crossCheck({ catalog, graph, searcher }: Session, live: number): 
       return;
     }
     rows++;
+    if (!graph.readable(node)) {
+      add(`the vector of id ${JSON.stringify(id)} cannot be read: its record or its codebook is damaged`, node);
+    }
     const [stored] = searcher.ids(Uint32Array.of(node), 1);
     if (idKey(stored) !== idKey(id))
       add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
   });
+  try {
+    graph.checkTiers();
+  } catch (error) {
+    if (!(error instanceof HebbError)) throw error;
+    faults.push({ code: error.code, section: "places", offset: 0, message: error.message });
+  }
   if (rows !== live) add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
   if (more > 0)
     faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });

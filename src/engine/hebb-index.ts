@@ -1,5 +1,6 @@
 /** The index as users hold it: arguments are checked here, everything else is next door. */
-import { checkOptions, HebbError } from "../../base/errors.js";
+import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { TIERS } from "../../base/types.js";
 import type { Filter, Id, Metric, Payload } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type {
@@ -11,6 +12,7 @@ import type {
   ProgressOptions,
   Query,
   QueryResult,
+  RetierOptions,
   SearchOptions,
   Stored,
   TrainOptions,
@@ -21,6 +23,7 @@ import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
+import type { RetierReport } from "./tiering.js";
 import { checkId, checkIds, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
@@ -121,11 +124,11 @@ export class Index {
 
   /** The row of an id, or undefined. */
   get(id: Id): Stored | undefined {
-    const { graph, catalog } = this.#open();
+    const { graph, catalog, tiering } = this.#open();
     const checked = checkId(id);
     const node = this.#nodeOf(checked);
     if (node === undefined) return undefined;
-    return { id: checked, vector: graph.vector(node), payload: catalog.payloads([node], 1)[0], tier: "hot" };
+    return { id: checked, vector: graph.vector(node), payload: catalog.payloads([node], 1)[0], tier: tiering.tierOf(node) };
   }
 
   /** `get` for each id, in order. */
@@ -158,11 +161,11 @@ export class Index {
   }
 
   *#entriesIn(bits: Uint32Array | undefined): Generator<Stored> {
-    const { graph, catalog } = this.#open();
+    const { graph, catalog, tiering } = this.#open();
     for (const { node, id, payload } of catalog.entries()) {
       this.#open();
       if (!graph.isLive(node) || (bits && !hasBit(bits, node))) continue;
-      yield { id, vector: graph.vector(node), payload, tier: "hot" };
+      yield { id, vector: graph.vector(node), payload, tier: tiering.tierOf(node) };
     }
   }
 
@@ -229,9 +232,37 @@ export class Index {
     await session.inFlight(() => session.trainer.train(options));
   }
 
+  /**
+   * Moves vectors to the tiers that their use asks for, as it happens every `recompress_interval_s` by itself.
+   * Searches and writes go on.
+   * @param options `now`, ms since 1970: heat cools as if this was the time (one in the past changes nothing);
+   *   `force`: every vector goes to this tier, and stays there until its use changes
+   * @returns how many moved, and how many could not: nothing becomes more precise where `storage.keep_originals` is
+   *   false, and below 256 rows nothing is coarser than warm, for want of a codebook
+   * @throws {TypeError | RangeError} on a bad option, or a `memory_budget` below what tier archive takes
+   */
+  async retier(options: RetierOptions = {}): Promise<RetierReport> {
+    checkOptions("retier", options, ["now", "force"]);
+    const { now, force } = options;
+    if (now !== undefined && !(typeof now === "number" && Number.isFinite(now))) {
+      throw new TypeError(`now is ${show(now)}; expected milliseconds since 1970`);
+    }
+    if (force !== undefined) checkOneOf("force", force, TIERS);
+    return this.#writable().retier(options);
+  }
+
   /** Brings the file up to the log, so that opening has nothing to replay. Runs by itself too. */
   async checkpoint(): Promise<void> {
     await this.#writable().checkpoint();
+  }
+
+  /**
+   * Checkpoints, and gives the disk space back that deleted rows and moved vectors left free in the index. Needs
+   * room for a second copy of it meanwhile; writes wait, searches go on.
+   * @throws {HebbError} DISK_FULL, IO_ERROR, INDEX_CORRUPT; the store is as it was then
+   */
+  async compact(): Promise<void> {
+    await this.#writable().compact();
   }
 
   /** Sizes, the kernel, and what the learners are doing. */

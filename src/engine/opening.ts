@@ -23,6 +23,7 @@ import { Querier } from "./querying.js";
 import { decodePut, encodeSetting, RECORD } from "./records.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
+import { Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
@@ -40,6 +41,8 @@ interface StoredConfig {
   hnsw_m: number;
   hnsw_ml: number;
   graph_profile: GraphProfile;
+  /** False where the floats of a vector go when it leaves tier hot. Stores made before it was there have them. */
+  keep_originals: boolean;
   /** Directions of the query adapter: the layout of section `parameters` follows from it. */
   learning_rank: number;
 }
@@ -80,6 +83,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     hnsw_m: config.ruvector.hnsw_m,
     hnsw_ml: config.levelMultiplier,
     graph_profile: config.ruvector.graph_profile,
+    keep_originals: config.storage.keep_originals,
     learning_rank: config.learning.rank,
   };
   const store = await Store.open(directory, {
@@ -106,17 +110,18 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
       );
     }
     const { metric: stored, dimensions: d } = store.meta;
-    const searcher = new Searcher(graph, catalog, d, stored, config.ruvector.hnsw_ef_search);
+    const tiering = new Tiering(graph, settings, config, readOnly);
+    const searcher = new Searcher(graph, catalog, tiering, d, stored, config.ruvector.hnsw_ef_search);
     const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
     const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
-    const parts: Parts = { graph, catalog, learned };
+    const parts: Parts = { graph, catalog, learned, tiering };
     if (readOnly) await checkNothingToReplay(directory, store, catalog);
     else await replay(store, parts);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
     const session = new Session(
-      { directory, layout: layoutOf(settings), store, graph, catalog, learned, config, durability, encoder, searcher },
+      { directory, layout: layoutOf(settings), store, graph, catalog, learned, tiering, config, durability, encoder, searcher },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
     );
     return new Index(session);
@@ -135,6 +140,7 @@ function graphOptions(
   config: Config,
 ): GraphOptions {
   const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile } = stored as unknown as StoredConfig;
+  const { keep_originals: keepOriginals = true } = stored as unknown as Partial<StoredConfig>;
   if (profile === undefined) {
     throw new HebbError(
       "STORE_VERSION",
@@ -152,6 +158,7 @@ function graphOptions(
     ["ruvector.hnsw_m", asked.hnsw_m, m],
     ["ruvector.hnsw_ml", config.levelMultiplier, ml],
     ["learning.rank", config.learning.rank, rank],
+    ["storage.keep_originals", config.storage.keep_originals, keepOriginals],
   ] as const) {
     if (config.given.has(key) && value !== kept) {
       throw new HebbError(
@@ -169,6 +176,7 @@ function graphOptions(
     seed: LEVEL_SEED,
     maxNodes: asked.max_nodes,
     profile,
+    keepOriginals,
     stopMargin: asked.search_stop === "adaptive" ? asked.search_stop_margin : -1,
   };
 }
@@ -189,14 +197,21 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
   const n = options.maxNodes;
   // A node has 1 / (e^(1/m_L) - 1) upper lists on average, less than m_L + 1; the double is out of reach.
   const upperLists = Math.ceil(n * 2 * (options.ml + 1)) + 64;
+  const slots = 2 * n + 1024; // those that were left are not free at once
   const sizes: Record<(typeof GRAPH_SECTIONS)[number], [kind: number, stride: number, records: number]> = {
     head: [1, 4096, 1],
     state: [2, 1, n],
-    vectors: [3, stride.vector, n],
+    vectors: [3, stride.vector, options.keepOriginals ? n : slots],
     rows: [4, stride.row, n],
     upper: [5, stride.upper, upperLists],
     ids: [6, stride.id, n],
     projection: [9, 4096, Math.max(1, Math.ceil(stride.projection / 4096))],
+    places: [10, stride.place, n],
+    warm: [11, stride.warm, slots],
+    cool: [12, stride.cool, slots],
+    cold: [13, stride.cold, slots],
+    archive: [14, stride.archive, slots],
+    codebooks: [15, 4096, Math.ceil(stride.codebooks / 4096)],
   };
   const graph = GRAPH_SECTIONS.map((name) => {
     const [kind, bytes, records] = sizes[name];

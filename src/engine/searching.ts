@@ -1,24 +1,30 @@
 /** Searching: options in, hits out. */
 import { checkInteger, checkOptions } from "../../base/errors.js";
 import type { Filter, Id, Metric } from "../../base/types.js";
-import type { Graph } from "../../native/graph.js";
+import { type Graph, ORIGINALS } from "../../native/graph.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Hit, SearchOptions } from "../types.js";
+import type { Tiering } from "./tiering.js";
 import { checkEf, checkK, checkRows, checkValues, checkVector, MAX_K, show } from "./validate.js";
 
-export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "exact"] as const;
+export const SEARCH_OPTIONS = ["k", "ef", "filter", "include", "maxDistance", "exact", "rerank"] as const;
 const INCLUDES = ["payload", "vector"];
 /** How often `searchMany` asks for a query whose results are being deleted; then fewer than k come back. */
 const MOST_ROUNDS = 4;
 /** Queries of `searchMany` go in parts: while one's hits are put together on this thread, the next is searched. */
 const LEAST_TOGETHER = 64;
 const MOST_PARTS = 8;
+/** How many times k nodes are compared again with their originals, where codes were what they were found by. */
+export const STANDARD_RERANK = 4;
+const MOST_RERANK = 1024;
 
 /** Search options, validated and complete. */
 export interface SearchPlan {
   k: number;
   ef: number;
   exact: boolean;
+  /** Of the best `rerank` x k, distances are those of originals; ORIGINALS: of all. */
+  rerank: number;
   maxDistance: number;
   withPayload: boolean;
   withVector: boolean;
@@ -33,6 +39,7 @@ export class Searcher {
   constructor(
     readonly graph: Graph,
     readonly catalog: Catalog,
+    private readonly tiering: Tiering,
     readonly dimensions: number,
     readonly metric: Metric,
     private readonly standardEf: number,
@@ -50,10 +57,13 @@ export class Searcher {
       throw new TypeError(`maxDistance is ${show(maxDistance)}; expected a number`);
     }
     if (typeof exact !== "boolean") throw new TypeError(`exact is ${show(exact)}; expected true or false`);
+    const { rerank = exact ? ORIGINALS : STANDARD_RERANK } = options;
+    if (rerank !== false && rerank !== ORIGINALS) checkInteger("rerank", rerank, 1, MOST_RERANK);
     return {
       k,
       ef: checkEf(options.ef, k, this.standardEf),
       exact,
+      rerank: rerank === false ? 0 : rerank,
       maxDistance,
       withPayload: include.includes("payload"),
       withVector: include.includes("vector"),
@@ -90,6 +100,7 @@ export class Searcher {
       this.nodes,
       this.distances,
       plan.exact,
+      plan.rerank,
       plan.bits,
       plan.count,
     );
@@ -118,7 +129,10 @@ export class Searcher {
       );
     }
     checkValues("query", query, this.dimensions, this.metric === "cosine");
-    return this.graph.search(query, k, checkEf(ef, k, this.standardEf), outNodes, outDistances, false);
+    const wide = checkEf(ef, k, this.standardEf);
+    const count = this.graph.search(query, k, wide, outNodes, outDistances, false, STANDARD_RERANK);
+    this.tiering.access(outNodes, count);
+    return count;
   }
 
   async searchMany(queries: unknown, options: SearchOptions): Promise<Hit[][]> {
@@ -141,7 +155,7 @@ export class Searcher {
     const plan = this.plan(options);
     const room = Math.min(plan.k, graph.live);
     if (n === 0 || room === 0) return Array.from({ length: n }, () => []);
-    const found = await graph.searchMany(queries, room, Math.max(plan.ef, room), plan.exact, plan.bits, plan.count);
+    const found = await graph.searchMany(queries, room, Math.max(plan.ef, room), plan.exact, plan.rerank, plan.bits, plan.count);
     const again: number[] = [];
     const lists = Array.from({ length: n }, (_, i) => {
       const at = i * room;
@@ -188,6 +202,7 @@ export class Searcher {
         count = kept.length;
       }
     }
+    this.tiering.access(nodes, count);
     const ids = this.ids(nodes, count);
     const payloads = plan.withPayload ? this.catalog.payloads(nodes, count) : undefined;
     const hits = new Array<Hit>(count);

@@ -3,7 +3,7 @@
  * reads them. `Index` checks arguments and asks here.
  */
 import { HebbError } from "../../base/errors.js";
-import type { Durability, Id, Metric } from "../../base/types.js";
+import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphProfile } from "../../native/graph.js";
 import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
@@ -16,6 +16,7 @@ import { GroupNames, type NewRows, type Operation, type Planned, putOperation } 
 import type { Querier } from "./querying.js";
 import type { Searcher } from "./searching.js";
 import { type TextRow, TextWriter } from "./text-writer.js";
+import type { RetierReport, Tiering } from "./tiering.js";
 import type { Trainer } from "./trainer.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
@@ -50,6 +51,7 @@ export class Session {
   readonly graph: Graph;
   readonly catalog: Catalog;
   readonly learned: Learned;
+  readonly tiering: Tiering;
   readonly config: Config;
   readonly encoder: TextEncoder;
   readonly searcher: Searcher;
@@ -73,6 +75,7 @@ export class Session {
   private committing: Promise<void> | undefined;
   /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
   private maintenanceFailure: string | undefined;
+  private tieringFailure: string | undefined;
 
   constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
     this.directory = parts.directory;
@@ -81,6 +84,7 @@ export class Session {
     this.graph = parts.graph;
     this.catalog = parts.catalog;
     this.learned = parts.learned;
+    this.tiering = parts.tiering;
     this.config = parts.config;
     this.encoder = parts.encoder;
     this.searcher = parts.searcher;
@@ -91,6 +95,12 @@ export class Session {
       linked: () => this.audit(),
       failed: (cause) => {
         this.broken ??= cause; // rows may be half changed in memory: no checkpoint may take them
+      },
+    });
+    this.tiering.start({
+      turn: (task) => this.inFlight(() => this.linker.turn(task)),
+      failed: (reason) => {
+        this.tieringFailure = reason && `the last round of tiering in the background failed: ${reason}`;
       },
     });
     this.querier = make.querier(this);
@@ -122,6 +132,8 @@ export class Session {
       );
     }
     if (this.maintenanceFailure) warnings.push(this.maintenanceFailure);
+    if (this.tieringFailure) warnings.push(this.tieringFailure);
+    warnings.push(...this.tiering.warnings);
     return warnings;
   }
 
@@ -252,6 +264,13 @@ export class Session {
     return this.still(() => this.checkpointNow());
   }
 
+  retier(options: { now?: number; force?: Tier }): Promise<RetierReport> {
+    return this.inFlight(async () => {
+      await this.drain();
+      return this.tiering.retier(options);
+    });
+  }
+
   /** Logs, applies and publishes what `plan` plans while nothing else runs. */
   logAlone(plan: (names: GroupNames) => Promise<Logged | undefined>): Promise<void> {
     return this.alone(async () => {
@@ -277,6 +296,7 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
+    await this.tiering.stop();
     const linked = this.linker.stop();
     while (this.queue.busy || this.flights.size > 0) {
       await this.queue.drain();
@@ -376,9 +396,19 @@ export class Session {
     });
   }
 
-  private async checkpointNow(): Promise<void> {
+  /** Gives back to the disk what deleted rows and moved vectors left behind in index.hebb. */
+  compact(): Promise<void> {
+    return this.still(async () => {
+      if (this.graph.dead > 0) await this.consolidate();
+      await this.tiering.squeeze();
+      await this.checkpointNow(true);
+    });
+  }
+
+  private async checkpointNow(dense = false): Promise<void> {
     const lsn = this.appliedLsn;
-    await this.store.checkpoint(lsn, {
+    this.tiering.prepareCheckpoint();
+    await this.store[dense ? "compact" : "checkpoint"](lsn, {
       prepareFollowers: async () => {
         this.catalog.commit(lsn);
         return await this.catalog.checkpoint();

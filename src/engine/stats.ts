@@ -1,11 +1,12 @@
 /** What `stats()` tells. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { type Metric, TIERS, type Tier } from "../../base/types.js";
+import type { Metric, Tier } from "../../base/types.js";
 import type { GraphProfile } from "../../native/graph.js";
 import { kernelName } from "../../native/index.js";
 import type { LearningReport } from "./learned.js";
 import type { Session } from "./session.js";
+import type { TierStats } from "./tiering.js";
 
 export interface Stats {
   /** Rows in the index. */
@@ -30,7 +31,9 @@ export interface Stats {
   /** Deleted rows whose places are not free yet. */
   deleted: number;
   /** Vectors and their bytes by precision. */
-  tiers: Record<Tier, { count: number; bytes: number }>;
+  tiers: Record<Tier, TierStats>;
+  /** Of the vectors in all tiers, without originals kept beside them. `ratio`: how many times fewer than 4 bytes a value. */
+  vectors: { bytes: number; bytesPerVector: number; ratio: number };
   /** On disk, but for `resident`: what of the mapped file is in memory. */
   bytes: { file: number; wal: number; catalog: number; resident: number };
   learning: LearningReport;
@@ -42,8 +45,9 @@ export interface Stats {
 
 export function statsOf(session: Session): Stats {
   const { graph, store, catalog, directory } = session;
-  const tiers = Object.fromEntries(TIERS.map((tier) => [tier, { count: 0, bytes: 0 }])) as Stats["tiers"];
-  tiers.hot = { count: graph.live, bytes: graph.live * session.dimensions * Float32Array.BYTES_PER_ELEMENT };
+  const tiers = session.tiering.stats();
+  const bytes = Object.values(tiers).reduce((sum, tier) => sum + tier.bytes, 0);
+  const raw = graph.live * session.dimensions * Float32Array.BYTES_PER_ELEMENT;
   return {
     size: graph.live,
     dimensions: session.dimensions,
@@ -53,6 +57,7 @@ export function statsOf(session: Session): Stats {
     graph: { ...session.layout, path: graph.path, stop: session.config.ruvector.search_stop },
     deleted: graph.dead,
     tiers,
+    vectors: { bytes, bytesPerVector: graph.live && bytes / graph.live, ratio: bytes && raw / bytes },
     bytes: {
       file: statSync(join(directory, "index.hebb")).size,
       wal: store.log.bytes(),

@@ -11,6 +11,7 @@ import type { Feedback, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, RECORD } from "./records.js";
+import { STANDARD_RERANK } from "./searching.js";
 import type { Session } from "./session.js";
 import { inSlices } from "./slices.js";
 import { show } from "./validate.js";
@@ -65,6 +66,7 @@ export class Trainer {
       const recent = this.recentEvents();
       const { delta } = learnEvents(this.session.learned.state, this.corpus(), events, { recent });
       this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
+      this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
       const feedback = given.map(({ stored }) => ({ type: RECORD.feedback, payload: encodeFeedback(stored) }));
       return this.group([...feedback, ...this.learnedRecords(delta)]);
     });
@@ -190,7 +192,7 @@ export class Trainer {
           nodes = new Uint32Array(room);
           distances = new Float32Array(room);
         }
-        const count = room === 0 ? 0 : graph.search(query, room, room, nodes, distances, false);
+        const count = room === 0 ? 0 : graph.search(query, room, room, nodes, distances, false, STANDARD_RERANK);
         return { nodes: nodes.slice(0, count) };
       },
       sample(count: number, prng: Prng) {

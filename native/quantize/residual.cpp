@@ -1,0 +1,208 @@
+#include "residual.hpp"
+
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "kernel.hpp"
+
+namespace hebb {
+namespace {
+
+// What lies farther from the mean, in units of what the sample spreads, is cut off: squares stay finite.
+constexpr float kMost = 1e15f;
+// Lengths below count as zero: their inverse is none.
+constexpr float kLeast = 1e-15f;
+
+float cut(float x, float most) {
+  x = x > -most ? x : -most;
+  return x < most ? x : most;
+}
+
+uint32_t read16(const uint8_t* at) {
+  return at[0] | uint32_t{at[1]} << 8;
+}
+void write16(uint32_t x, uint8_t* at) {
+  at[0] = static_cast<uint8_t>(x);
+  at[1] = static_cast<uint8_t>(x >> 8);
+}
+
+// Grows only: a room serves codecs of any size. At a cache line's start, which rotations like (a half faster).
+float* roomFor(std::vector<float>& values, size_t n) {
+  constexpr uintptr_t kLine = 64;
+  if (values.size() < n + kLine / sizeof(float)) values.resize(n + kLine / sizeof(float));
+  const uintptr_t at = reinterpret_cast<uintptr_t>(values.data());
+  return values.data() + (kLine - at % kLine) % kLine / sizeof(float);
+}
+
+}  // namespace
+
+Origin::Origin(uint32_t dimensions, Metric metric, uint64_t seed, float scale, const float* mean)
+    : dimensions(dimensions), metric(metric), scale(scale), unscale(1.0f / scale), mean(mean), frame(dimensions, seed) {}
+
+void Origin::residual(const float* x, float* out) const {
+  for (uint32_t i = 0; i < dimensions; i++) out[i] = cut(x[i] * scale - mean[i], kMost);
+}
+
+void Origin::restore(const float* r, float times, float* x) const {
+  kernel->restore(r, times, mean, unscale, dimensions, x);
+}
+
+ResidualCodec::ResidualCodec(const Origin& origin, bool rotated, const Factoring& factoring, uint32_t bytes)
+    : origin_(origin),
+      rotated_(rotated),
+      factoring_(factoring),
+      bytes_(bytes),
+      perValue_(1.0f / std::sqrt(static_cast<float>(origin.dimensions))) {}
+
+float ResidualCodec::ratioOf(const float* z, const uint8_t* code, CodecRoom& room) const {
+  float* const l = roomFor(room.other, origin_.frame.room() + kExpandRoom);
+  if (!expand(code, 1.0f, room, l)) return 0;
+  const float along = kernel->dot(z, l, dimensions());
+  return along > 0 ? kernel->dot(z, z, dimensions()) / along : FLT_MAX;
+}
+
+void ResidualCodec::encode(const float* x, CodecRoom& room, uint8_t* record) const {
+  const uint32_t d = dimensions();
+  float* const z = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+  origin_.residual(x, z);
+  const Factored factored = factoring_.factored;
+  if (factored == Factored::kNone) return code(z, room, record);
+  const float length = std::sqrt(kernel->dot(z, z, d));
+  const uint32_t lengthCode = length > kLeast ? factoring_.length.code(length) : 0;
+  if (lengthCode == 0) {
+    std::memset(record, 0, bytes_);
+    return;
+  }
+  if (rotated_) {
+    origin_.frame.apply(z);
+    const float inverse = 1.0f / unitOf(factoring_.length.value(lengthCode));
+    for (uint32_t i = 0; i < d; i++) z[i] *= inverse;
+  }
+  uint8_t* const at = record + factorBytes(factored);
+  code(z, room, at);
+  const uint32_t ratioCode = corrected() ? factoring_.ratio.code(ratioOf(z, at, room)) : 0;
+  if (factored == Factored::kShort) {
+    write16(lengthCode << ratioBits(factored) | ratioCode, record);
+  } else {
+    write16(lengthCode, record);
+    if (factored == Factored::kLong) write16(ratioCode, record + 2);
+  }
+}
+
+void ResidualCodec::measure(const float* x, CodecRoom& room, float* length, float* ratio) const {
+  const uint32_t d = dimensions();
+  float* const z = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+  origin_.residual(x, z);
+  *length = std::sqrt(kernel->dot(z, z, d));
+  *ratio = 0;
+  if (!corrected() || !(*length > kLeast)) return;
+  if (rotated_) {
+    origin_.frame.apply(z);
+    const float inverse = 1.0f / unitOf(*length);
+    for (uint32_t i = 0; i < d; i++) z[i] *= inverse;
+  }
+  std::vector<uint8_t> bytes(codeBytes());
+  code(z, room, bytes.data());
+  *ratio = ratioOf(z, bytes.data(), room);
+}
+
+ResidualCodec::Read ResidualCodec::read(const uint8_t* record) const {
+  const Factored factored = factoring_.factored;
+  if (factored == Factored::kNone) return {1, 1, 1};
+  uint32_t lengthCode = read16(record), ratioCode = 0;
+  if (factored == Factored::kShort) {
+    ratioCode = lengthCode & ((1u << ratioBits(factored)) - 1);
+    lengthCode >>= ratioBits(factored);
+  } else if (factored == Factored::kLong) {
+    ratioCode = read16(record + 2);
+  }
+  const float length = factoring_.length.value(lengthCode);
+  return {lengthCode ? unitOf(length) : 0.0f, factoring_.ratio.value(ratioCode), length};
+}
+
+bool ResidualCodec::decode(const uint8_t* record, CodecRoom& room, float* x) const {
+  const uint32_t d = dimensions();
+  float* const l = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+  const Read factors = read(record);
+  if (!(factors.length > 0)) {
+    std::memset(l, 0, d * sizeof(float));
+    origin_.restore(l, 0, x);
+    return true;
+  }
+  if (!expand(record + factorBytes(factoring_.factored), corrected() ? 1.0f : factors.unit, room, l)) return false;
+  float times = 1;
+  if (corrected()) {
+    const float along = factors.unit * factors.ratio * kernel->dot(l, l, d);
+    times = along > 0 ? factors.length * factors.length / along : 0.0f;
+    times = times < kMost ? times : 0.0f;
+  }
+  if (rotated_) origin_.frame.invert(l);
+  origin_.restore(l, times, x);
+  return true;
+}
+
+void ResidualCodec::prepare(const float* q, TierQuery* out) const {
+  const uint32_t d = dimensions();
+  out->values.resize(origin_.frame.room());
+  float* const values = out->values.data();
+  out->base = 0;
+  if (origin_.metric == Metric::kDot) {
+    for (uint32_t i = 0; i < d; i++) values[i] = cut(q[i] * origin_.scale, kMost);
+    out->base = kernel->dot(values, origin_.mean, d);
+  } else {
+    origin_.residual(q, values);
+  }
+  if (rotated_) origin_.frame.apply(values);
+  out->square = kernel->dot(values, values, d);
+  out->prepared = true;
+}
+
+float ResidualCodec::distance(const TierQuery& query, CodecRoom& room, const uint8_t* record) const {
+  const uint32_t d = dimensions();
+  const Metric metric = origin_.metric;
+  const Read factors = read(record);
+  float estimate = metric == Metric::kDot ? query.base : query.square;
+  if (factors.length > 0) {
+    float* const l = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+    const float unit = corrected() ? 1.0f : factors.unit;
+    if (!expand(record + factorBytes(factoring_.factored), unit, room, l)) return std::numeric_limits<float>::infinity();
+    if (metric == Metric::kDot) {
+      estimate += (corrected() ? factors.unit * factors.ratio : 1.0f) * kernel->dot(query.values.data(), l, d);
+    } else if (corrected()) {
+      const float product = kernel->dot(query.values.data(), l, d);
+      estimate += factors.length * factors.length - 2 * (factors.unit * factors.ratio) * product;
+    } else {
+      estimate = kernel->l2(query.values.data(), l, d);
+    }
+  }
+  if (metric == Metric::kDot) estimate = -estimate;
+  if (metric == Metric::kCosine) estimate *= 0.5f;
+  estimate = estimate * origin_.unscale * origin_.unscale;
+  return estimate == estimate ? estimate : std::numeric_limits<float>::infinity();
+}
+
+uint32_t recordBytes(Tier tier, uint32_t dimensions) {
+  const uint64_t d = dimensions;
+  const auto most = [](uint64_t a, uint64_t b) { return a > b ? a : b; };
+  const auto least = [](uint64_t a, uint64_t b) { return a < b ? a : b; };
+  const uint64_t cool = d;
+  const uint64_t cold = least(cool, most(d * 40 / 76, (d + 1) / 2 + 2));
+  const uint64_t archive = least(cold, most(d * 4 / 26, (d + 7) / 8 + 4));
+  switch (tier) {
+    case Tier::kHot:
+      return 4 * dimensions;
+    case Tier::kWarm:
+      return 2 * dimensions;
+    case Tier::kCool:
+      return static_cast<uint32_t>(cool);
+    case Tier::kCold:
+      return static_cast<uint32_t>(cold);
+    default:
+      return static_cast<uint32_t>(archive);
+  }
+}
+
+}  // namespace hebb
