@@ -4,4 +4,5 @@ export { Index } from "./engine/hebb-index.js";
 export type { LearnerReport, LearningReport } from "./engine/learned.js";
 export { open } from "./engine/opening.js";
 export type { Stats } from "./engine/stats.js";
+export type { RetierReport, TierStats } from "./engine/tiering.js";
 export type * from "./types.js";

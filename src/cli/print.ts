@@ -51,15 +51,28 @@ function snippet(payload: Hit["payload"], characters: number): string {
   return line.length > characters ? `${line.slice(0, characters - 3)}...` : line;
 }
 
-/** The tier table of `stats()`. */
+const BAR = 24;
+
+/** The tiers of `stats()`, drawn: what share of the vectors each holds, and what they take there. */
 export function tierTable(stats: Stats): string {
-  const rows = Object.entries(stats.tiers).map(([tier, { count, bytes }]) => [
+  const rows = Object.entries(stats.tiers).map(([tier, { count, bytes, bytesPerVector, ratio, codec }]) => [
     tier,
     formatCount(count),
     formatBytes(bytes),
-    count === 0 ? "" : `${(bytes / count).toFixed(0)} B each`,
+    `${bytesPerVector} B`,
+    `${ratio.toFixed(1)}x`,
+    codec ?? "no codebook yet",
+    "#".repeat(stats.size === 0 ? 0 : Math.ceil((count / stats.size) * BAR)),
   ]);
-  return table([["tier", "vectors", "bytes", ""], ...rows], [1, 2, 3]);
+  const { bytes, bytesPerVector, ratio } = stats.vectors;
+  const sum = [
+    "all",
+    formatCount(stats.size),
+    formatBytes(bytes),
+    `${bytesPerVector.toFixed(0)} B`,
+    `${ratio.toFixed(1)}x`,
+  ];
+  return table([["tier", "vectors", "bytes", "each", "of f32", "codec", ""], ...rows, [...sum, "", ""]], [1, 2, 3, 4]);
 }
 
 /** What the learners are doing, and why each serves or not. */

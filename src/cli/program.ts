@@ -4,9 +4,11 @@ import { Command, CommanderError } from "commander";
 import { addCommand } from "./commands/add.js";
 import { benchCommand } from "./commands/bench.js";
 import { checkCommand, FAULTS_FOUND } from "./commands/check.js";
+import { compactCommand } from "./commands/compact.js";
 import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
 import { learnCommand } from "./commands/learn.js";
+import { retierCommand } from "./commands/retier.js";
 import { queryCommand, searchCommand } from "./commands/search.js";
 import { statsCommand } from "./commands/stats.js";
 import { trainCommand } from "./commands/train.js";
@@ -18,6 +20,8 @@ const COMMANDS = [
   queryCommand,
   learnCommand,
   trainCommand,
+  retierCommand,
+  compactCommand,
   statsCommand,
   checkCommand,
   demoCommand,

@@ -1,7 +1,7 @@
 /** The index as users hold it: arguments are checked here, everything else is next door. */
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
-import { TIERS } from "../../base/types.js";
 import type { Filter, Id, Metric, Payload } from "../../base/types.js";
+import { TIERS } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type {
   Entry,
@@ -128,7 +128,12 @@ export class Index {
     const checked = checkId(id);
     const node = this.#nodeOf(checked);
     if (node === undefined) return undefined;
-    return { id: checked, vector: graph.vector(node), payload: catalog.payloads([node], 1)[0], tier: tiering.tierOf(node) };
+    return {
+      id: checked,
+      vector: graph.vector(node),
+      payload: catalog.payloads([node], 1)[0],
+      tier: tiering.tierOf(node),
+    };
   }
 
   /** `get` for each id, in order. */

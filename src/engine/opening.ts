@@ -121,7 +121,19 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
     const session = new Session(
-      { directory, layout: layoutOf(settings), store, graph, catalog, learned, tiering, config, durability, encoder, searcher },
+      {
+        directory,
+        layout: layoutOf(settings),
+        store,
+        graph,
+        catalog,
+        learned,
+        tiering,
+        config,
+        durability,
+        encoder,
+        searcher,
+      },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
     );
     return new Index(session);

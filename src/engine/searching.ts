@@ -155,7 +155,15 @@ export class Searcher {
     const plan = this.plan(options);
     const room = Math.min(plan.k, graph.live);
     if (n === 0 || room === 0) return Array.from({ length: n }, () => []);
-    const found = await graph.searchMany(queries, room, Math.max(plan.ef, room), plan.exact, plan.rerank, plan.bits, plan.count);
+    const found = await graph.searchMany(
+      queries,
+      room,
+      Math.max(plan.ef, room),
+      plan.exact,
+      plan.rerank,
+      plan.bits,
+      plan.count,
+    );
     const again: number[] = [];
     const lists = Array.from({ length: n }, (_, i) => {
       const at = i * room;

@@ -407,7 +407,9 @@ export class Tiering {
         else done.demoted++;
         return true;
       });
-      const heats = after.heats.filter((_, i) => before.tiers[i] !== after.tiers[i] && before.tiers[i] !== NOT_LIVE && after.tiers[i] !== NOT_LIVE);
+      const heats = after.heats.filter(
+        (_, i) => before.tiers[i] !== after.tiers[i] && before.tiers[i] !== NOT_LIVE && after.tiers[i] !== NOT_LIVE,
+      );
       graph.setHeats(moved, heats);
       done.refused += moves.lossy;
       done.untrained += moves.untrained;

@@ -88,7 +88,7 @@ describe("loadConfig", () => {
       ruvector: { gnn_layers: 3, gnn_heads: 4, hnsw_m: 8 },
       storage: { keep_originals: false },
     });
-    expect(config.notBuilt).toEqual(["ruvector.gnn_heads", "storage.keep_originals"]);
+    expect(config.notBuilt).toEqual(["ruvector.gnn_heads"]);
   });
 
   it("refuses an embedding_dim that contradicts the store, and no other", () => {
