@@ -91,6 +91,16 @@ class RetierTask : public Task {
   Moves moves_;
 };
 
+class PrefetchTask : public Task {
+ public:
+  PrefetchTask(Napi::Env env, std::shared_ptr<Graph> graph, const Span<uint32_t>& nodes)
+      : Task(env, std::move(graph)), nodes_(nodes.data, nodes.data + nodes.length) {}
+  void Execute() override { sound_ = graph_->prefetch(nodes_.data(), static_cast<uint32_t>(nodes_.size())); }
+
+ private:
+  std::vector<uint32_t> nodes_;
+};
+
 class SqueezeTask : public Task {
  public:
   SqueezeTask(Napi::Env env, std::shared_ptr<Graph> graph, bool all) : Task(env, std::move(graph)), all_(all) {}
@@ -194,6 +204,9 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceAccessor("reset", &GraphObject::wasReset, nullptr),
                         InstanceMethod("retier", &GraphObject::retier),
                         InstanceMethod("train", &GraphObject::train),
+                        InstanceMethod("prefetch", &GraphObject::prefetch),
+                        InstanceMethod("cache", &GraphObject::cache),
+                        InstanceAccessor("compressed", &GraphObject::compressed, nullptr),
                         InstanceMethod("squeeze", &GraphObject::squeeze),
                         InstanceMethod("rest", &GraphObject::rest),
                         InstanceMethod("tierCounts", &GraphObject::tierCounts),
@@ -247,6 +260,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             profile == "compact" ? Profile::kCompact
             : profile == "small" ? Profile::kSmall
                                  : Profile::kTurbo,
+            static_cast<uint64_t>(number("cacheBytes")),
             o.Get("keepOriginals").ToBoolean().Value()};
   }
 
@@ -475,6 +489,22 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                                   static_cast<uint32_t>(number("residualBits")),
                                   static_cast<uint32_t>(number("iterations"))};
     return start(new TrainTask(info.Env(), graph_, options, static_cast<uint32_t>(number("sample"))));
+  }
+
+  Napi::Value prefetch(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    return start(new PrefetchTask(info.Env(), graph_, wanted));
+  }
+  Napi::Value cache(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("hits", static_cast<double>(graph_->cache().hits()));
+    out.Set("misses", static_cast<double>(graph_->cache().misses()));
+    return out;
+  }
+  Napi::Value compressed(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), graph_ && graph_->tiers().compressed());
   }
 
   Napi::Value squeeze(const Napi::CallbackInfo& info) {

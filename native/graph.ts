@@ -30,6 +30,8 @@ export interface GraphOptions {
   profile: GraphProfile;
   /** A walk ends where what is left is farther than the k-th by this share of it; below 0: once `ef` are expanded. */
   stopMargin: number;
+  /** Bytes for vectors unpacked from slow codecs. */
+  cacheBytes: number;
   /** Whether a vector's floats stay when it leaves tier hot. Fixed when the graph is made. */
   keepOriginals: boolean;
 }
@@ -133,6 +135,12 @@ export interface Graph {
   retier(nodes: Uint32Array, tier: number): Promise<Moves>;
   /** Trains a codebook, by which vectors are encoded from then on. False where there are too few, or all codebooks are in use. */
   train(options: TrainingOptions): Promise<boolean>;
+  /** Whether any vector is elsewhere than in tier hot. */
+  readonly compressed: boolean;
+  /** Unpacks the neighbours of nodes ahead of searches, off this thread, where unpacking is slow. */
+  prefetch(nodes: Uint32Array): Promise<void>;
+  /** How often an unpacked vector was at hand. */
+  cache(): { hits: number; misses: number };
   /** Moves records into free slots, so that the tiers' sections can shrink; without `all` only where a quarter is free. */
   squeeze(all: boolean): Promise<void>;
   /** Slots that were left are free from now on, and sections end behind the last slot in use. False where a search is under way: nothing is done then. */

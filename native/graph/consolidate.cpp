@@ -102,6 +102,7 @@ bool Graph::consolidate(unsigned threads) {
   }
   for (const uint32_t node : gone) {
     if (state(node) & kLinked) linked_.fetch_sub(1);
+    cache_.drop(node);
     if (!touchRow(node) || !tiers_.leave(node) || !setState(node, 0)) return false;
     __atomic_store_n(&row(node)->degree, 0, __ATOMIC_RELEASE);
     row(node)->inDegree = 0;

@@ -56,7 +56,8 @@ Graph::Graph(std::shared_ptr<Region> region, const Options& options)
       layout_(options),
       vectorStride_(vectorStride(options)),
       upperStride_(upperStride(options)),
-      tiers_(*region_, tiersShape(options)) {}
+      tiers_(*region_, tiersShape(options)),
+      cache_(options.dimensions, options.cacheBytes) {}
 
 Tiers::Shape Graph::tiersShape(const Options& o) {
   return {o.dimensions, o.metric, o.keepOriginals, vectorStride(o), kPlaces, {kVectors, kWarm, kCool, kCold, kArchive},

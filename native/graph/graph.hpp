@@ -35,6 +35,7 @@
 #include "../quantize/rabitq.hpp"
 #include "../quantize/space.hpp"
 #include "backlog.hpp"
+#include "cache.hpp"
 #include "kernel.hpp"
 #include "tiers.hpp"
 
@@ -100,6 +101,7 @@ struct Options {
   float stopMargin;  // a walk ends where what is left is this much farther than the k-th; below 0: where `ef` are
                      // expanded
   Profile profile;
+  uint64_t cacheBytes;  // of vectors unpacked from slow codecs
   bool keepOriginals;  // else a vector's floats go when it leaves tier hot
 };
 
@@ -313,6 +315,9 @@ class Graph {
   bool train(const CodebookOptions& options, uint32_t most, uint32_t version, unsigned threads, bool* trained);
   Tiers& tiers() { return tiers_; }
   const Tiers& tiers() const { return tiers_; }
+  // Unpacks the neighbours of nodes, where their codecs are slow, ahead of searches. False on a fault.
+  bool prefetch(const uint32_t* nodes, uint32_t count);
+  const UnpackedCache& cache() const { return cache_; }
   // Whether a search is under way that may have read a place.
   bool searching() const { return searching_.load() > 0; }
   bool publish(const uint32_t* live, uint32_t liveCount, const uint32_t* dead, uint32_t deadCount);
@@ -522,6 +527,7 @@ class Graph {
   RowLayout layout_;
   uint64_t vectorStride_, upperStride_;
   Tiers tiers_;
+  UnpackedCache cache_;
   std::unique_ptr<CodeSpace> space_;
   std::atomic<bool> coded_{false};  // rows have their codes: until the space is fitted, vectors are compared
   Backlog backlog_;

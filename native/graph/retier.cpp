@@ -85,7 +85,45 @@ bool Graph::measureByTier(const float* q, uint32_t node, Scratch& s, float* out)
     codec->prepare(q, &query);
     query.prepared = true;
   }
-  *out = codec->distance(query, s.room, record);
+  if (!codec->slow() || !cache_.enabled()) {
+    *out = codec->distance(query, s.room, record);
+    return true;
+  }
+  const uint64_t place = std::bit_cast<uint64_t>(w);
+  if (cache_.use(node, place, [&](const float* values) { *out = codec->distanceOf(query, values); })) return true;
+  s.decoded.resize(options_.dimensions);
+  if (!codec->unpack(record, s.room, s.decoded.data())) {
+    *out = __builtin_huge_valf();
+    return true;
+  }
+  *out = codec->distanceOf(query, s.decoded.data());
+  cache_.put(node, place, s.decoded.data(), options_.dimensions);
+  return true;
+}
+
+bool Graph::prefetch(const uint32_t* nodes, uint32_t count) {
+  if (!cache_.enabled() || !tiers_.compressed()) return true;
+  const Reading reading(*this);
+  ScratchLease s(*this);
+  s->decoded.resize(options_.dimensions);
+  for (uint32_t i = 0; i < count; i++) {
+    List l;
+    if (nodes[i] >= this->nodes()) continue;
+    if (!listOf(nodes[i], 0, &l)) return false;
+    for (uint32_t j = 0; j < l.count; j++) {
+      const uint32_t node = relaxed(l.ids + j);
+      if (node >= this->nodes() || !tiers_.ensurePlace(node)) continue;
+      const Where w = tiers_.where(node);
+      const uint64_t place = std::bit_cast<uint64_t>(w);
+      if (w.tier == static_cast<uint8_t>(Tier::kHot) || w.tier >= kTiers) continue;
+      const Codec* codec = tiers_.codec(w);
+      if (!codec || !codec->slow() || cache_.has(node, place)) continue;
+      if (!tiers_.readable(node)) return false;
+      if (std::bit_cast<uint64_t>(tiers_.where(node)) != place) continue;  // moved meanwhile
+      if (codec->unpack(tiers_.address(w), s->room, s->decoded.data()))
+        cache_.put(node, place, s->decoded.data(), options_.dimensions);
+    }
+  }
   return true;
 }
 
@@ -215,6 +253,7 @@ bool Graph::train(const CodebookOptions& options, uint32_t most, uint32_t versio
   std::vector<uint8_t> block(Codebook::bytes(options_.dimensions), 0);
   if (!Codebook::train(options, sample.vectors, sample.scales, each, block.data())) return true;
   *trained = tiers_.install(version, block.data());
+  cache_.clear();
   return *trained;
 }
 

@@ -82,6 +82,9 @@ struct Kernel {
   // values: the first of equals. Columns lie in blocks of 16: value j of column c at 16 ((1 + n)(c / 16) + j) + c % 16.
   uint32_t (*greatest)(const float* x, size_t n, const float* columns, size_t count);
 
+  // In place: x = (x + step (symbol - middle)) scale.
+  void (*addSteps)(float* x, const uint8_t* symbols, int32_t middle, float step, float scale, size_t n);
+
   // out = (times x in + add) scale, what is beyond a float's range cut off; NaN becomes the least.
   void (*restore)(const float* in, float times, const float* add, float scale, size_t n, float* out);
 };

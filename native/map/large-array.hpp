@@ -1,4 +1,5 @@
-// An array for random reads: in large pages where the system has them, and zeros until written.
+// An array for random reads, zeros until written: in large pages where the system has them, or, where it may stay
+// mostly empty, in small ones, which take memory only once they are written.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,9 @@ class LargeArray {
  public:
   LargeArray() = default;
   // Empty where memory was refused.
-  explicit LargeArray(uint64_t count) : bytes_(roundUp(count * sizeof(T), kPageBytes)) {
+  explicit LargeArray(uint64_t count, bool large = true) : bytes_(roundUp(count * sizeof(T), kPageBytes)) {
     base_ = platform::reserve(bytes_);
-    if (base_) platform::preferLargePages(base_, bytes_);
+    if (base_ && large) platform::preferLargePages(base_, bytes_);
   }
   ~LargeArray() {
     if (base_) platform::release(base_, bytes_);

@@ -155,7 +155,7 @@ class Trainer {
  private:
   // fn(i, room for a residual) for i below the count.
   void inBlocks(uint32_t count, const std::function<void(uint32_t, std::vector<float>&)>& fn) const {
-    constexpr uint32_t kBlock = 256;
+    constexpr uint32_t kBlock = 64;
     sample_.each((count + kBlock - 1) / kBlock, [&](uint32_t block) {
       std::vector<float> room(origin_.frame.room());
       for (uint32_t i = block * kBlock; i < std::min(count, (block + 1) * kBlock); i++) fn(i, room);
@@ -187,7 +187,8 @@ class Trainer {
   float distance(uint32_t q, uint32_t i) const {
     const uint32_t d = origin_.dimensions;
     const float *a = vectors_.data() + size_t{q} * d, *b = vectors_.data() + size_t{i} * d;
-    return origin_.metric == Metric::kDot ? -kernel->dot(a, b, d) : (origin_.metric == Metric::kCosine ? 0.5f : 1.0f) * kernel->l2(a, b, d);
+    return origin_.metric == Metric::kDot ? -kernel->dot(a, b, d)
+                                          : (origin_.metric == Metric::kCosine ? 0.5f : 1.0f) * kernel->l2(a, b, d);
   }
 
   Candidate finish(Tier tier, Trained&& trained) {
@@ -230,18 +231,22 @@ class Trainer {
   void judge(Candidate& candidate) {
     std::vector<double> errors(asked_);
     const Codec& codec = *candidate.codec;
-    const uint32_t d = origin_.dimensions;
+    const uint32_t d = origin_.dimensions, bytes = candidate.codec->bytes();
+    std::vector<uint8_t> needed(held_.size()), records(size_t{bytes} * held_.size());
+    for (const Neighbour& neighbour : neighbours_) needed[neighbour.index] = 1;
+    inBlocks(held_.size(), [&](uint32_t i, std::vector<float>&) {
+      thread_local CodecRoom room;
+      if (needed[i]) codec.encode(vectors_.data() + size_t{i} * d, room, records.data() + size_t{i} * bytes);
+    });
     sample_.each(asked_, [&](uint32_t q) {
       TierQuery query;
       CodecRoom room;
-      std::vector<uint8_t> record(candidate.codec->bytes());
       codec.prepare(vectors_.data() + size_t{q} * d, &query);
       double off = 0, offSquares = 0, sum = 0, squares = 0;
       for (uint32_t n = 0; n < near_; n++) {
         const Neighbour& neighbour = neighbours_[size_t{q} * near_ + n];
-        codec.encode(vectors_.data() + size_t{neighbour.index} * d, room, record.data());
         const double exact = neighbour.distance;
-        const double error = codec.distance(query, room, record.data()) - exact;
+        const double error = codec.distance(query, room, records.data() + size_t{neighbour.index} * bytes) - exact;
         off += error;
         offSquares += error * error;
         sum += exact;
@@ -290,7 +295,7 @@ void Sample::vector(uint32_t i, float* out) const {
 void Sample::slice(const Origin& origin, uint32_t i, uint32_t from, uint32_t n, float* out) const {
   const float* const vector = vectors_[order_[i]] + from;
   const float scale = scales_[order_[i]];
-  for (uint32_t j = 0; j < n; j++) out[j] = vector[j] * scale * origin.scale - origin.mean[from + j];
+  for (uint32_t j = 0; j < n; j++) out[j] = cut(vector[j] * scale * origin.scale - origin.mean[from + j], kFarthest);
 }
 
 void Sample::residual(const Origin& origin, uint32_t i, bool rotated, float* out) const {
@@ -371,8 +376,7 @@ bool Codebook::train(const CodebookOptions& options, const std::vector<const flo
   return true;
 }
 
-std::unique_ptr<Codebook> Codebook::open(const uint8_t* block, uint32_t dimensions, Metric metric,
-                                         const char** error) {
+std::unique_ptr<Codebook> Codebook::open(const uint8_t* block, uint32_t dimensions, Metric metric, const char** error) {
   const auto refused = [&](const char* why) {
     *error = why;
     return nullptr;
@@ -402,7 +406,8 @@ std::unique_ptr<Codebook> Codebook::open(const uint8_t* block, uint32_t dimensio
     if (at % 8 != 0 || at < sizeof head || at > head.bytes || head.bytes - at < sizeof(PartHead))
       return refused("a codec lies outside of the codebook");
     const PartHead& part = *reinterpret_cast<const PartHead*>(block + at);
-    if (part.bytes < sizeof part || part.bytes > head.bytes - at) return refused("a codec's size is none that it can have");
+    if (part.bytes < sizeof part || part.bytes > head.bytes - at)
+      return refused("a codec's size is none that it can have");
     out->codecs_[static_cast<uint32_t>(tier)] = openPart(*out->origin_, tier, block + at);
     if (!out->codecs_[static_cast<uint32_t>(tier)]) return refused("what the codebook says of a codec makes no sense");
   }

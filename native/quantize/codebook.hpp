@@ -20,13 +20,13 @@ struct CodebookOptions {
   uint32_t dimensions;
   Metric metric;
   uint64_t seed;
-  uint32_t subvectors;      // of the product quantizer of tier archive; 0: as many as its bytes allow
-  uint32_t centroids8;      // of an 8-bit code (cool, archive), 2-256
-  uint32_t centroids4;      // of a 4-bit code (cold), 2-16
-  float outlierThreshold;   // standard deviations beyond which tier cold keeps a value aside
-  EntropyCoder coder;       // of tier cool's residuals
-  uint32_t residualBits;    // bits a value that these may take, 0-8; beyond what is left of 8, that
-  uint32_t iterations;      // of k-means, at most
+  uint32_t subvectors;     // of the product quantizer of tier archive; 0: as many as its bytes allow
+  uint32_t centroids8;     // of an 8-bit code (cool, archive), 2-256
+  uint32_t centroids4;     // of a 4-bit code (cold), 2-16
+  float outlierThreshold;  // standard deviations beyond which tier cold keeps a value aside
+  EntropyCoder coder;      // of tier cool's residuals
+  uint32_t residualBits;   // bits a value that these may take, 0-8; beyond what is left of 8, that
+  uint32_t iterations;     // of k-means, at most
 };
 
 // Calls fn(i) for i below a count, on as many threads as it likes (space.hpp's Each).

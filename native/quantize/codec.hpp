@@ -48,6 +48,11 @@ class Codec {
   // estimate, and where it corrects for what was lost, it can be below what a distance can be. A record that is none
   // is infinitely far.
   virtual float distance(const TierQuery& query, CodecRoom& room, const uint8_t* record) const = 0;
+  // Whether reading a record takes so long that its values, once unpacked, are worth keeping. If so, `distance` is
+  // `unpack` and then `distanceOf`, which needs only what was unpacked: `dimensions` values.
+  virtual bool slow() const { return false; }
+  virtual bool unpack(const uint8_t*, CodecRoom&, float*) const { return false; }
+  virtual float distanceOf(const TierQuery&, const float*) const { return 0; }
   // For stats and tests: "half", "product", "scalar", "levels", "signs".
   virtual const char* name() const = 0;
 };

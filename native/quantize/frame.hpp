@@ -22,7 +22,7 @@ class Frame {
   void invert(float* x) const;
 
  private:
-  static constexpr uint32_t kRounds = 3;
+  static constexpr uint32_t kRounds = 2;
   uint32_t dimensions_, room_;
   uint32_t power_ = 0;   // the largest power of two that fits; 0: nothing is done
   uint32_t halved_ = 0;  // values of the two halves; 0 where one transform holds all

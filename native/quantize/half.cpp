@@ -34,7 +34,7 @@ class HalfCodec final : public Codec {
     float* const x = room.values.data();
     if (!kernel->widen(aligned(record, room), dimensions_, x)) return std::numeric_limits<float>::infinity();
     const float* const q = query.values.data();
-    const float found = metric_ == Metric::kL2      ? kernel->l2(q, x, dimensions_)
+    const float found = metric_ == Metric::kL2    ? kernel->l2(q, x, dimensions_)
                         : metric_ == Metric::kDot ? -kernel->dot(q, x, dimensions_)
                                                   : 0.5f * kernel->l2(q, x, dimensions_);
     return std::isfinite(found) ? found : std::numeric_limits<float>::infinity();

@@ -48,7 +48,8 @@ void seedCentroids(const float* points, uint32_t count, uint32_t n, uint32_t k, 
 
 }  // namespace
 
-Nearest::Nearest(const float* centroids, uint32_t count, uint32_t n) : n_(n), padded_((count + 15) / 16 * 16) {
+Nearest::Nearest(const float* centroids, uint32_t count, uint32_t n)
+    : n_(n), count_(count), padded_((count + 15) / 16 * 16) {
   columns_.assign(size_t{padded_} * (n + 1), 0.0f);
   for (uint32_t c = 0; c < padded_; c++) {
     float* column = columns_.data() + size_t{c / 16} * 16 * (n + 1) + c % 16;
@@ -67,7 +68,7 @@ Nearest::Nearest(const float* centroids, uint32_t count, uint32_t n) : n_(n), pa
 }
 
 uint32_t Nearest::of(const float* x) const {
-  return kernel->greatest(x, n_, columns_.data(), padded_);
+  return std::min(kernel->greatest(x, n_, columns_.data(), padded_), count_ - 1);
 }
 
 void kmeans(const float* points, uint32_t count, uint32_t n, uint32_t k, uint32_t iterations, uint64_t seed,
@@ -90,7 +91,8 @@ void kmeans(const float* points, uint32_t count, uint32_t n, uint32_t k, uint32_
     }
     for (uint32_t c = 0; c < k; c++) {
       if (sizes[c] == 0) continue;
-      for (uint32_t j = 0; j < n; j++) centroids[size_t{c} * n + j] = static_cast<float>(sums[size_t{c} * n + j] / sizes[c]);
+      for (uint32_t j = 0; j < n; j++)
+        centroids[size_t{c} * n + j] = static_cast<float>(sums[size_t{c} * n + j] / sizes[c]);
     }
     if (before - error <= kLeastGain * before) break;
     before = error;

@@ -17,7 +17,7 @@ class Nearest {
   uint32_t of(const float* x) const;
 
  private:
-  uint32_t n_ = 0, padded_ = 0;
+  uint32_t n_ = 0, count_ = 1, padded_ = 0;
   std::vector<float> columns_;
 };
 

@@ -11,8 +11,7 @@ class Magnitude {
  public:
   Magnitude() = default;
   // Codes of `bits` bits, 2-16: 0 is zero, the others span `least` to `most`, 0 < least <= most, both finite.
-  Magnitude(float least, float most, uint32_t bits)
-      : base_(std::bit_cast<uint32_t>(least)), codes_((1u << bits) - 1) {
+  Magnitude(float least, float most, uint32_t bits) : base_(std::bit_cast<uint32_t>(least)), codes_((1u << bits) - 1) {
     step_ = (std::bit_cast<uint32_t>(most) - base_) / codes_ + 1;
   }
 

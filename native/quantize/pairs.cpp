@@ -7,20 +7,22 @@
 
 #include "codecs.hpp"
 #include "entropy.hpp"
+#include "kernel.hpp"
 #include "kmeans.hpp"
 #include "mix.hpp"
 
 namespace hebb {
 namespace {
 
-constexpr uint32_t kTrained = 512;    // vectors that centroids are trained on
-constexpr uint32_t kPoints = 32768;   // pairs of them
-constexpr uint32_t kMeasured = 256;   // vectors whose residuals are counted
+constexpr uint32_t kTrained = 512;   // vectors that centroids are trained on
+constexpr uint32_t kPoints = 32768;  // pairs of them
+constexpr uint32_t kMeasured = 256;  // vectors whose residuals are counted
 constexpr uint32_t kMostValues = 1u << 20;
 
 // Steps of the ladder: kUsual is the one with which most records of the sample fit; kRough is none.
 constexpr uint32_t kSteps = 255, kUsual = 64, kRough = 255;
 constexpr double kLadder = 1.02;
+constexpr uint32_t kNear = 4;  // of kUsual
 
 struct Body {
   float centroids[256][2];
@@ -61,6 +63,7 @@ class PairsCodec final : public ResidualCodec {
   }
 
   const char* name() const override { return "product"; }
+  bool slow() const override { return true; }
 
  private:
   void code(const float* z, CodecRoom& room, uint8_t* code) const override {
@@ -78,8 +81,14 @@ class PairsCodec final : public ResidualCodec {
       left[2 * i + 1] = pair[1] - centroids_[c][1];
     }
     for (uint32_t i = 0; i < d; i++) widest = std::max(widest, std::fabs(left[i]));
-    // The finest step with which nothing is cut and the residuals seem to fit; then with which they do.
+    // The finest step with which nothing is cut and the residuals seem to fit, which is near the usual one as a rule;
+    // then with which they do.
+    uint8_t* const symbols = room.symbols.data();
     uint32_t from = 0, to = kSteps;
+    if (fits(left, widest, kUsual + kNear, symbols)) {
+      to = kUsual + kNear;
+      if (!fits(left, widest, kUsual - kNear, symbols)) from = kUsual - kNear + 1;
+    }
     while (from < to) {
       const uint32_t middle = (from + to) / 2;
       if (fits(left, widest, middle, room.symbols.data())) {
@@ -116,10 +125,7 @@ class PairsCodec final : public ResidualCodec {
     room.symbols.resize(std::max<size_t>(room.symbols.size(), d));
     uint8_t* const symbols = room.symbols.data();
     if (!table_.decode(code + 1 + pairsOf(d), residualBytes_, d, symbols)) return false;
-    const float step = steps_[code[0]];
-    const int32_t half = static_cast<int32_t>(half_);
-    for (uint32_t i = 0; i < d; i++)
-      out[i] = (out[i] + step * static_cast<float>(static_cast<int32_t>(symbols[i]) - half)) * unit;
+    kernel->addSteps(out, symbols, static_cast<int32_t>(half_), steps_[code[0]], unit, d);
     return true;
   }
 
@@ -161,7 +167,8 @@ Trained trainPairs(const Origin& origin, const Sample& sample, uint32_t bytes) {
   std::vector<float> residuals;
   double squares = 0;
   uint32_t measured = 0;
-  for (; measured < std::min(sample.size(), kMeasured) && (measured < 16 || residuals.size() < kMostValues); measured++) {
+  for (; measured < std::min(sample.size(), kMeasured) && (measured < 16 || residuals.size() < kMostValues);
+       measured++) {
     sample.residual(origin, measured, true, z.data());
     if (d % 2) z[d] = 0;
     for (uint32_t i = 0; i < d; i++) {

@@ -11,15 +11,8 @@
 namespace hebb {
 namespace {
 
-// What lies farther from the mean, in units of what the sample spreads, is cut off: squares stay finite.
-constexpr float kMost = 1e15f;
 // Lengths below count as zero: their inverse is none.
 constexpr float kLeast = 1e-15f;
-
-float cut(float x, float most) {
-  x = x > -most ? x : -most;
-  return x < most ? x : most;
-}
 
 uint32_t read16(const uint8_t* at) {
   return at[0] | uint32_t{at[1]} << 8;
@@ -40,10 +33,15 @@ float* roomFor(std::vector<float>& values, size_t n) {
 }  // namespace
 
 Origin::Origin(uint32_t dimensions, Metric metric, uint64_t seed, float scale, const float* mean)
-    : dimensions(dimensions), metric(metric), scale(scale), unscale(1.0f / scale), mean(mean), frame(dimensions, seed) {}
+    : dimensions(dimensions),
+      metric(metric),
+      scale(scale),
+      unscale(1.0f / scale),
+      mean(mean),
+      frame(dimensions, seed) {}
 
 void Origin::residual(const float* x, float* out) const {
-  for (uint32_t i = 0; i < dimensions; i++) out[i] = cut(x[i] * scale - mean[i], kMost);
+  for (uint32_t i = 0; i < dimensions; i++) out[i] = cut(x[i] * scale - mean[i], kFarthest);
 }
 
 void Origin::restore(const float* r, float times, float* x) const {
@@ -137,7 +135,7 @@ bool ResidualCodec::decode(const uint8_t* record, CodecRoom& room, float* x) con
   if (corrected()) {
     const float along = factors.unit * factors.ratio * kernel->dot(l, l, d);
     times = along > 0 ? factors.length * factors.length / along : 0.0f;
-    times = times < kMost ? times : 0.0f;
+    times = times < kFarthest ? times : 0.0f;
   }
   if (rotated_) origin_.frame.invert(l);
   origin_.restore(l, times, x);
@@ -150,7 +148,7 @@ void ResidualCodec::prepare(const float* q, TierQuery* out) const {
   float* const values = out->values.data();
   out->base = 0;
   if (origin_.metric == Metric::kDot) {
-    for (uint32_t i = 0; i < d; i++) values[i] = cut(q[i] * origin_.scale, kMost);
+    for (uint32_t i = 0; i < d; i++) values[i] = cut(q[i] * origin_.scale, kFarthest);
     out->base = kernel->dot(values, origin_.mean, d);
   } else {
     origin_.residual(q, values);
@@ -162,24 +160,48 @@ void ResidualCodec::prepare(const float* q, TierQuery* out) const {
 
 float ResidualCodec::distance(const TierQuery& query, CodecRoom& room, const uint8_t* record) const {
   const uint32_t d = dimensions();
-  const Metric metric = origin_.metric;
-  const Read factors = read(record);
-  float estimate = metric == Metric::kDot ? query.base : query.square;
-  if (factors.length > 0) {
-    float* const l = roomFor(room.values, origin_.frame.room() + kExpandRoom);
-    const float unit = corrected() ? 1.0f : factors.unit;
-    if (!expand(record + factorBytes(factoring_.factored), unit, room, l)) return std::numeric_limits<float>::infinity();
-    if (metric == Metric::kDot) {
-      estimate += (corrected() ? factors.unit * factors.ratio : 1.0f) * kernel->dot(query.values.data(), l, d);
-    } else if (corrected()) {
-      const float product = kernel->dot(query.values.data(), l, d);
-      estimate += factors.length * factors.length - 2 * (factors.unit * factors.ratio) * product;
-    } else {
-      estimate = kernel->l2(query.values.data(), l, d);
-    }
+  float* const l = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+  if (!corrected()) {
+    if (!unpack(record, room, l)) return std::numeric_limits<float>::infinity();
+    return distanceOf(query, l);
   }
-  if (metric == Metric::kDot) estimate = -estimate;
-  if (metric == Metric::kCosine) estimate *= 0.5f;
+  const bool dot = origin_.metric == Metric::kDot;
+  const Read factors = read(record);
+  float estimate = dot ? query.base : query.square;
+  if (factors.length > 0) {
+    if (!expand(record + factorBytes(factoring_.factored), 1.0f, room, l))
+      return std::numeric_limits<float>::infinity();
+    const float product = factors.unit * factors.ratio * kernel->dot(query.values.data(), l, d);
+    estimate += dot ? product : factors.length * factors.length - 2 * product;
+  }
+  return finished(estimate);
+}
+
+// r, where it is kept as it is.
+bool ResidualCodec::unpack(const uint8_t* record, CodecRoom& room, float* r) const {
+  if (corrected()) return false;
+  const uint32_t d = dimensions();
+  const Read factors = read(record);
+  if (!(factors.length > 0)) {
+    std::memset(r, 0, d * sizeof(float));
+    return true;
+  }
+  float* const l = roomFor(room.values, origin_.frame.room() + kExpandRoom);
+  if (!expand(record + factorBytes(factoring_.factored), factors.unit, room, l)) return false;
+  if (r != l) std::memcpy(r, l, d * sizeof(float));
+  return true;
+}
+
+float ResidualCodec::distanceOf(const TierQuery& query, const float* r) const {
+  const uint32_t d = dimensions();
+  return finished(origin_.metric == Metric::kDot ? query.base + kernel->dot(query.values.data(), r, d)
+                                                 : kernel->l2(query.values.data(), r, d));
+}
+
+// An estimate, in the origin's units, as the metric has it.
+float ResidualCodec::finished(float estimate) const {
+  if (origin_.metric == Metric::kDot) estimate = -estimate;
+  if (origin_.metric == Metric::kCosine) estimate *= 0.5f;
   estimate = estimate * origin_.unscale * origin_.unscale;
   return estimate == estimate ? estimate : std::numeric_limits<float>::infinity();
 }

@@ -18,6 +18,13 @@
 
 namespace hebb {
 
+// What lies farther from the mean, in units of what the sample spreads, is cut off: squares stay finite.
+constexpr float kFarthest = 1e15f;
+inline float cut(float x, float most) {
+  x = x > -most ? x : -most;
+  return x < most ? x : most;
+}
+
 // Where residuals are from, for all codecs of a codebook. In here all is in units of 1 / `scale`, a power of two that
 // makes values of the sample about 1, so that squares stay in a float's range.
 struct Origin {
@@ -65,6 +72,8 @@ class ResidualCodec : public Codec {
   bool decode(const uint8_t* record, CodecRoom& room, float* x) const final;
   void prepare(const float* q, TierQuery* out) const final;
   float distance(const TierQuery& query, CodecRoom& room, const uint8_t* record) const final;
+  bool unpack(const uint8_t* record, CodecRoom& room, float* r) const final;
+  float distanceOf(const TierQuery& query, const float* r) const final;
 
   uint32_t bytes() const { return bytes_; }
 
@@ -83,14 +92,13 @@ class ResidualCodec : public Codec {
   // any content. False where the code is none.
   virtual bool expand(const uint8_t* code, float unit, CodecRoom& room, float* out) const = 0;
 
-  bool corrected() const {
-    return factoring_.factored == Factored::kShort || factoring_.factored == Factored::kLong;
-  }
+  bool corrected() const { return factoring_.factored == Factored::kShort || factoring_.factored == Factored::kLong; }
   // Reads the factors: u, p and |r|. All 0 where |r| is.
   struct Read {
     float unit, ratio, length;
   };
   Read read(const uint8_t* record) const;
+  float finished(float estimate) const;
   float unitOf(float length) const { return rotated_ ? length * perValue_ : 1.0f; }
   float ratioOf(const float* z, const uint8_t* code, CodecRoom& room) const;
 

@@ -114,11 +114,11 @@ Trained trainScalar(const Origin& origin, const Sample& sample, uint32_t bits, F
       }
     }
   });
-  // A dimension that hardly varies in the sample may do so elsewhere: its steps are half the mean one at least, and
+  // A dimension that hardly varies in the sample may do so elsewhere: its steps are a quarter of the mean one at least, and
   // what was the lowest value stays one of the grid.
   double sum = 0;
   for (const float step : steps) sum += step;
-  const float floor = static_cast<float>(0.5 * sum / d);
+  const float floor = static_cast<float>(0.25 * sum / d);
   for (uint32_t j = 0; j < d; j++) {
     if (steps[j] >= floor || !(floor > 1e-30f)) continue;
     const float unused = most - most * steps[j] / floor;

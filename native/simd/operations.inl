@@ -148,5 +148,5 @@ namespace hebb {
 extern const Kernel HEBB_KERNEL_SYMBOL;
 const Kernel HEBB_KERNEL_SYMBOL = {HEBB_KERNEL_NAME, l2,     dot, l2Within, firstNonFinite, crc32c,  flip,     hadamard,
                                    halves,           encode, lut, scan,     sumLevels,      project, dotBytes, widen,
-                                   narrow,           greatest, restore};
+                                   narrow,           greatest, addSteps, restore};
 }  // namespace hebb

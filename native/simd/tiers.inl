@@ -37,6 +37,18 @@ uint32_t greatest(const float* x, size_t n, const float* columns, size_t count) 
   return static_cast<uint32_t>(places[found]);
 }
 
+typedef uint8_t Symbols __attribute__((vector_size(kRegisterLanes), aligned(1), may_alias));
+
+void addSteps(float* x, const uint8_t* symbols, int32_t middle, float step, float scale, size_t n) {
+  size_t i = 0;
+  for (; i + kRegisterLanes <= n; i += kRegisterLanes) {
+    Register* const v = reinterpret_cast<Register*>(x + i);
+    const Mask steps = __builtin_convertvector(*reinterpret_cast<const Symbols*>(symbols + i), Mask) - middle;
+    *v = (*v + __builtin_convertvector(steps, Register) * step) * scale;
+  }
+  for (; i < n; i++) x[i] = (x[i] + static_cast<float>(symbols[i] - middle) * step) * scale;
+}
+
 void restore(const float* in, float times, const float* add, float scale, size_t n, float* out) {
   constexpr float kMost = __FLT_MAX__;
   constexpr int32_t kExponent = 0x7f800000;

@@ -189,6 +189,7 @@ function graphOptions(
     maxNodes: asked.max_nodes,
     profile,
     keepOriginals,
+    cacheBytes: config.tensor_compress.decompress_cache_size_mb * 2 ** 20,
     stopMargin: asked.search_stop === "adaptive" ? asked.search_stop_margin : -1,
   };
 }

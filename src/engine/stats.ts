@@ -34,6 +34,8 @@ export interface Stats {
   tiers: Record<Tier, TierStats>;
   /** Of the vectors in all tiers, without originals kept beside them. `ratio`: how many times fewer than 4 bytes a value. */
   vectors: { bytes: number; bytesPerVector: number; ratio: number };
+  /** How often a search found a vector of tier cool unpacked already (`tensor_compress.decompress_cache_size_mb`), since opening. */
+  cache: { hits: number; misses: number; hitRate: number };
   /** On disk, but for `resident`: what of the mapped file is in memory. */
   bytes: { file: number; wal: number; catalog: number; resident: number };
   learning: LearningReport;
@@ -57,6 +59,7 @@ export function statsOf(session: Session): Stats {
     graph: { ...session.layout, path: graph.path, stop: session.config.ruvector.search_stop },
     deleted: graph.dead,
     tiers,
+    cache: session.tiering.cache,
     vectors: { bytes, bytesPerVector: graph.live && bytes / graph.live, ratio: bytes && raw / bytes },
     bytes: {
       file: statSync(join(directory, "index.hebb")).size,

@@ -21,6 +21,8 @@ const PROMOTION_DELAY_MS = 20;
 /** Vectors that a codebook needs. */
 const LEAST_TRAINED = 256;
 const SEED = 1;
+/** Of a search's results, so many have their neighbours unpacked ahead. */
+const PREFETCHED = 8;
 
 /** What the graph's eight numbers hold. */
 const NOTE = { time: 0, wall: 1, base: 2, begun: 3, inserted: 4 } as const;
@@ -71,6 +73,8 @@ export class Tiering {
   private inserted = 0;
   private meanInDegree = 1;
 
+  private prefetching: Promise<void> | undefined;
+  private waitsForRound = false;
   private host: TieringHost | undefined;
   private timer: NodeJS.Timeout | undefined;
   private soon: NodeJS.Timeout | undefined;
@@ -114,6 +118,11 @@ export class Tiering {
     this.setTime();
   }
 
+  private get prefetches(): boolean {
+    const { prefetch_neighbors, decompress_cache_size_mb } = this.config.tensor_compress;
+    return prefetch_neighbors && decompress_cache_size_mb > 0;
+  }
+
   private get budgetIsShare(): boolean {
     const { memory_budget: given } = this.config.tensor_compress;
     return given > 0 && given <= 1;
@@ -134,7 +143,6 @@ export class Tiering {
     }, this.config.tensor_compress.recompress_interval_s * 1000).unref();
   }
 
-  private waitsForRound = false;
 
   private inBackground(work: () => Promise<unknown>): void {
     this.waitsForRound = true;
@@ -160,6 +168,7 @@ export class Tiering {
     clearTimeout(this.soon);
     this.host = undefined;
     await this.rounds;
+    await this.prefetching;
   }
 
   /** Counts new vectors, and returns the heat that their places get. */
@@ -176,6 +185,14 @@ export class Tiering {
 
   /** Notes that these nodes were among results, or chosen. */
   access(nodes: Uint32Array, count: number): void {
+    if (this.prefetches && count > 0 && !this.prefetching && this.graph.compressed) {
+      this.prefetching = this.graph
+        .prefetch(nodes.slice(0, Math.min(count, PREFETCHED)))
+        .catch(() => {}) // who reads what is damaged is told
+        .finally(() => {
+          this.prefetching = undefined;
+        });
+    }
     if (this.readOnly) return;
     for (let i = 0; i < count; i++) {
       if (this.notedCount === NOTED) this.countNoted();
@@ -482,6 +499,12 @@ export class Tiering {
         return [tier, { count, bytes: count * each, bytesPerVector: each, ratio: this.raw / each, codec }];
       }),
     ) as Record<Tier, TierStats>;
+  }
+
+  /** Of vectors of tier cool, which are unpacked to be compared. */
+  get cache(): { hits: number; misses: number; hitRate: number } {
+    const { hits, misses } = this.graph.cache();
+    return { hits, misses, hitRate: hits + misses === 0 ? 0 : hits / (hits + misses) };
   }
 
   get warnings(): string[] {

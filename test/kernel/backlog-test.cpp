@@ -25,7 +25,7 @@ void checkFound(World& w, const std::vector<uint32_t>& nodes, bool live, const s
   for (const uint32_t node : nodes) {
     uint32_t found[20];
     float distances[20];
-    const int32_t count = w.graph->search(w.vectors[node].data(), 20, 60, {}, found, distances);
+    const int32_t count = w.graph->search(w.vectors[node].data(), 20, 60, {}, 4, found, distances);
     right += count == 20 && std::count(found, found + 20, node) == (live ? 1 : 0);
   }
   check(right == nodes.size(), what + " (" + std::to_string(right) + " of " + std::to_string(nodes.size()) + ")");
@@ -73,7 +73,7 @@ void testBacklogOf(Metric metric, uint32_t d) {
     std::sort(truth.begin(), truth.end());
     uint32_t nodes[10];
     float distances[10];
-    check(w.graph->search(q.data(), 10, 50, {}, nodes, distances) == 10, name + ": ten hits");
+    check(w.graph->search(q.data(), 10, 50, {}, 4, nodes, distances) == 10, name + ": ten hits");
     for (int i = 0; i < 10; i++) hits += distances[i] <= truth[9] + 1e-5 * (1 + std::fabs(truth[9]));
     wanted += 10;
   }

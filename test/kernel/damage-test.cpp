@@ -19,7 +19,7 @@ struct Patient {
   }
   void heal() { std::copy(rows.begin(), rows.end(), w.region->base(kRows)); }
   int32_t search(uint32_t aim, const Filter& filter = {}) {
-    return w.graph->search(w.vectors[aim].data(), 10, 60, filter, nodes, distances);
+    return w.graph->search(w.vectors[aim].data(), 10, 60, filter, 4, nodes, distances);
   }
   Random random;
   World w;

@@ -20,8 +20,10 @@ async function built(profile: GraphOptions["profile"]): Promise<{ graph: Graph; 
     maxNodes: 3000,
     profile,
     stopMargin: -1,
+    keepOriginals: true,
+    cacheBytes: 0,
   };
-  const { vector, row, upper, id, projection } = graphStrides(options);
+  const { vector, row, upper, id, projection, place, warm, cool, cold, archive, codebooks } = graphStrides(options);
   const region = createRegion([
     4096,
     3000,
@@ -30,6 +32,9 @@ async function built(profile: GraphOptions["profile"]): Promise<{ graph: Graph; 
     upper * 6000,
     id * 3000,
     Math.max(projection, 4096),
+    place * 3000,
+    ...[warm, cool, cold, archive].map((bytes) => bytes * 3000),
+    codebooks,
   ]);
   const graph = createGraph(region, options);
   const nodes = graph.allocate(n)!;
@@ -37,6 +42,7 @@ async function built(profile: GraphOptions["profile"]): Promise<{ graph: Graph; 
   graph.setVectors(
     nodes,
     Float32Array.from({ length: n * d }, () => prng.gaussian()),
+    1,
   );
   graph.publish(nodes, new Uint32Array(0));
   await graph.link(n);
@@ -56,6 +62,7 @@ function refusal(graph: Graph): HebbError | undefined {
         nodes,
         distances,
         false,
+        4,
       );
     }
   } catch (error) {

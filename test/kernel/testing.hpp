@@ -57,5 +57,9 @@ void testSameGraph();
 void testBacklog();
 void testThreads();
 void testDamage();
+void testTierKernels();
+void testTierCodecs();
+void testEntropy();
+void testTiers();
 
 }  // namespace hebb::test

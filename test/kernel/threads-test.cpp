@@ -51,7 +51,7 @@ void searchOnce(Graph& graph, History& history, Random& random, Findings& found)
   const bool waited = !(graph.state(aim) & kLinked);
   uint32_t nodes[k];
   float distances[k];
-  const int32_t count = graph.search(q.data(), k, 64, {}, nodes, distances);
+  const int32_t count = graph.search(q.data(), k, 64, {}, 4, nodes, distances);
   found.searches++;
   if (count < 0 || count > static_cast<int32_t>(k)) {
     found.wrong++;
@@ -90,7 +90,7 @@ void change(Graph& graph, History& history, Random& random, std::atomic<uint64_t
       History::Node& n = history.nodes[node];
       n.published = n.deleted = 0;
       n.versions[n.count % kVersions] = random.gauss(kDimensions);
-      if (!graph.setVector(node, n.versions[n.count % kVersions].data())) faults++;
+      if (!graph.setVector(node, n.versions[n.count % kVersions].data(), 1)) faults++;
       if (n.count < kVersions) n.count++;
     }
     if (!graph.publish(nodes.data(), count, nullptr, 0)) faults++;

@@ -8,7 +8,8 @@
 
 namespace hebb::test {
 
-World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile) {
+World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile,
+             bool keepOriginals) {
   options.dimensions = dimensions;
   options.metric = metric;
   options.m = m;
@@ -18,16 +19,23 @@ World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, 
   options.maxNodes = maxNodes;
   options.stopMargin = -1;
   options.profile = profile;
+  options.keepOriginals = keepOriginals;
+  options.cacheBytes = 1 << 16;
+  const uint64_t slots = 4 * uint64_t{maxNodes};
   region = std::make_shared<Region>(
-      std::vector<uint64_t>{4096, maxNodes, maxNodes * Graph::vectorStride(options),
+      std::vector<uint64_t>{4096, maxNodes, slots * Graph::vectorStride(options),
                             maxNodes * Graph::rowStride(options), maxNodes * Graph::upperStride(options) * 2,
-                            maxNodes * kIdBytes, std::max<uint64_t>(Graph::projectionBytes(options), kPageBytes)});
+                            maxNodes * kIdBytes, std::max<uint64_t>(Graph::projectionBytes(options), kPageBytes),
+                            maxNodes * sizeof(Place), slots * recordBytes(Tier::kWarm, dimensions),
+                            slots * recordBytes(Tier::kCool, dimensions), slots * recordBytes(Tier::kCold, dimensions),
+                            slots * recordBytes(Tier::kArchive, dimensions), Tiers::codebooksBytes(dimensions)});
   if (!region->valid() || !attach()) std::abort();
 }
 
 bool World::attach() {
   const char* error = nullptr;
-  graph = Graph::attach(region, options, &error);
+  bool reset = false;
+  graph = Graph::attach(region, options, &error, &reset);
   return graph != nullptr;
 }
 
@@ -67,7 +75,7 @@ std::vector<uint32_t> World::publish(const std::vector<std::vector<float>>& fres
   for (uint32_t i = 0; i < count; i++) {
     if (vectors.size() <= nodes[i]) vectors.resize(nodes[i] + 1);
     vectors[nodes[i]] = fresh[i];
-    written &= graph->setVector(nodes[i], fresh[i].data());
+    written &= graph->setVector(nodes[i], fresh[i].data(), 1);
   }
   check(written && graph->publish(nodes.data(), count, nullptr, 0), "publish");
   return nodes;
@@ -220,7 +228,7 @@ double recall(World& w, Random& random, const Filter& filter, uint32_t ef, uint3
     }
     std::sort(truth.begin(), truth.end());
     truth.resize(std::min<size_t>(truth.size(), k));
-    const int32_t count = w.graph->search(q.data(), k, ef, filter, nodes.data(), distances.data());
+    const int32_t count = w.graph->search(q.data(), k, ef, filter, 4, nodes.data(), distances.data());
     complete &= count == static_cast<int32_t>(truth.size());
     std::set<uint32_t> seen;
     for (int32_t i = 0; i < count; i++) {

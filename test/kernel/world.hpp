@@ -16,7 +16,8 @@ struct World {
   std::unique_ptr<Graph> graph;
   std::vector<std::vector<float>> vectors;  // by node, the last it had
 
-  World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile = Profile::kTurbo);
+  World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile = Profile::kTurbo,
+        bool keepOriginals = true);
 
   bool attach();
   Head* head() const { return reinterpret_cast<Head*>(region->base(kHead)); }
