@@ -143,7 +143,6 @@ export class Tiering {
     }, this.config.tensor_compress.recompress_interval_s * 1000).unref();
   }
 
-
   private inBackground(work: () => Promise<unknown>): void {
     this.waitsForRound = true;
     void this.alone(work).then(
