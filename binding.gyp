@@ -72,6 +72,7 @@
         "native/quantize/signs.cpp",
         "native/quantize/product.cpp",
         "native/quantize/pairs.cpp",
+        "native/quantize/ecsq.cpp",
         "native/quantize/codebook.cpp",
         "native/quantize/entropy.cpp",
         "native/graph/graph.cpp",

@@ -32,6 +32,8 @@ export interface AnnSpec {
   /** Base rows; default: all. */
   base?: number;
   queries: number;
+  /** Rows at the end that are queries and no base rows, where the data do not say; default 1000. */
+  held?: number;
   k: number;
   /** Of what is generated. */
   dimensions: number;
@@ -61,7 +63,7 @@ export function dataFolder(data: string): string {
 export function loadAnn(spec: AnnSpec, kth?: Float64Array): AnnSet {
   const { d, rows, held, name } = isGenerated(spec.data)
     ? generatedVectors(spec.data, spec)
-    : vectorsOf(dataFolder(spec.data));
+    : vectorsOf(dataFolder(spec.data), spec.held);
   const total = rows.length / d;
   const n = Math.min(spec.base ?? total - held, total - held);
   const nq = Math.min(spec.queries, held);
@@ -82,14 +84,28 @@ interface Vectors {
   held: number;
 }
 
-function vectorsOf(folder: string): Vectors {
+function vectorsOf(folder: string, spare = 1000): Vectors {
   const at = (file: string) => join(folder, file);
   const name = basename(folder);
-  if (existsSync(at("glove.bin"))) return { name, ...readGlove(at("glove.bin")), held: 1000 };
+  if (existsSync(at("glove.bin"))) return { name, ...readGlove(at("glove.bin")), held: spare };
+  if (existsSync(at("vector-task-minilm.vec"))) {
+    return { name, ...readVec(at("vector-task-minilm.vec"), 384), held: spare };
+  }
+  if (existsSync(at("queries.f32.npy"))) {
+    const [documents, queries] = ["docs.f32.npy", "queries.f32.npy"].map((file) => readNpy(at(file)));
+    const rows = new Float32Array(documents.data.length + queries.data.length);
+    rows.set(documents.data);
+    rows.set(queries.data, documents.data.length);
+    return { name, d: documents.shape[1], rows, held: queries.shape[0] };
+  }
   const file = ["vectors.u8.npy.gz", "vectors.f32.npy"].find((candidate) => existsSync(at(candidate)));
-  if (!file) throw new UsageError(`${folder} holds no vectors.u8.npy.gz, vectors.f32.npy or glove.bin`);
+  if (!file) {
+    throw new UsageError(
+      `${folder} holds no vectors.u8.npy.gz, vectors.f32.npy, glove.bin, vector-task-minilm.vec or queries.f32.npy`,
+    );
+  }
   const { shape, data } = readNpy(at(file));
-  const held = existsSync(at("truth-distances.f32.npy")) ? readNpy(at("truth-distances.f32.npy")).shape[0] : 1000;
+  const held = existsSync(at("truth-distances.f32.npy")) ? readNpy(at("truth-distances.f32.npy")).shape[0] : spare;
   return { name, d: shape[1], rows: data as Float32Array | Uint8Array, held };
 }
 
@@ -118,6 +134,20 @@ function readGlove(path: string): { d: number; rows: Float32Array } {
     }
     for (let j = 0; j < d; j++) rows[i * d + j] /= Math.sqrt(norm) || 1;
   }
+  return { d, rows };
+}
+
+/** Rows of d floats without a header; those that are all zeros stand for texts without a vector, and are left out. */
+function readVec(path: string, d: number): { d: number; rows: Float32Array } {
+  const bytes = readFileSync(path);
+  const all = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer);
+  const kept = Array.from({ length: all.length / d }, (_, i) => all.subarray(i * d, (i + 1) * d)).filter((row) =>
+    row.some((value) => value !== 0),
+  );
+  const rows = new Float32Array(kept.length * d);
+  kept.forEach((row, i) => {
+    rows.set(row, i * d);
+  });
   return { d, rows };
 }
 

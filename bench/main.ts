@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run bench -- ann|learn|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+/** `npm run bench -- ann|learn|tiers|smoke [options]`; what each measures and how to read it is in bench/README.md. */
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
@@ -11,6 +11,9 @@ import { runLearn } from "./learn/run.js";
 import { Options } from "./options.js";
 import { RESULTS } from "./record.js";
 import { runSmoke } from "./smoke.js";
+import { TIER_PARTS } from "./tiers/options.js";
+import { runTiers } from "./tiers/run.js";
+import { smokeTiers } from "./tiers/smoke.js";
 
 const USAGE = `npm run bench -- <what> [options]
 
@@ -31,7 +34,16 @@ learn  feedback in 5 folds over queries: neural beside static and simple learner
   --data NAME,...         (ir-cranfield); also ir-cisi, ir-scifact
   --placebo               once more with the feedback shuffled: the gain must vanish
 
-smoke  both, on small seeded data, in seconds; needs no data and no rivals
+tiers  precision tiers: recall beside plain quantizers, cost of codecs, whole stores, real access traces
+  --only PART,...         ${TIER_PARTS.join(",")}
+                          (all)
+  --data NAME,...         of the part recall (ann-mnist,ir-scifact,ann-wiki-terms-minilm-glove,ann-glove100-10k)
+  --base N                rows of each at most (20000)
+  --queries N             of the part recall (200)
+  --repeats N             timed passes (5)
+  --smoke                 on small seeded data, in seconds; without the part codecs, which needs a compiler
+
+smoke  ann and learn on small seeded data, in seconds; needs no data and no rivals
 
 all    --out DIR          where records go (bench/results)
 
@@ -52,6 +64,8 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       }
       return holds;
     }
+    case "tiers":
+      return tiers(args);
     case "smoke":
       return runSmoke(resolve(new Options(args, ["out"]).text("out", RESULTS)));
     case undefined:
@@ -60,7 +74,9 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       console.log(USAGE);
       return true;
     default:
-      throw new UsageError(`nothing is called "${what}"; there are ann, learn and smoke (npm run bench -- --help)`);
+      throw new UsageError(
+        `nothing is called "${what}"; there are ann, learn, tiers and smoke (npm run bench -- --help)`,
+      );
   }
 }
 
@@ -97,6 +113,33 @@ function ann(args: string[]): Promise<boolean> {
     smoke: false,
     out: resolve(options.text("out", RESULTS)),
     name: `{date}-ann-${hasStored(parts) ? basename(data).replace(/^ann-/, "") : parts.join("-")}`,
+  });
+}
+
+function tiers(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "data", "base", "queries", "repeats", "out"], ["smoke"]);
+  const out = resolve(options.text("out", RESULTS));
+  if (options.flag("smoke")) return smokeTiers(out);
+  const data = options.text("data", "ann-mnist,ir-scifact,ann-wiki-terms-minilm-glove,ann-glove100-10k").split(",");
+  const base = options.count("base", 20_000);
+  const parts = options.words("only", TIER_PARTS);
+  const common = { base, k: 10, dimensions: 1024, seed: 1, held: 200 };
+  return runTiers({
+    parts,
+    sets: data.map((name) => ({ ...common, data: name, queries: options.count("queries", 200) })),
+    stores: ["ann-mnist", "sheet"].map((name) => ({ ...common, data: name, queries: 1000 })),
+    fresh: 500,
+    m: 16,
+    efConstruction: 200,
+    repeats: options.count("repeats", 5),
+    traces: [
+      { data: "trace-cache2k-web07", sizes: [0.01, 0.05, 0.2], budgets: [0.1] },
+      { data: "trace-scarab-recs", sizes: [0.01, 0.05, 0.2], budgets: [] },
+    ],
+    semantic: { ...common, data: "ann-mnist", base: Math.min(base, 10_000), queries: 1000 },
+    smoke: false,
+    out,
+    name: `{date}-tiers${parts.length === TIER_PARTS.length ? "" : `-${parts.join("-")}`}`,
   });
 }
 

@@ -30,6 +30,10 @@ constexpr size_t kCheckedFrom = offsetof(BlockHead, crc) + sizeof(uint32_t);
 
 // A product quantizer's centroids would take too much beyond.
 constexpr uint32_t kMostProduct = 8192;
+// Records of tier cold are read without a cache: entropy-coded ones of more dimensions take more than a microsecond.
+constexpr uint32_t kMostCoded = 512;
+// In smaller records subvectors are worth more than factors.
+constexpr uint32_t kLeastFactored = 24;
 // What parts take but for what grows with the dimensions: heads, tables, centroids of pairs.
 constexpr uint64_t kFixedBytes = 8192;
 
@@ -71,6 +75,8 @@ std::unique_ptr<ResidualCodec> openPart(const Origin& origin, Tier tier, const u
       return openProduct(origin, part);
     case Kind::kPairs:
       return openPairs(origin, part);
+    case Kind::kEcsq:
+      return openEcsq(origin, part);
   }
   return nullptr;
 }
@@ -125,22 +131,30 @@ class Trainer {
     const uint32_t d = origin_.dimensions, bytes = recordBytes(tier, d);
     const CodebookOptions& options = sample_.options;
     std::vector<Candidate> candidates;
-    const auto consider = [&](Trained&& trained) { candidates.push_back(finish(tier, std::move(trained))); };
+    const auto consider = [&](std::optional<Trained>&& trained) {
+      if (trained) candidates.push_back(finish(tier, std::move(*trained)));
+    };
+    // Whether indices may be entropy coded.
+    const bool coded = options.coder != EntropyCoder::kNone && options.residualBits > 0;
     // As many bytes of factors as a code of so many leaves room for.
     const auto factoredBy = [&](uint32_t code) { return bytes >= code + 4 ? Factored::kLong : Factored::kShort; };
     if (bytes >= d) {
       consider(trainScalar(origin_, sample_, 8, Factored::kNone));
       if (tier == Tier::kCool && pairsFit(d, bytes)) consider(trainPairs(origin_, sample_, bytes));
+      if (tier == Tier::kCool && coded) consider(trainEcsq(origin_, sample_, bytes, Factored::kLength));
     } else {
       if (const uint32_t code = (d + 1) / 2; bytes >= code + 2) {
         consider(trainScalar(origin_, sample_, 4, factoredBy(code)));
         if (tier == Tier::kCold) consider(trainLevels(origin_, sample_, bytes, factoredBy(code)));
+        if (tier == Tier::kCold && coded && d <= kMostCoded)
+          consider(trainEcsq(origin_, sample_, bytes, Factored::kShort));
       }
       if (tier == Tier::kArchive) {
-        consider({Kind::kSigns, factoredBy((d + 7) / 8), 0, 0, {}});
+        consider(Trained{Kind::kSigns, factoredBy((d + 7) / 8), 0, 0, {}});
         if (d <= kMostProduct) {
-          const uint32_t most = std::min(d, bytes - 4), asked = options.subvectors;
-          consider(trainProduct(origin_, sample_, asked ? std::min(asked, most) : most, Factored::kLong));
+          const Factored factored = bytes < kLeastFactored ? Factored::kNone : Factored::kLong;
+          const uint32_t most = std::min(d, bytes - factorBytes(factored)), asked = options.subvectors;
+          consider(trainProduct(origin_, sample_, asked ? std::min(asked, most) : most, factored));
         }
       }
     }

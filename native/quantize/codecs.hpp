@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "codebook.hpp"
@@ -12,15 +13,15 @@
 
 namespace hebb {
 
-enum class Kind : uint32_t { kScalar = 1, kLevels = 2, kSigns = 3, kProduct = 4, kPairs = 5 };
+enum class Kind : uint32_t { kScalar = 1, kLevels = 2, kSigns = 3, kProduct = 4, kPairs = 5, kEcsq = 6 };
 
 // In front of a codec's part. What it says is of this machine's byte order, as all of a store is.
 struct PartHead {
   uint32_t kind, bytes;  // of the part, its head with it; a multiple of 8
   uint32_t factored;
   uint32_t lengthBase, lengthStep, ratioBase, ratioStep;
-  uint32_t count;  // scalar: bits a value; levels, product, pairs: centroids
-  uint32_t parts;  // product: subvectors; pairs: symbols of the alphabet
+  uint32_t count;  // scalar: bits a value; levels, product, pairs: centroids; ecsq: lower bits
+  uint32_t parts;  // product: subvectors; pairs, ecsq: symbols of the alphabet
   uint32_t reserved;
 };
 
@@ -39,6 +40,7 @@ std::unique_ptr<ResidualCodec> openLevels(const Origin& origin, const Part& part
 std::unique_ptr<ResidualCodec> openSigns(const Origin& origin, const Part& part);
 std::unique_ptr<ResidualCodec> openProduct(const Origin& origin, const Part& part);
 std::unique_ptr<ResidualCodec> openPairs(const Origin& origin, const Part& part);
+std::unique_ptr<ResidualCodec> openEcsq(const Origin& origin, const Part& part);
 
 // The vectors that a codebook is trained on, in an order that depends on the seed.
 class Sample {
@@ -81,6 +83,8 @@ Trained trainScalar(const Origin& origin, const Sample& sample, uint32_t bits, F
 Trained trainLevels(const Origin& origin, const Sample& sample, uint32_t bytes, Factored factored);
 Trained trainProduct(const Origin& origin, const Sample& sample, uint32_t subvectors, Factored factored);
 Trained trainPairs(const Origin& origin, const Sample& sample, uint32_t bytes);
+// Nothing where there is no room for it.
+std::optional<Trained> trainEcsq(const Origin& origin, const Sample& sample, uint32_t bytes, Factored factored);
 
 // Whether a record of so many bytes has room for pairs and something of their residuals.
 bool pairsFit(uint32_t dimensions, uint32_t bytes);

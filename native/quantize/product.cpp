@@ -93,7 +93,7 @@ std::unique_ptr<ResidualCodec> openProduct(const Origin& origin, const Part& par
   const uint32_t k = part.head.count, subvectors = part.head.parts;
   const size_t values = size_t{k} * origin.dimensions + kBehind;
   if (k < 2 || k > 256 || subvectors == 0 || subvectors > origin.dimensions || part.size < values * sizeof(float) ||
-      (factored != Factored::kShort && factored != Factored::kLong) ||
+      (factored != Factored::kNone && factored != Factored::kLong) ||
       part.recordBytes < subvectors + factorBytes(factored))
     return nullptr;
   const float* const centroids = reinterpret_cast<const float*>(part.body);

@@ -82,6 +82,8 @@ class ResidualCodec : public Codec {
 
  protected:
   uint32_t dimensions() const { return origin_.dimensions; }
+  // Whether there is a ratio to correct by.
+  bool corrected() const { return factoring_.factored == Factored::kShort || factoring_.factored == Factored::kLong; }
   // Bytes of the code, which lies behind the factors.
   uint32_t codeBytes() const { return bytes_ - factorBytes(factoring_.factored); }
 
@@ -92,7 +94,6 @@ class ResidualCodec : public Codec {
   // any content. False where the code is none.
   virtual bool expand(const uint8_t* code, float unit, CodecRoom& room, float* out) const = 0;
 
-  bool corrected() const { return factoring_.factored == Factored::kShort || factoring_.factored == Factored::kLong; }
   // Reads the factors: u, p and |r|. All 0 where |r| is.
   struct Read {
     float unit, ratio, length;

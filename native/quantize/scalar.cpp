@@ -114,8 +114,8 @@ Trained trainScalar(const Origin& origin, const Sample& sample, uint32_t bits, F
       }
     }
   });
-  // A dimension that hardly varies in the sample may do so elsewhere: its steps are a quarter of the mean one at least, and
-  // what was the lowest value stays one of the grid.
+  // A dimension that hardly varies in the sample may do so elsewhere: its steps are a quarter of the mean one at least,
+  // and what was the lowest value stays one of the grid.
   double sum = 0;
   for (const float step : steps) sum += step;
   const float floor = static_cast<float>(0.25 * sum / d);
