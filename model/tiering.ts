@@ -192,7 +192,7 @@ export function fitBudget(census: Census, perTier: readonly number[], budget: nu
 const clampBin = (bin: number) => Math.min(BINS, Math.max(0, bin));
 
 /**
- * Under a budget, heat halves in this many accesses per hot or warm vector, whatever the clock says: then one
+ * Under a budget, heat halves in this many accesses per vector that is hot or warm, or could be, whatever the clock says: then one
  * access is about what it takes to get in, and what was used often outlives what was used last. By the clock,
  * a busy store would tell old favourites from new ones badly, and a quiet one be no more than an LRU.
  */
@@ -270,7 +270,11 @@ export class TierPolicy {
 
   /** Half-lives by which an access or a new vector lets heat time advance: 0 without a budget. */
   get pace(): number {
-    return this.budget === undefined ? 0 : 1 / (TURNS * Math.max(64, this.counts[HOT]! + this.counts[WARM]!));
+    if (this.budget === undefined) return 0;
+    const { bytes, perTier } = this.budget;
+    const all = this.counts.reduce((sum, count) => sum + count, 0);
+    const room = (bytes - all * perTier[ARCHIVE]!) / (perTier[HOT]! - perTier[ARCHIVE]!); // hot ones, beside an archive
+    return 1 / (TURNS * Math.max(64, this.counts[HOT]! + this.counts[WARM]!, Math.min(room, all)));
   }
 
   /**
@@ -285,6 +289,16 @@ export class TierPolicy {
     this.zero = time;
     this.age = 0;
     return by;
+  }
+
+  /** There may be more nodes than when the policy was made. */
+  expect(nodes: number): void {
+    this.sketch.expect(nodes);
+  }
+
+  /** Every record was given a g that says all: what was counted beside them does not count any more. */
+  forget(): void {
+    this.sketch.clear();
   }
 
   /**

@@ -370,7 +370,7 @@ const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
 const show = (value: unknown): string =>
-  typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  typeof value === "number" || typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value));
 
 /** smol-toml's messages carry an excerpt on further lines; the first line names the fault and its place. */
 const message = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;

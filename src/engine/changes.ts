@@ -55,7 +55,7 @@ export function putChange({ graph, catalog, learned, tiering }: Parts, lsn: numb
     lsn,
     nodes,
     async stage() {
-      graph.setVectors(nodes, record.vectors, tiering.enter(nodes.length));
+      graph.setVectors(nodes, record.vectors, tiering.enter(nodes));
       graph.setIds(nodes, ids);
       await catalog.insert(
         ids.map((id, i) => ({ node: nodes[i], id, json: payloads[i] })),
@@ -65,6 +65,7 @@ export function putChange({ graph, catalog, learned, tiering }: Parts, lsn: numb
     publish() {
       graph.publish(nodes, gone);
       learned.forget(gone);
+      tiering.entered();
     },
     finish: () => catalog.remove(gone, lsn),
   };

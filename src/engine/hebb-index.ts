@@ -28,6 +28,8 @@ import { checkId, checkIds, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
 const ITERABLE_BATCH = 1000;
+/** The latest time that a Date can hold; a clock of half-lives would lose its precision far beyond. */
+const MOST_MS = 8.64e15;
 
 /**
  * An open index. Made by `open`. Searching is synchronous; everything that changes the index
@@ -251,6 +253,9 @@ export class Index {
     const { now, force } = options;
     if (now !== undefined && !(typeof now === "number" && Number.isFinite(now))) {
       throw new TypeError(`now is ${show(now)}; expected milliseconds since 1970`);
+    }
+    if (now !== undefined && Math.abs(now) > MOST_MS) {
+      throw new RangeError(`now is ${now}; expected milliseconds since 1970, at most ${MOST_MS} before or after`);
     }
     if (force !== undefined) checkOneOf("force", force, TIERS);
     return this.#writable().retier(options);

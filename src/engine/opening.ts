@@ -23,7 +23,7 @@ import { Querier } from "./querying.js";
 import { decodePut, encodeSetting, RECORD } from "./records.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
-import { Tiering } from "./tiering.js";
+import { checkBudget, Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
@@ -86,6 +86,9 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     keep_originals: config.storage.keep_originals,
     learning_rank: config.learning.rank,
   };
+  if (dimensions !== undefined && metric !== undefined) {
+    checkBudget(graphOptions({ dimensions, metric, config: { ...fresh } }, config), config); // before anything is made
+  }
   const store = await Store.open(directory, {
     readOnly,
     create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },

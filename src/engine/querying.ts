@@ -18,7 +18,7 @@ const OPTIONS = [
   "temperature",
   "gnnDepth",
   "returnAttention",
-  ...SEARCH_OPTIONS.filter((o) => o !== "exact"),
+  ...SEARCH_OPTIONS.filter((o) => o !== "exact" && o !== "rerank"),
 ];
 /** Rows that each ranking of a hybrid query contributes, at least. */
 const FUSED_LEAST = 100;

@@ -58,7 +58,7 @@ export class Searcher {
     }
     if (typeof exact !== "boolean") throw new TypeError(`exact is ${show(exact)}; expected true or false`);
     const { rerank = exact ? ORIGINALS : STANDARD_RERANK } = options;
-    if (rerank !== false && rerank !== ORIGINALS) checkInteger("rerank", rerank, 1, MOST_RERANK);
+    if (options.rerank !== undefined && rerank !== false) checkInteger("rerank", rerank, 1, MOST_RERANK);
     return {
       k,
       ef: checkEf(options.ef, k, this.standardEf),

@@ -16,8 +16,8 @@ import type { Config } from "../config.js";
 const NOTED = 4096;
 /** Nodes that are looked at, or moved, in one turn. */
 const TOGETHER = 65_536;
-/** Milliseconds between an access that asks for a promotion and the promotion. */
-const PROMOTION_DELAY_MS = 20;
+/** Milliseconds after which an access is counted, and may promote. */
+const COUNT_AFTER_MS = 20;
 /** Vectors that a codebook needs. */
 const LEAST_TRAINED = 256;
 const SEED = 1;
@@ -57,12 +57,27 @@ export interface TieringHost {
   failed(reason: string | undefined): void;
 }
 
+/**
+ * @throws {HebbError} CONFIG_INVALID where a `memory_budget` that is a share of raw is below what the archive takes. One
+ *   in bytes may suffice once rows were deleted: rounds tell.
+ */
+export function checkBudget(options: GraphOptions, { tensor_compress }: Config): void {
+  const { memory_budget: given } = tensor_compress;
+  const share = graphStrides(options).archive / (options.dimensions * Float32Array.BYTES_PER_ELEMENT);
+  if (given === 0 || given > 1 || given >= share) return;
+  throw new HebbError(
+    "CONFIG_INVALID",
+    `tensor_compress.memory_budget is ${given} of what vectors take as f32; expected at least ${Math.ceil(share * 10_000) / 10_000}, what they take in tier archive`,
+  );
+}
+
 export class Tiering {
   private readonly rules: TierRules;
   private readonly policy: TierPolicy;
   private readonly clock: HeatClock;
   private readonly perTier: readonly number[];
   private readonly raw: number;
+  private readonly dimensions: number;
 
   private readonly noted = new Uint32Array(NOTED);
   private notedCount = 0;
@@ -71,6 +86,8 @@ export class Tiering {
   private readonly wanted = new Set<number>();
   private readonly learnedAt = new Map<number, number>();
   private inserted = 0;
+  /** Heat time of the last round. */
+  private roundedAt = 0;
   private meanInDegree = 1;
 
   private prefetching: Promise<void> | undefined;
@@ -80,27 +97,20 @@ export class Tiering {
   private soon: NodeJS.Timeout | undefined;
   private rounds: Promise<unknown> = Promise.resolve();
 
-  /**
-   * @throws {HebbError} CONFIG_INVALID where a `memory_budget` that is a share of raw is below what the archive takes
-   */
+  /** @throws {HebbError} CONFIG_INVALID as `checkBudget` */
   constructor(
     private readonly graph: Graph,
     options: GraphOptions,
     private readonly config: Config,
     private readonly readOnly: boolean,
   ) {
+    checkBudget(options, config);
     const { warm, cool, cold, archive } = graphStrides(options);
+    this.dimensions = options.dimensions;
     this.raw = options.dimensions * Float32Array.BYTES_PER_ELEMENT;
     this.perTier = [this.raw, warm, cool, cold, archive];
     const settings = config.tensor_compress;
     this.rules = new TierRules(settings);
-    if (this.budgetIsShare && settings.memory_budget * this.raw < archive) {
-      const least = Math.ceil((archive / this.raw) * 10_000) / 10_000;
-      throw new HebbError(
-        "CONFIG_INVALID",
-        `tensor_compress.memory_budget is ${settings.memory_budget} of what vectors take as f32; expected at least ${least}, what they take in tier archive`,
-      );
-    }
     const notes = graph.notes();
     const begun = notes[NOTE.begun] === 1;
     this.inserted = notes[NOTE.inserted]!;
@@ -170,16 +180,26 @@ export class Tiering {
     await this.prefetching;
   }
 
-  /** Counts new vectors, and returns the heat that their places get. */
-  enter(count: number): number {
+  /** Counts new vectors, and returns the heat that their places get. What had their numbers before them is forgotten. */
+  enter(nodes: Uint32Array): number {
+    this.countNoted();
     let g = 0;
-    for (let i = 0; i < count; i++) {
+    for (const node of nodes) {
+      this.gained.delete(node);
+      this.wanted.delete(node);
+      this.learnedAt.delete(node);
       if (this.policy.pace > 0) this.setTime(this.policy.pace);
       g = this.policy.place();
     }
-    this.inserted += count;
-    if (this.policy.over && !this.waitsForRound && this.host) this.inBackground(() => this.round());
+    this.inserted += nodes.length;
     return g;
+  }
+
+  /** New vectors can be seen, and moved: they may be too much for the budget. */
+  entered(): void {
+    if (this.budget === 0) return;
+    this.policy.adopt(this.graph.tierCounts(), this.budget);
+    if (this.policy.over && !this.waitsForRound && this.host) this.inBackground(() => this.round());
   }
 
   /** Notes that these nodes were among results, or chosen. */
@@ -197,6 +217,7 @@ export class Tiering {
       if (this.notedCount === NOTED) this.countNoted();
       this.noted[this.notedCount++] = nodes[i]!;
     }
+    if (count > 0) this.countSoon();
   }
 
   /** Notes that feedback chose these nodes: an access, and for `semantic_tiering` more than that. */
@@ -213,9 +234,11 @@ export class Tiering {
 
   /** Counts what was noted, and queues what deserves a more precise tier. */
   private countNoted(): void {
+    if (this.notedCount === 0) return;
     const nodes = this.noted.slice(0, this.notedCount);
     this.notedCount = 0;
     const { tiers, heats } = this.graph.places(nodes);
+    this.policy.expect(this.graph.nodes);
     if (this.policy.pace === 0) this.observe();
     for (let i = 0; i < nodes.length; i++) {
       const [node, tier] = [nodes[i]!, tiers[i]!];
@@ -226,11 +249,21 @@ export class Tiering {
       if (tier <= WARM) this.gained.set(node, after - heats[i]!);
       if (this.graph.keepsOriginals && this.policy.wanted(node, tier, after) < tier) this.wanted.add(node);
     }
-    if (this.wanted.size === 0 || this.soon || !this.host) return;
+  }
+
+  /**
+   * Counts what was noted in a while, and promotes. Under a budget heat goes by use, so that rounds have to as well: they
+   * set the thresholds anew once a half-life.
+   */
+  private countSoon(): void {
+    if (this.soon || !this.host) return;
     this.soon = setTimeout(() => {
       this.soon = undefined;
-      this.inBackground(() => this.promote(NO_MOVES()));
-    }, PROMOTION_DELAY_MS).unref();
+      this.countNoted();
+      if (this.waitsForRound) return;
+      if (this.budget > 0 && this.clock.time - this.roundedAt >= 1) this.inBackground(() => this.round());
+      else if (this.wanted.size > 0) this.inBackground(() => this.promoteSoon());
+    }, COUNT_AFTER_MS).unref();
   }
 
   private observe(): void {
@@ -305,12 +338,14 @@ export class Tiering {
       const moves = force === undefined ? await this.round() : await this.force(TIERS.indexOf(force));
       const counts = this.graph.tierCounts();
       const tiers = Object.fromEntries(TIERS.map((tier, i) => [tier, counts[i]])) as Record<Tier, number>;
+      this.host?.failed(undefined);
       return { ...moves, tiers };
     });
   }
 
   private async force(tier: number): Promise<Done> {
     const done = NO_MOVES();
+    this.countNoted(); // what was used before does not count after
     await this.train(tier);
     const heat = tier === 0 ? this.rules.initialHeat : tier === TIERS.length - 1 ? 0 : this.rules.middleHeat(tier);
     for (const nodes of this.slices()) {
@@ -319,6 +354,7 @@ export class Tiering {
     }
     this.gained.clear();
     this.wanted.clear();
+    this.policy.forget();
     await this.finish();
     return done;
   }
@@ -330,6 +366,7 @@ export class Tiering {
     this.countNoted();
     this.observe();
     this.flush();
+    this.roundedAt = this.clock.time;
     policy.adopt(graph.tierCounts(), this.budget);
     if (this.config.tensor_compress.semantic_tiering) this.surveyDegrees();
     const round = policy.round();
@@ -379,31 +416,40 @@ export class Tiering {
     this.meanInDegree = Math.max(1, sum / Math.max(1, count));
   }
 
-  private async promote(done: Done): Promise<void> {
+  /** What finds no room now is asked for again by a round, which makes some. */
+  private async promoteSoon(): Promise<void> {
+    const left = await this.promote(NO_MOVES());
+    if (left.length === 0 || !this.host) return;
+    for (const node of left) this.wanted.add(node);
+    if (!this.waitsForRound) this.inBackground(() => this.round());
+  }
+
+  /** Promotes what was asked for; returns those for which there was no room. */
+  private async promote(done: Done): Promise<number[]> {
     const { graph, policy } = this;
-    if (this.wanted.size === 0) return;
+    if (this.wanted.size === 0) return [];
     const nodes = Uint32Array.from(this.wanted).filter((node) => node < graph.nodes);
     this.wanted.clear();
     policy.adopt(graph.tierCounts(), this.budget);
     const { tiers, heats } = graph.places(nodes);
     const rising: number[][] = TIERS.map(() => []);
-    let room = true;
+    const left: number[] = [];
     nodes.forEach((node, i) => {
       const tier = tiers[i]!;
-      if (tier === NOT_LIVE || !room) return;
+      if (tier === NOT_LIVE) return;
       const to = policy.wanted(node, tier, heats[i]! + (this.gained.get(node) ?? 0));
       if (to >= tier) return;
-      if (policy.fits(tier, to)) {
+      if (left.length === 0 && policy.fits(tier, to)) {
         policy.reserve(tier, to);
         rising[to]!.push(node);
       } else {
-        room = false;
+        left.push(node);
       }
     });
     for (const [tier, rise] of rising.entries()) {
       if (rise.length > 0) await this.move(Uint32Array.from(rise), tier, done);
     }
-    if (!room && !this.waitsForRound && this.host) this.inBackground(() => this.round());
+    return left;
   }
 
   /** Moves nodes to a tier, with the heat that they have. */
@@ -428,7 +474,8 @@ export class Tiering {
       );
       graph.setHeats(moved, heats);
       done.refused += moves.lossy;
-      done.untrained += moves.untrained;
+      // Of those asked for, some may not be live.
+      if (moves.untrained > 0) done.untrained += after.tiers.filter((at) => at === WARM).length;
     });
   }
 
@@ -511,6 +558,14 @@ export class Tiering {
     if (this.graph.reset) {
       warnings.push(
         "a codebook of the tiers was damaged: all vectors are in tier hot again, from their originals, and will move as they are used",
+      );
+    }
+    const { pq_subvectors: parts } = this.config.tensor_compress;
+    if (this.config.given.has("tensor_compress.pq_subvectors") && this.dimensions % parts !== 0) {
+      warnings.push(
+        parts > this.dimensions
+          ? `tensor_compress.pq_subvectors is ${parts}, and the vectors have ${this.dimensions} dimensions: as many parts are used`
+          : `tensor_compress.pq_subvectors is ${parts}, which does not divide the ${this.dimensions} dimensions: some parts have one more than others`,
       );
     }
     const counts = this.graph.tierCounts();
