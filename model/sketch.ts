@@ -11,10 +11,16 @@ const ROWS = 4;
 const NARROWEST = 1024;
 const WIDEST = 1 << 22; // 64 MiB
 
+/** Counters of a row: a power of two, which one key in ROWS has to itself. */
+function widthFor(keys: number): number {
+  const wanted = Math.ceil(Math.log2(Math.max(1, keys / ROWS)));
+  return Math.min(WIDEST, Math.max(NARROWEST, 2 ** wanted));
+}
+
 export class FrequencySketch {
-  private readonly counters: Float32Array;
+  private counters: Float32Array;
   private readonly seeds = new Uint32Array(ROWS);
-  private readonly width: number;
+  private width: number;
   private readonly at = new Uint32Array(ROWS);
 
   /**
@@ -22,8 +28,7 @@ export class FrequencySketch {
    * @param seed picks the hash functions
    */
   constructor(expectedKeys: number, seed: number) {
-    const wanted = Math.ceil(Math.log2(Math.max(1, expectedKeys / ROWS)));
-    this.width = Math.min(WIDEST, Math.max(NARROWEST, 2 ** wanted));
+    this.width = widthFor(expectedKeys);
     this.counters = new Float32Array(ROWS * this.width);
     const random = new Prng(seed);
     for (let row = 0; row < ROWS; row++) this.seeds[row] = random.uint32();
@@ -52,6 +57,22 @@ export class FrequencySketch {
       if (this.counters[i]! < least) least = this.counters[i]!;
     }
     return least;
+  }
+
+  /**
+   * Makes room for more keys, where that takes it; never for fewer. A key's counters come from the low bits of its
+   * hashes, so each half of a row that doubles starts as what the whole was, and estimates stay what they are.
+   */
+  expect(keys: number): void {
+    const width = widthFor(keys);
+    if (width <= this.width) return;
+    const counters = new Float32Array(ROWS * width);
+    for (let row = 0; row < ROWS; row++) {
+      const old = this.counters.subarray(row * this.width, (row + 1) * this.width);
+      for (let at = row * width; at < (row + 1) * width; at += this.width) counters.set(old, at);
+    }
+    this.counters = counters;
+    this.width = width;
   }
 
   /** Moves forward values to a base that is `by` half-lives later. */

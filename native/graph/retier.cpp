@@ -130,8 +130,7 @@ bool Graph::prefetch(const uint32_t* nodes, uint32_t count) {
 template <Metric M>
 bool Graph::measureAgain(const float* q, std::vector<Neighbor>& list) {
   for (Neighbor& n : list) {
-    if (!tiers_.ensurePlace(n.node)) return false;
-    if (tiers_.where(n.node).tier == static_cast<uint8_t>(Tier::kHot)) continue;
+    // Hot or not: what is hot now may not have been when it was measured.
     if (!ensureVector(n.node)) return false;
     n.distance = distanceTo<M>(q, n.node);
   }

@@ -31,11 +31,12 @@ Tiers::Tiers(Region& region, const Shape& shape) : region_(region), shape_(shape
 }
 
 uint64_t Tiers::codebooksBytes(uint32_t dimensions) {
-  return kPageBytes + kVersions * roundUp(Codebook::bytes(dimensions), kPageBytes);
+  return kBlockBytes + kVersions * roundUp(Codebook::bytes(dimensions), kPageBytes);
 }
 
 uint8_t* Tiers::blockOf(uint32_t version) const {
-  return region_.base(shape_.codebooks) + kPageBytes + version * roundUp(Codebook::bytes(shape_.dimensions), kPageBytes);
+  return region_.base(shape_.codebooks) + kBlockBytes +
+         version * roundUp(Codebook::bytes(shape_.dimensions), kPageBytes);
 }
 
 bool Tiers::touchHead() {
@@ -47,21 +48,18 @@ bool Tiers::attach(uint32_t nodes, const char** error, bool* reset) {
   *reset = false;
   if (!region_.ensure(shape_.codebooks, 0, sizeof(TiersHead))) {
     *error = "checksum";
-    return false;
+    if (!shape_.keepOriginals) return false;
+    *reset = true;
+    return resetAll(nodes, nullptr);
   }
   TiersHead* h = head();
-  if (h->magic == 0) {
-    if (!touchHead()) return false;
-    h->magic = kMagic;
-    h->version = kFormat;
-    h->keepsOriginals = shape_.keepOriginals;
-    return true;
-  }
+  if (h->magic == 0) return begin(nullptr);
   uint64_t users = 0, elsewhere = 0;
   for (uint32_t v = 0; v < kVersions; v++) users += h->users[v];
   for (uint32_t t = kHot + 1; t < kTiers; t++) elsewhere += h->counts[t];
   bool lost = false, sound = h->magic == kMagic && h->version == kFormat && h->current <= kVersions &&
-               h->keepsOriginals == (shape_.keepOriginals ? 1u : 0u) && elsewhere <= nodes && users <= nodes;
+                             h->keepsOriginals == (shape_.keepOriginals ? 1u : 0u) && elsewhere <= nodes &&
+                             users <= nodes;
   for (uint32_t t = 0; t < kTiers; t++) {
     sound = sound && uint64_t(h->used[t]) * bytes_[t] <= region_.reserved(shape_.sections[t]);
   }
@@ -81,29 +79,38 @@ bool Tiers::attach(uint32_t nodes, const char** error, bool* reset) {
   noteCompressed();
   if (lost && shape_.keepOriginals) {
     *reset = true;
-    return resetAll(nodes);
+    double notes[std::size(h->notes)];
+    std::memcpy(notes, h->notes, sizeof notes);
+    return resetAll(nodes, notes);
   }
   return true;
 }
 
+// A head that knows of nothing but the engine's notes, where there are some.
+bool Tiers::begin(const double* notes) {
+  if (!touchHead()) return false;
+  TiersHead* h = head();
+  if (notes) std::memcpy(h->notes, notes, sizeof h->notes);
+  h->magic = kMagic;
+  h->version = kFormat;
+  h->keepsOriginals = shape_.keepOriginals;
+  return true;
+}
+
 // Every vector is hot again: what the other tiers hold cannot be read, and the originals are there.
-bool Tiers::resetAll(uint32_t nodes) {
+bool Tiers::resetAll(uint32_t nodes, const double* notes) {
   for (uint32_t node = 0; node < nodes; node++) {
     if (!ensurePlace(node)) return false;
     if (where(node).tier != kHot && !setWhere(node, {})) return false;
   }
-  if (!touchHead()) return false;
-  TiersHead* h = head();
   for (uint32_t t = kHot + 1; t < kTiers; t++) {
-    h->counts[t] = h->used[t] = 0;
     if (!region_.discard(shape_.sections[t], 0)) return false;
   }
   for (uint32_t v = 0; v < kVersions; v++) {
-    h->users[v] = h->order[v] = 0;
     books_[v] = nullptr;
     owned_[v] = nullptr;
   }
-  h->current = 0;
+  if (!region_.discard(shape_.codebooks, 0) || !begin(notes)) return false;
   noteCompressed();
   return true;
 }

@@ -38,11 +38,11 @@ struct Place {  // a node's record in section `places`
 };
 static_assert(sizeof(Place) == 16);
 
-struct TiersHead {  // the start of section `codebooks`; the codebooks follow from page 1 on
+struct TiersHead {  // the start of section `codebooks`; the codebooks follow from block 1 on
   uint32_t magic, version;
   uint32_t keepsOriginals;
   uint32_t current;            // codebook to encode with, counted from 1; 0: none yet
-  uint32_t counts[kTiers];     // live nodes; of tier hot, those that are not elsewhere
+  uint32_t counts[kTiers];     // live nodes; of tier hot none: it has those that are not elsewhere
   uint32_t used[kTiers];       // slots below this were used
   uint32_t users[kVersions];   // live nodes by codebook
   uint32_t order[kVersions];   // when each codebook was trained, counted from 1; 0: never
@@ -64,8 +64,8 @@ class Tiers {
   Tiers(Region& region, const Shape& shape);
   static uint64_t codebooksBytes(uint32_t dimensions);
 
-  // Reads what the region holds. False with the reason, or "checksum". Where a codebook is damaged and originals
-  // are kept, every vector is hot again, and `reset` is set.
+  // Reads what the region holds. False with the reason, or "checksum". Where a codebook or the head is damaged
+  // and originals are kept, every vector is hot again, and `reset` is set.
   bool attach(uint32_t nodes, const char** error, bool* reset);
 
   bool keepsOriginals() const { return shape_.keepOriginals; }
@@ -140,7 +140,8 @@ class Tiers {
   bool install(uint32_t version, const uint8_t* block);
 
  private:
-  bool resetAll(uint32_t nodes);
+  bool begin(const double* notes);
+  bool resetAll(uint32_t nodes, const double* notes);
   bool moveLocked(uint32_t node, const Where& from, const Where& to);
   void giveBackLocked(Tier tier, uint32_t slot);
   bool countBy(const Where& w, int32_t by);

@@ -357,15 +357,14 @@ bool Codebook::train(const CodebookOptions& options, const std::vector<const flo
   head.seed = options.seed;
 
   // The mean, and the power of two that makes what is left of most values about 1.
-  std::vector<float> mean(d), zeros(d);
+  std::vector<float> mean(d);
   meanOf(sample, scales, d, mean.data());
   double squares = 0;
   const uint32_t looked = std::min(trained.size(), kRatios);
-  const Origin raw(d, options.metric, options.seed, 1.0f, mean.data());
-  std::vector<float> r(raw.frame.room());
+  std::vector<float> x(d);
   for (uint32_t i = 0; i < looked; i++) {
-    trained.slice(raw, i, 0, d, r.data());
-    for (uint32_t j = 0; j < d; j++) squares += double{r[j]} * r[j];
+    trained.vector(i, x.data());
+    for (uint32_t j = 0; j < d; j++) squares += (double{x[j]} - mean[j]) * (double{x[j]} - mean[j]);
   }
   const double spread = std::sqrt(squares / (static_cast<double>(looked) * d));
   int exponent = 0;

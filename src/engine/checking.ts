@@ -1,6 +1,6 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
 import { HebbError } from "../../base/errors.js";
-import type { Fault } from "../types.js";
+import type { Fault, Id } from "../types.js";
 import type { Session } from "./session.js";
 import { inSlices } from "./slices.js";
 import { idKey } from "./validate.js";
@@ -11,40 +11,66 @@ const LISTED = 20;
 /** To be run while nothing writes (`Session.alone`): what is compared spans many turns of the event loop. */
 export async function checkStore(session: Session): Promise<Fault[]> {
   const { store, catalog, graph } = session;
-  const faults: Fault[] = [...(await store.check()), ...(await catalog.check())];
-  if (faults.length > 0) return faults; // what is damaged need not agree
+  const [damage, catalogDamage] = [await store.check(), await catalog.check()];
+  const faults: Fault[] = [...damage, ...catalogDamage];
+  if (catalogDamage.length > 0) return faults;
+  if (damage.length > 0) return [...faults, ...(await lostVectors(session))]; // what is damaged need not agree
   return await crossCheck(session, graph.live);
 }
 
+/** The ids whose vectors are in what is damaged. */
+async function lostVectors({ catalog, graph }: Session): Promise<Fault[]> {
+  const found = new Findings();
+  await inSlices(catalog.entries(), ({ node, id }) => {
+    if (graph.isLive(node) && !graph.readable(node)) found.add(unreadable(id), node);
+  });
+  return found.all;
+}
+
+const unreadable = (id: Id) =>
+  `the vector of id ${JSON.stringify(id)} cannot be read: its place, its record or its codebook is damaged`;
+
+/** Faults of ids, of which the first are listed. */
+class Findings {
+  private readonly faults: Fault[] = [];
+  private more = 0;
+
+  add(message: string, offset: number): void {
+    if (this.faults.length < LISTED) this.faults.push({ code: "INDEX_CORRUPT", section: "ids", offset, message });
+    else this.more++;
+  }
+
+  get all(): Fault[] {
+    if (this.more === 0) return this.faults;
+    const message = `and ${this.more} more of this kind`;
+    return [...this.faults, { code: "INDEX_CORRUPT", section: "ids", offset: 0, message }];
+  }
+}
+
 async function crossCheck({ catalog, graph, searcher }: Session, live: number): Promise<Fault[]> {
-  const faults: Fault[] = [];
-  let more = 0;
-  const add = (message: string, offset: number) => {
-    if (faults.length < LISTED) faults.push({ code: "INDEX_CORRUPT", section: "ids", offset, message });
-    else more++;
-  };
+  const found = new Findings();
   let rows = 0;
   await inSlices(catalog.entries(), ({ node, id }) => {
     if (!graph.isLive(node)) {
-      add(`the catalog has id ${JSON.stringify(id)} at node ${node}, which is not live in the graph`, node);
+      found.add(`the catalog has id ${JSON.stringify(id)} at node ${node}, which is not live in the graph`, node);
       return;
     }
     rows++;
-    if (!graph.readable(node)) {
-      add(`the vector of id ${JSON.stringify(id)} cannot be read: its record or its codebook is damaged`, node);
-    }
+    if (!graph.readable(node)) found.add(unreadable(id), node);
     const [stored] = searcher.ids(Uint32Array.of(node), 1);
     if (idKey(stored) !== idKey(id))
-      add(`node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`, node);
+      found.add(
+        `node ${node} is ${JSON.stringify(stored)} in the graph and ${JSON.stringify(id)} in the catalog`,
+        node,
+      );
   });
+  if (rows !== live) found.add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
+  const faults = found.all;
   try {
     graph.checkTiers();
   } catch (error) {
     if (!(error instanceof HebbError)) throw error;
     faults.push({ code: error.code, section: "places", offset: 0, message: error.message });
   }
-  if (rows !== live) add(`the graph has ${live} live nodes, the catalog ${rows} of them`, 0);
-  if (more > 0)
-    faults.push({ code: "INDEX_CORRUPT", section: "ids", offset: 0, message: `and ${more} more of this kind` });
   return faults;
 }

@@ -126,6 +126,13 @@ export class Tiering {
     });
     this.policy.adopt(graph.tierCounts(), this.budget);
     this.setTime();
+    if (graph.reset && !begun) this.forgetHeats();
+  }
+
+  /** What heats were relative to is lost: all are as those of new vectors. */
+  private forgetHeats(): void {
+    const g = this.policy.gOf(this.rules.initialHeat);
+    for (const nodes of this.slices()) this.graph.setHeats(nodes, new Float32Array(nodes.length).fill(g));
   }
 
   private get prefetches(): boolean {
@@ -557,7 +564,7 @@ export class Tiering {
     const warnings: string[] = [];
     if (this.graph.reset) {
       warnings.push(
-        "a codebook of the tiers was damaged: all vectors are in tier hot again, from their originals, and will move as they are used",
+        "what the tiers' codebooks are kept in was damaged: all vectors are in tier hot again, from their originals, and will move as they are used",
       );
     }
     const { pq_subvectors: parts } = this.config.tensor_compress;
