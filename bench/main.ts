@@ -13,7 +13,6 @@ import { RESULTS } from "./record.js";
 import { runSmoke } from "./smoke.js";
 import { TIER_PARTS } from "./tiers/options.js";
 import { runTiers } from "./tiers/run.js";
-import { smokeTiers } from "./tiers/smoke.js";
 
 const USAGE = `npm run bench -- <what> [options]
 
@@ -41,9 +40,8 @@ tiers  precision tiers: recall beside plain quantizers, cost of codecs, whole st
   --base N                rows of each at most (20000)
   --queries N             of the part recall (200)
   --repeats N             timed passes (5)
-  --smoke                 on small seeded data, in seconds; without the part codecs, which needs a compiler
 
-smoke  ann and learn on small seeded data, in seconds; needs no data and no rivals
+smoke  all of them on small seeded data, in seconds; needs no data and no rivals
 
 all    --out DIR          where records go (bench/results)
 
@@ -117,9 +115,7 @@ function ann(args: string[]): Promise<boolean> {
 }
 
 function tiers(args: string[]): Promise<boolean> {
-  const options = new Options(args, ["only", "data", "base", "queries", "repeats", "out"], ["smoke"]);
-  const out = resolve(options.text("out", RESULTS));
-  if (options.flag("smoke")) return smokeTiers(out);
+  const options = new Options(args, ["only", "data", "base", "queries", "repeats", "out"]);
   const data = options.text("data", "ann-mnist,ir-scifact,ann-wiki-terms-minilm-glove,ann-glove100-10k").split(",");
   const base = options.count("base", 20_000);
   const parts = options.words("only", TIER_PARTS);
@@ -138,7 +134,7 @@ function tiers(args: string[]): Promise<boolean> {
     ],
     semantic: { ...common, data: "ann-mnist", base: Math.min(base, 10_000), queries: 1000 },
     smoke: false,
-    out,
+    out: resolve(options.text("out", RESULTS)),
     name: `{date}-tiers${parts.length === TIER_PARTS.length ? "" : `-${parts.join("-")}`}`,
   });
 }

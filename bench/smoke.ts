@@ -1,8 +1,9 @@
-/** `bench smoke`: both benches, every part of them, on small seeded data, in seconds. It keeps them from rotting; its figures mean nothing. */
+/** `bench smoke`: all benches, and every part but what needs a compiler, on small seeded data, in seconds. It keeps them from rotting; its figures mean nothing. */
 import { ENGINES } from "./ann/engine.js";
 import { PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
 import { runLearn } from "./learn/run.js";
+import { smokeTiers } from "./tiers/smoke.js";
 
 export async function runSmoke(out: string): Promise<boolean> {
   const ann = await runAnn({
@@ -24,5 +25,7 @@ export async function runSmoke(out: string): Promise<boolean> {
   });
   console.log();
   const learn = await runLearn({ data: "synthetic", placebo: false, smoke: true, out, name: "smoke-learn" });
-  return ann && learn;
+  console.log();
+  const tiers = await smokeTiers(out);
+  return ann && learn && tiers;
 }

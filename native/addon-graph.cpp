@@ -75,7 +75,8 @@ class RetierTask : public Task {
   RetierTask(Napi::Env env, std::shared_ptr<Graph> graph, const Span<uint32_t>& nodes, Tier to)
       : Task(env, std::move(graph)), nodes_(nodes.data, nodes.data + nodes.length), to_(to) {}
   void Execute() override {
-    sound_ = graph_->retier(nodes_.data(), static_cast<uint32_t>(nodes_.size()), to_, platform::processorCount(), &moves_);
+    sound_ =
+        graph_->retier(nodes_.data(), static_cast<uint32_t>(nodes_.size()), to_, platform::processorCount(), &moves_);
   }
   Napi::Value result() override {
     Napi::Object out = Napi::Object::New(Env());
@@ -116,9 +117,7 @@ class TrainTask : public Task {
       : Task(env, std::move(graph)), options_(options), most_(most) {
     version_ = graph_->tiers().spare(graph_->searching());
   }
-  void Execute() override {
-    sound_ = graph_->train(options_, most_, version_, platform::processorCount(), &trained_);
-  }
+  void Execute() override { sound_ = graph_->train(options_, most_, version_, platform::processorCount(), &trained_); }
   Napi::Value result() override { return Napi::Boolean::New(Env(), trained_); }
 
  private:
@@ -147,8 +146,8 @@ class SearchManyTask : public Task {
     counts_.resize(count);
   }
   void Execute() override {
-    sound_ = graph_->searchMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, ef_, filter_, exact_, rerank_,
-                                platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
+    sound_ = graph_->searchMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, ef_, filter_, exact_,
+                                rerank_, platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
   }
   Napi::Value result() override {
     Napi::Object out = Napi::Object::New(Env());
@@ -367,8 +366,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     if (values.length != to.length * graph_->options().dimensions)
       return fail(info.Env(), "values for each node were expected");
     for (size_t i = 0; i < to.length; i++) {
-      if (!graph_->setVector(to.data[i], values.data + i * graph_->options().dimensions, heat))
-        return fault(info);
+      if (!graph_->setVector(to.data[i], values.data + i * graph_->options().dimensions, heat)) return fault(info);
     }
     return info.Env().Undefined();
   }
@@ -462,7 +460,9 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
   Napi::Value wasReset(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), reset_); }
 
-  static Tier tierOf(const Napi::Value& value) { return static_cast<Tier>(std::min(4u, value.ToNumber().Uint32Value())); }
+  static Tier tierOf(const Napi::Value& value) {
+    return static_cast<Tier>(std::min(4u, value.ToNumber().Uint32Value()));
+  }
 
   // retier(nodes, tier) -> { moved, lossy, untrained }
   Napi::Value retier(const Napi::CallbackInfo& info) {

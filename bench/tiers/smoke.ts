@@ -1,4 +1,4 @@
-/** `bench tiers --smoke`: every part that needs no compiler, on small seeded data, in seconds. Its figures mean nothing. */
+/** What `bench smoke` runs of `bench tiers`: every part that needs no compiler, on small seeded data, in seconds. Its figures mean nothing. */
 import type { AnnSpec } from "../data.js";
 import { runTiers } from "./run.js";
 

@@ -53,7 +53,8 @@ bool Graph::calibrateAs() {
   // Leaves what a search by `path` finds in the pool that comes back; null on a fault.
   const auto found = [&](const float* q, Path path, uint32_t ef) -> const Pool* {
     Neighbor at;
-    if (path == Path::kVectors) return descend<M>(q, 0, &at, *s) && searchLayer<M>(q, at, ef, 0, *s) ? &s->pool : nullptr;
+    if (path == Path::kVectors)
+      return descend<M>(q, 0, &at, *s) && searchLayer<M>(q, at, ef, 0, *s) ? &s->pool : nullptr;
     if (!descend<M>(q, kWalkEntryLevel, &at, *s)) return nullptr;
     prepareCodes(q, *s);
     return walk<M>(q, at, ef, kNearest, kNearest, nullptr, *s) ? &s->results : nullptr;

@@ -37,7 +37,8 @@ bool Graph::fitSpace(const std::vector<uint32_t>& nodes, Crew& crew) {
         return true;
       });
     };
-    principalDirections(sample.vectors, sample.scales, projectionMean(), d, layout_.values, options_.seed, each, projectionBasis());
+    principalDirections(sample.vectors, sample.scales, projectionMean(), d, layout_.values, options_.seed, each,
+                        projectionBasis());
   }
   space_->fit(projectionMean(), projectionBasis());
   if (!crew.run(static_cast<uint32_t>(linked.size()), [&](uint32_t i, Scratch& s) { return recode(linked[i], s); }))

@@ -102,7 +102,7 @@ struct Options {
                      // expanded
   Profile profile;
   uint64_t cacheBytes;  // of vectors unpacked from slow codecs
-  bool keepOriginals;  // else a vector's floats go when it leaves tier hot
+  bool keepOriginals;   // else a vector's floats go when it leaves tier hot
 };
 
 // What a search takes for exact: the codes of the current tiers, with the best `rerank` x k compared again with
@@ -302,7 +302,7 @@ class Graph {
   // A new node's vector, in tier hot.
   bool setVector(uint32_t node, const float* vector, float heat);
   bool setId(uint32_t node, const uint8_t* slot);
-  const uint8_t* id(uint32_t node);    // kIdBytes, or null on a fault
+  const uint8_t* id(uint32_t node);  // kIdBytes, or null on a fault
   // As it was given, where originals are kept; else what its tier can give back. Null on a fault; good until the
   // thread has asked for some more.
   const float* vector(uint32_t node);
@@ -338,8 +338,8 @@ class Graph {
   int64_t reconnect();
 
   // k nearest live nodes that match, ascending; returns how many, or -1 on a fault. `query` is raw.
-  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t rerank,
-                 uint32_t* outNodes, float* outDistances);
+  int32_t search(const float* query, uint32_t k, uint32_t ef, const Filter& filter, uint32_t rerank, uint32_t* outNodes,
+                 float* outDistances);
   int32_t scan(const float* query, uint32_t k, const Filter& filter, uint32_t rerank, uint32_t* outNodes,
                float* outDistances);
   bool searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,

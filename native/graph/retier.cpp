@@ -45,8 +45,7 @@ const float* Graph::kept(uint32_t node) const {
   out.resize(d + 1);
   const Codec* codec = tiers_.codec(w);
   if (!codec || !codec->decode(tiers_.address(w), decoded.room, out.data())) std::fill(out.begin(), out.end(), 0.0f);
-  const float scale =
-      std::ldexp(options_.metric == Metric::kCosine ? tiers_.place(node)->norm : 1.0f, w.exponent);
+  const float scale = std::ldexp(options_.metric == Metric::kCosine ? tiers_.place(node)->norm : 1.0f, w.exponent);
   if (scale != 1.0f) {
     for (uint32_t i = 0; i < d; i++) out[i] *= scale;
   }
@@ -209,7 +208,9 @@ bool Graph::retier(const uint32_t* nodes, uint32_t count, Tier to, unsigned thre
       tiers_.codec(next)->encode(x, s.room, const_cast<uint8_t*>(tiers_.address(next)));
     }
     bool still = false;
-    if (!tiers_.move(node, from, next, [&] { return (state(node) & kLive) != 0; }, &still)) return false;
+    if (!tiers_.move(
+            node, from, next, [&] { return (state(node) & kLive) != 0; }, &still))
+      return false;
     if (still) moved++;
     return true;
   };

@@ -60,6 +60,12 @@ class ByTier {
   Scratch& s_;
 };
 
+// Coarse tiers estimate: what is near may seem nearer than anything can be. The order is theirs, the distance is not.
+template <Metric M>
+float possible(float distance) {
+  return M == Metric::kDot ? distance : std::fmax(distance, 0.0f);
+}
+
 }  // namespace
 
 void Pool::insert(float distance, uint32_t node) {
@@ -494,7 +500,7 @@ int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t
   if (again && !measureAgain<M>(q, heap)) return -1;
   for (size_t i = 0; i < heap.size() && i < k; i++) {
     outNodes[i] = heap[i].node;
-    outDistances[i] = heap[i].distance;
+    outDistances[i] = possible<M>(heap[i].distance);
   }
   return static_cast<int32_t>(std::min<size_t>(heap.size(), k));
 }
@@ -527,8 +533,8 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     const uint64_t wider = all ? ef : std::max<uint64_t>(ef, std::min<uint64_t>(share, kWidest));
     // Nodes that several rows name take several places: a small pool may end with fewer than k of them.
     for (uint64_t room = wider;; room *= 4) {
-      if (!walk<M>(q, at, static_cast<uint32_t>(room), all && !again ? std::min(ef, k + kSpare) : ef, k, all ? nullptr : &filter,
-                   s))
+      if (!walk<M>(q, at, static_cast<uint32_t>(room), all && !again ? std::min(ef, k + kSpare) : ef, k,
+                   all ? nullptr : &filter, s))
         return -1;
       if (room >= kWidest || s.results.size() >= std::min<uint64_t>(k, linkedMatching)) break;
     }
@@ -552,7 +558,7 @@ int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& f
     const uint32_t node = found.nodeAt(i);
     if (!(state(node) & kLive)) continue;  // deleted while this search ran
     outNodes[count] = node;
-    outDistances[count++] = found[i].distance;
+    outDistances[count++] = possible<M>(found[i].distance);
   }
   if (count < k && count < found.size()) return scanAs<M>(q, k, filter, times, s, outNodes, outDistances);
   return static_cast<int32_t>(count);
@@ -574,7 +580,8 @@ int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32
   ScratchLease s(*this);
   const ByTier byTier(*s, options_, times);
   const float* q = prepared(query, *s);
-  return byMetric(options_.metric, [&](auto m) { return scanAs<m()>(q, k, filter, times, *s, outNodes, outDistances); });
+  return byMetric(options_.metric,
+                  [&](auto m) { return scanAs<m()>(q, k, filter, times, *s, outNodes, outDistances); });
 }
 
 bool Graph::searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,

@@ -74,7 +74,7 @@ bool Tiers::attach(uint32_t nodes, const char** error, bool* reset) {
     if (region_.ensure(shape_.codebooks, at, Codebook::bytes(shape_.dimensions)))
       owned_[v] = Codebook::open(blockOf(v), shape_.dimensions, shape_.metric, &reason);
     books_[v] = owned_[v].get();
-    lost = lost || (!owned_[v] && (h->users[v] > 0 || h->current == v + 1));
+    lost = lost || !owned_[v];  // used or not: the next one could not be written over what is damaged
   }
   noteCompressed();
   if (lost && shape_.keepOriginals) {
@@ -227,7 +227,7 @@ bool Tiers::readable(uint32_t node) {
   if (!ensurePlace(node)) return false;
   const Where w = where(node);
   if (!sound(node, w)) return false;
-  if (w.tier == kHot) return true;
+  if (w.tier == kHot) return shape_.keepOriginals || record(w);
   if (!record(w)) return false;
   if (codec(w)) return true;
   region_.refuse(shape_.places, node * sizeof(Place), "the codebook that a vector was encoded with is damaged");

@@ -41,12 +41,12 @@ static_assert(sizeof(Place) == 16);
 struct TiersHead {  // the start of section `codebooks`; the codebooks follow from block 1 on
   uint32_t magic, version;
   uint32_t keepsOriginals;
-  uint32_t current;            // codebook to encode with, counted from 1; 0: none yet
-  uint32_t counts[kTiers];     // live nodes; of tier hot none: it has those that are not elsewhere
-  uint32_t used[kTiers];       // slots below this were used
-  uint32_t users[kVersions];   // live nodes by codebook
-  uint32_t order[kVersions];   // when each codebook was trained, counted from 1; 0: never
-  double notes[8];             // the engine's
+  uint32_t current;           // codebook to encode with, counted from 1; 0: none yet
+  uint32_t counts[kTiers];    // live nodes; of tier hot none: it has those that are not elsewhere
+  uint32_t used[kTiers];      // slots below this were used
+  uint32_t users[kVersions];  // live nodes by codebook
+  uint32_t order[kVersions];  // when each codebook was trained, counted from 1; 0: never
+  double notes[8];            // the engine's
 };
 static_assert(sizeof(TiersHead) == 16 + 2 * 4 * kTiers + 2 * 4 * kVersions + 64);
 
@@ -160,10 +160,10 @@ class Tiers {
   std::atomic<bool> compressed_{false};
 
   std::mutex mutex_;
-  bool known_ = false;                     // free slots were looked for
-  uint32_t nodes_ = 0;                     // as of the last look
-  std::vector<uint32_t> free_[kTiers];     // descending: the lowest is taken first
-  std::vector<uint32_t> left_[kTiers];     // not free yet: see rest
+  bool known_ = false;                  // free slots were looked for
+  uint32_t nodes_ = 0;                  // as of the last look
+  std::vector<uint32_t> free_[kTiers];  // descending: the lowest is taken first
+  std::vector<uint32_t> left_[kTiers];  // not free yet: see rest
 };
 
 }  // namespace hebb

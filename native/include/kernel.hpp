@@ -19,6 +19,8 @@ struct Lut {
   float step, offset;
 };
 
+struct TierLoops;  // what only the tiers' codecs have: simd/tiers.hpp
+
 struct Kernel {
   const char* name;
 
@@ -87,6 +89,8 @@ struct Kernel {
 
   // out = (times x in + add) scale, what is beyond a float's range cut off; NaN becomes the least.
   void (*restore)(const float* in, float times, const float* add, float scale, size_t n, float* out);
+
+  const TierLoops* tiers;
 };
 
 extern const Kernel kScalar;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "../simd/tiers.hpp"
 #include "codecs.hpp"
 #include "entropy.hpp"
 #include "kernel.hpp"
@@ -22,6 +23,8 @@ constexpr uint32_t kLowerBits[] = {0, 1, 2, 4};
 constexpr uint32_t kMostUpper = 127;  // values of the upper part, where there can be more lower bits
 constexpr uint32_t kMostAlphabet = 253;
 constexpr double kSpareBits = 24;  // of a record, with the usual step
+// The coder's own bytes and those to spare would be much of less.
+constexpr uint32_t kLeastUpperBytes = 16;
 
 struct Body {
   float usual;  // the step kUsual of the ladder
@@ -32,7 +35,7 @@ uint32_t lowerBytes(uint32_t d, uint32_t bits) {
   return (d * bits + 7) / 8;
 }
 bool roomFor(uint32_t d, uint32_t bits, uint32_t bytes, Factored factored) {
-  return bytes >= factorBytes(factored) + 1 + lowerBytes(d, bits) + 8;
+  return bytes >= factorBytes(factored) + 1 + lowerBytes(d, bits) + kLeastUpperBytes;
 }
 uint32_t upperBytes(uint32_t d, uint32_t bits, uint32_t bytes, Factored factored) {
   return bytes - factorBytes(factored) - 1 - lowerBytes(d, bits);
@@ -61,12 +64,12 @@ class EcsqCodec final : public ResidualCodec {
     float widest = 0;
     for (uint32_t i = 0; i < d; i++) widest = std::max(widest, std::fabs(z[i]));
     // The finest step with which nothing is cut and the upper parts seem to fit; then with which they do.
-    uint32_t step = ladder_.finest([&](uint32_t s) {
+    uint32_t step = Ladder::finest([&](uint32_t s) {
       if (widest > (middle_ + 0.5f) * ladder_.step(s)) return false;
       split(z, s, upper, lower);
       return table_.bits(upper, d) + 8 <= 8 * uint64_t{upperBytes_};
     });
-    for (; step < Ladder::kRough; step++) {
+    for (; step < Ladder::kSteps; step++) {
       split(z, step, upper, lower);
       if (table_.encode(upper, d, coded, upperBytes_) != kDoesNotFit) break;
     }
@@ -114,16 +117,15 @@ class EcsqCodec final : public ResidualCodec {
     const uint32_t n = lowerBytes(d, bits_), mask = (1u << bits_) - 1;
     if (!table_.decode(code + 1 + n, upperBytes_, d, upper)) return false;
     const float fine = ladder_.step(step);
+    const float coarse = fine * static_cast<float>(1u << bits_);
     if (bits_ == 0) {
-      for (uint32_t i = 0; i < d; i++) out[i] = -middle_ * fine;
+      std::fill_n(out, d, -middle_ * fine);
+      kernel->addSteps(out, upper, 0, coarse, unit, d);
     }
     for (uint32_t from = 0, shift = 0; from < d && bits_ > 0; from += n, shift += bits_) {
-      const uint32_t count = std::min(n, d - from);
-      for (uint32_t i = 0; i < count; i++) {
-        out[from + i] = (static_cast<float>(static_cast<int32_t>(code[1 + i] >> shift & mask)) - middle_) * fine;
-      }
+      kernel->tiers->parts(code + 1, shift, mask, middle_, fine, upper + from, coarse, unit, std::min(n, d - from),
+                           out + from);
     }
-    kernel->addSteps(out, upper, 0, fine * static_cast<float>(1u << bits_), unit, d);
     return true;
   }
 

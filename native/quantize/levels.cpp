@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "../simd/tiers.hpp"
 #include "codecs.hpp"
 #include "kmeans.hpp"
 
@@ -52,10 +53,7 @@ class LevelsCodec final : public ResidualCodec {
         threshold_(body.threshold),
         sizes_(sizes) {
     for (uint32_t l = 0; l + 1 < count_; l++) middles_[l] = 0.5f * (body.levels[l] + body.levels[l + 1]);
-    for (uint32_t byte = 0; byte < 256; byte++) {
-      pairs_[byte][0] = body.levels[std::min(byte & 15, count_ - 1)];
-      pairs_[byte][1] = body.levels[std::min(byte >> 4, count_ - 1)];
-    }
+    for (uint32_t l = 0; l < 16; l++) levels_[l] = body.levels[std::min(l, count_ - 1)];
   }
 
   const char* name() const override { return "levels"; }
@@ -89,9 +87,9 @@ class LevelsCodec final : public ResidualCodec {
   }
 
   bool expand(const uint8_t* code, float, CodecRoom&, float* out) const override {
-    const uint32_t d = dimensions(), bytes = (d + 1) / 2;
-    for (uint32_t i = 0; i < bytes; i++) std::memcpy(out + 2 * i, pairs_[code[i]], sizeof pairs_[0]);
-    const uint8_t* slot = code + bytes;
+    const uint32_t d = dimensions();
+    kernel->tiers->levels(code, d, levels_, out);
+    const uint8_t* slot = code + (d + 1) / 2;
     for (uint32_t s = 0; s < slots_; s++, slot += slotBytes(d)) {
       const uint32_t word = slot[0] | uint32_t{slot[1]} << 8;
       const uint32_t place = slotBytes(d) == 2 ? word >> 6 : word >> 8 | uint32_t{slot[2]} << 8;
@@ -108,7 +106,7 @@ class LevelsCodec final : public ResidualCodec {
   float threshold_;
   Magnitude sizes_;
   float middles_[16] = {};
-  float pairs_[256][2];
+  float levels_[16];
 };
 
 }  // namespace

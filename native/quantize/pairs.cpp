@@ -5,10 +5,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "../simd/tiers.hpp"
 #include "codecs.hpp"
 #include "entropy.hpp"
-#include "kernel.hpp"
 #include "kmeans.hpp"
+#include "ladder.hpp"
 #include "mix.hpp"
 
 namespace hebb {
@@ -19,14 +20,9 @@ constexpr uint32_t kPoints = 32768;  // pairs of them
 constexpr uint32_t kMeasured = 256;  // vectors whose residuals are counted
 constexpr uint32_t kMostValues = 1u << 20;
 
-// Steps of the ladder: kUsual is the one with which most records of the sample fit; kRough is none.
-constexpr uint32_t kSteps = 255, kUsual = 64, kRough = 255;
-constexpr double kLadder = 1.02;
-constexpr uint32_t kNear = 4;  // of kUsual
-
 struct Body {
   float centroids[256][2];
-  float usual;  // the step kUsual
+  float usual;  // step of the ladder
   uint32_t residualBytes;
 };
 
@@ -52,14 +48,9 @@ class PairsCodec final : public ResidualCodec {
         count_(part.head.count),
         half_((part.head.parts - 1) / 2),
         residualBytes_(body.residualBytes),
+        ladder_(body.usual),
         table_(std::move(table)) {
     std::memcpy(centroids_, body.centroids, sizeof centroids_);
-    double step = body.usual;
-    for (uint32_t i = 0; i < kUsual; i++) step /= kLadder;
-    for (float& s : steps_) {
-      s = static_cast<float>(step);
-      step *= kLadder;
-    }
   }
 
   const char* name() const override { return "product"; }
@@ -81,59 +72,45 @@ class PairsCodec final : public ResidualCodec {
       left[2 * i + 1] = pair[1] - centroids_[c][1];
     }
     for (uint32_t i = 0; i < d; i++) widest = std::max(widest, std::fabs(left[i]));
-    // The finest step with which nothing is cut and the residuals seem to fit, which is near the usual one as a rule;
-    // then with which they do.
-    uint8_t* const symbols = room.symbols.data();
-    uint32_t from = 0, to = kSteps;
-    if (fits(left, widest, kUsual + kNear, symbols)) {
-      to = kUsual + kNear;
-      if (!fits(left, widest, kUsual - kNear, symbols)) from = kUsual - kNear + 1;
+    // The finest step with which nothing is cut and the residuals seem to fit; then with which they do.
+    uint8_t *const symbols = room.symbols.data(), *const coded = code + 1 + pairsOf(d);
+    const float half = static_cast<float>(half_);
+    uint32_t step = Ladder::finest([&](uint32_t s) {
+      const float inverse = 1.0f / ladder_.step(s);
+      if (widest * inverse > half + 0.5f) return false;
+      quantize(left, d, inverse, half, symbols);
+      return table_.bits(symbols, d) + 8 <= 8 * uint64_t{residualBytes_};
+    });
+    for (; step < Ladder::kSteps; step++) {
+      quantize(left, d, 1.0f / ladder_.step(step), half, symbols);
+      if (table_.encode(symbols, d, coded, residualBytes_) != kDoesNotFit) break;
     }
-    while (from < to) {
-      const uint32_t middle = (from + to) / 2;
-      if (fits(left, widest, middle, room.symbols.data())) {
-        to = middle;
-      } else {
-        from = middle + 1;
-      }
-    }
-    for (; from < kSteps; from++) {
-      quantize(left, d, 1.0f / steps_[from], static_cast<float>(half_), room.symbols.data());
-      if (table_.encode(room.symbols.data(), d, code + 1 + pairsOf(d), residualBytes_) != kDoesNotFit) break;
-    }
-    code[0] = static_cast<uint8_t>(from);
-    if (from == kRough) std::memset(code + 1 + pairsOf(d), 0, codeBytes() - 1 - pairsOf(d));
-  }
-
-  bool fits(const float* left, float widest, uint32_t step, uint8_t* symbols) const {
-    const float inverse = 1.0f / steps_[step], half = static_cast<float>(half_);
-    if (widest * inverse > half + 0.5f) return false;
-    quantize(left, dimensions(), inverse, half, symbols);
-    return table_.bits(symbols, dimensions()) + 8 <= 8 * uint64_t{residualBytes_};
+    code[0] = static_cast<uint8_t>(step);
+    if (step == Ladder::kRough) std::memset(coded, 0, codeBytes() - 1 - pairsOf(d));
   }
 
   bool expand(const uint8_t* code, float unit, CodecRoom& room, float* out) const override {
     const uint32_t d = dimensions();
-    for (uint32_t i = 0; i < pairsOf(d); i++) {
-      if (code[1 + i] >= count_) return false;
-      std::memcpy(out + 2 * i, centroids_[code[1 + i]], sizeof centroids_[0]);
-    }
-    if (code[0] == kRough) {
-      for (uint32_t i = 0; i < d; i++) out[i] *= unit;
+    uint8_t most = 0;
+    for (uint32_t i = 0; i < pairsOf(d); i++) most = std::max(most, code[1 + i]);
+    if (most >= count_) return false;
+    if (code[0] == Ladder::kRough) {
+      for (uint32_t i = 0; i < d; i++) out[i] = centroids_[code[1 + i / 2]][i % 2] * unit;
       return true;
     }
     room.symbols.resize(std::max<size_t>(room.symbols.size(), d));
     uint8_t* const symbols = room.symbols.data();
     if (!table_.decode(code + 1 + pairsOf(d), residualBytes_, d, symbols)) return false;
-    kernel->addSteps(out, symbols, static_cast<int32_t>(half_), steps_[code[0]], unit, d);
+    kernel->tiers->pairs(code + 1, centroids_, symbols, static_cast<int32_t>(half_), ladder_.step(code[0]), unit, d,
+                         out);
     return true;
   }
 
   Nearest nearest_;
   uint32_t count_, half_, residualBytes_;
+  Ladder ladder_;
   EntropyTable table_;
   float centroids_[256][2];
-  float steps_[kSteps];
 };
 
 }  // namespace

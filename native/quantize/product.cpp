@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "codecs.hpp"
+#include "kernel.hpp"
 #include "kmeans.hpp"
 #include "mix.hpp"
 
@@ -12,8 +13,9 @@ namespace {
 
 // Points of a subvector's k-means, of which each subvector takes others.
 constexpr uint32_t kPoints = 16384;
-// Values that copying in eights may read past the last centroid.
+// Values that copying in eights may read past the last centroid. The last of them is what records without factors lose.
 constexpr uint32_t kBehind = 16;
+constexpr uint32_t kMeasured = 1024;  // points by which that is measured
 
 // The first dimension of subvector s of `subvectors`.
 uint32_t startOf(uint32_t d, uint32_t subvectors, uint32_t s) {
@@ -26,6 +28,7 @@ class ProductCodec final : public ResidualCodec {
       : ResidualCodec(origin, false, part.factoring, part.recordBytes),
         centroids_(centroids),
         count_(part.head.count),
+        lost_(centroids[size_t{count_} * origin.dimensions + kBehind - 1]),
         nearest_(part.head.parts) {
     for (uint32_t s = 0; s <= part.head.parts; s++) starts_.push_back(startOf(origin.dimensions, part.head.parts, s));
     for (uint32_t s = 0; s < part.head.parts; s++) {
@@ -35,6 +38,7 @@ class ProductCodec final : public ResidualCodec {
   }
 
   const char* name() const override { return "product"; }
+  float lost() const override { return lost_; }
 
  private:
   void code(const float* z, CodecRoom&, uint8_t* code) const override {
@@ -64,6 +68,7 @@ class ProductCodec final : public ResidualCodec {
 
   const float* centroids_;
   uint32_t count_, widest_ = 0;
+  float lost_;
   std::vector<uint32_t> starts_;
   std::vector<Nearest> nearest_;
 };
@@ -74,6 +79,7 @@ Trained trainProduct(const Origin& origin, const Sample& sample, uint32_t subvec
   const uint32_t d = origin.dimensions, k = sample.options.centroids8;
   const uint32_t count = std::min(sample.size(), kPoints);
   std::vector<float> centroids(size_t{k} * d + kBehind);
+  std::vector<double> squares(subvectors);
   sample.each(subvectors, [&](uint32_t s) {
     const uint32_t from = startOf(d, subvectors, s), n = startOf(d, subvectors, s + 1) - from;
     const uint64_t seed = mix(sample.options.seed ^ mix(s + 1));
@@ -82,7 +88,16 @@ Trained trainProduct(const Origin& origin, const Sample& sample, uint32_t subvec
     for (uint32_t i = 0; i < count; i++)
       sample.slice(origin, (first + i) % sample.size(), from, n, points.data() + size_t{i} * n);
     kmeans(points.data(), count, n, k, sample.options.iterations, seed, centroids.data() + size_t{k} * from);
+    if (factored != Factored::kNone) return;
+    const Nearest nearest(centroids.data() + size_t{k} * from, k, n);
+    for (uint32_t i = 0; i < std::min(count, kMeasured); i++) {
+      const float* const point = points.data() + size_t{i} * n;
+      squares[s] += kernel->l2(point, centroids.data() + size_t{k} * from + size_t{nearest.of(point)} * n, n);
+    }
   });
+  double lost = 0;
+  for (const double each : squares) lost += each / std::min(count, kMeasured);
+  centroids.back() = static_cast<float>(lost);
   Trained out{Kind::kProduct, factored, k, subvectors, {}};
   append(out.body, centroids.data(), centroids.size() * sizeof(float));
   return out;

@@ -22,15 +22,14 @@ void write16(uint32_t x, uint8_t* at) {
   at[1] = static_cast<uint8_t>(x >> 8);
 }
 
-// Grows only: a room serves codecs of any size. At a cache line's start, which rotations like (a half faster).
+}  // namespace
+
 float* roomFor(std::vector<float>& values, size_t n) {
   constexpr uintptr_t kLine = 64;
   if (values.size() < n + kLine / sizeof(float)) values.resize(n + kLine / sizeof(float));
   const uintptr_t at = reinterpret_cast<uintptr_t>(values.data());
   return values.data() + (kLine - at % kLine) % kLine / sizeof(float);
 }
-
-}  // namespace
 
 Origin::Origin(uint32_t dimensions, Metric metric, uint64_t seed, float scale, const float* mean)
     : dimensions(dimensions),
@@ -44,8 +43,8 @@ void Origin::residual(const float* x, float* out) const {
   for (uint32_t i = 0; i < dimensions; i++) out[i] = cut(x[i] * scale - mean[i], kFarthest);
 }
 
-void Origin::restore(const float* r, float times, float* x) const {
-  kernel->restore(r, times, mean, unscale, dimensions, x);
+void Origin::restore(float* r, uint32_t rounds, float times, float* x) const {
+  frame.restore(r, rounds, times, mean, unscale, x);
 }
 
 ResidualCodec::ResidualCodec(const Origin& origin, bool rotated, const Factoring& factoring, uint32_t bytes)
@@ -127,18 +126,27 @@ bool ResidualCodec::decode(const uint8_t* record, CodecRoom& room, float* x) con
   const Read factors = read(record);
   if (!(factors.length > 0)) {
     std::memset(l, 0, d * sizeof(float));
-    origin_.restore(l, 0, x);
+    origin_.restore(l, 0, 0, x);
     return true;
   }
-  if (!expand(record + factorBytes(factoring_.factored), corrected() ? 1.0f : factors.unit, room, l)) return false;
-  float times = 1;
+  uint32_t rounds;
+  float square, times = 1;
+  const uint8_t* const code = record + factorBytes(factoring_.factored);
+  if (!begin(code, corrected() ? 1.0f : factors.unit, room, l, &rounds, &square)) return false;
   if (corrected()) {
-    const float along = factors.unit * factors.ratio * kernel->dot(l, l, d);
+    const float along = factors.unit * factors.ratio * square;
     times = along > 0 ? factors.length * factors.length / along : 0.0f;
     times = times < kFarthest ? times : 0.0f;
   }
-  if (rotated_) origin_.frame.invert(l);
-  origin_.restore(l, times, x);
+  origin_.restore(l, rounds, times, x);
+  return true;
+}
+
+bool ResidualCodec::begin(const uint8_t* code, float unit, CodecRoom& room, float* out, uint32_t* rounds,
+                          float* square) const {
+  if (!expand(code, unit, room, out)) return false;
+  *rounds = rotated_ ? Frame::kRounds : 0;
+  *square = corrected() ? kernel->dot(out, out, dimensions()) : 0;
   return true;
 }
 
@@ -195,7 +203,7 @@ bool ResidualCodec::unpack(const uint8_t* record, CodecRoom& room, float* r) con
 float ResidualCodec::distanceOf(const TierQuery& query, const float* r) const {
   const uint32_t d = dimensions();
   return finished(origin_.metric == Metric::kDot ? query.base + kernel->dot(query.values.data(), r, d)
-                                                 : kernel->l2(query.values.data(), r, d));
+                                                 : kernel->l2(query.values.data(), r, d) + lost());
 }
 
 // An estimate, in the origin's units, as the metric has it.

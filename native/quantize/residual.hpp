@@ -32,8 +32,9 @@ struct Origin {
 
   // x scaled, less the mean; out has frame.room() values.
   void residual(const float* x, float* out) const;
-  // Back from `times` r to a vector, all of it finite.
-  void restore(const float* r, float times, float* x) const;
+  // Back from `times` r, of which `rounds` of the frame are to be taken back, to a vector, all of it finite; r is of no
+  // account afterwards.
+  void restore(float* r, uint32_t rounds, float times, float* x) const;
 
   uint32_t dimensions;
   Metric metric;
@@ -82,10 +83,17 @@ class ResidualCodec : public Codec {
 
  protected:
   uint32_t dimensions() const { return origin_.dimensions; }
+  // |r - L|^2 in the mean, where nothing else corrects for it: without it what is coarse would seem near.
+  virtual float lost() const { return 0; }
   // Whether there is a ratio to correct by.
   bool corrected() const { return factoring_.factored == Factored::kShort || factoring_.factored == Factored::kLong; }
+  const Frame& frame() const { return origin_.frame; }
   // Bytes of the code, which lies behind the factors.
   uint32_t codeBytes() const { return bytes_ - factorBytes(factoring_.factored); }
+  // What decoding begins with: as expand(), but of what comes some of the frame's rounds may be taken back already;
+  // `rounds` are left. `square` is |L|^2, where corrected().
+  virtual bool begin(const uint8_t* code, float unit, CodecRoom& room, float* out, uint32_t* rounds,
+                     float* square) const;
 
  private:
   // Writes the code of z, all of codeBytes().
@@ -112,5 +120,9 @@ class ResidualCodec : public Codec {
 
 // Values that expand() may write past the dimensions.
 constexpr uint32_t kExpandRoom = 16;
+
+// Room for n values at a cache line's start, which rotations like (a half faster). Grows only: it serves codecs of any
+// size.
+float* roomFor(std::vector<float>& values, size_t n);
 
 }  // namespace hebb

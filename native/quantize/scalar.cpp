@@ -1,5 +1,6 @@
 // Plain numbers: each dimension by equal steps between two values of its own, in 8 or 4 bits.
 #include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cstring>
 
@@ -12,6 +13,13 @@ namespace {
 constexpr uint32_t kRangePoints = 16384, kJudged = 2048;
 // Parts of the range from the least value to the greatest that are tried.
 constexpr float kParts[] = {1.0f, 0.9f, 0.8f, 0.7f, 0.6f, 0.5f, 0.4f, 0.3f};
+
+// By how much the range of 8 bits is wider than that of so many vectors: what lies outside is cut, and of a normal
+// distribution 5,000 reach 1.3 times as far as 300. Of 4 bits the steps are worth more than what is cut.
+float beyond(uint32_t bits, uint32_t count) {
+  const float octaves = static_cast<float>(std::bit_width(count));
+  return bits == 8 ? 1 + 40 / (octaves * octaves) : 1;
+}
 
 class ScalarCodec final : public ResidualCodec {
  public:
@@ -87,7 +95,7 @@ Trained trainScalar(const Origin& origin, const Sample& sample, uint32_t bits, F
   const uint32_t d = origin.dimensions, count = std::min(sample.size(), kRangePoints);
   constexpr uint32_t kBlock = 16;  // dimensions that are looked at together
   std::vector<float> lowest(d), steps(d);
-  const float most = static_cast<float>((1u << bits) - 1);
+  const float most = static_cast<float>((1u << bits) - 1), wider = beyond(bits, count);
   sample.each((d + kBlock - 1) / kBlock, [&](uint32_t block) {
     const uint32_t from = block * kBlock, n = std::min(kBlock, d - from);
     std::vector<float> judged[kBlock];
@@ -104,8 +112,8 @@ Trained trainScalar(const Origin& origin, const Sample& sample, uint32_t bits, F
     }
     for (uint32_t j = 0; j < n; j++) {
       double best = DBL_MAX;
-      for (const float part : kParts) {
-        const float low = part * least[j], step = (part * greatest[j] - low) / most;
+      for (const float of : kParts) {
+        const float part = of * wider, low = part * least[j], step = (part * greatest[j] - low) / most;
         const double error = errorOf(judged[j], low, step, most);
         if (error >= best) continue;
         best = error;

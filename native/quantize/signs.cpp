@@ -27,6 +27,15 @@ class SignsCodec final : public ResidualCodec {
     return true;
   }
 
+  bool begin(const uint8_t* code, float unit, CodecRoom& room, float* out, uint32_t* rounds,
+             float* square) const override {
+    int16_t* const sums = reinterpret_cast<int16_t*>(roomFor(room.other, dimensions()));
+    if (!frame().restoreSigns(code, sums, out)) return ResidualCodec::begin(code, unit, room, out, rounds, square);
+    *rounds = Frame::kRounds - 1;
+    *square = static_cast<float>(dimensions());
+    return true;
+  }
+
   float values_[256][8];
 };
 

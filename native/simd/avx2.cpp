@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #include "kernel.hpp"
 #include "crc-sse42.inl"
+#include "tiers.hpp"
 
 #include <immintrin.h>
 
@@ -125,6 +126,66 @@ void narrow(const float* in, size_t n, uint16_t* out) {
       __builtin_memcpy(out + i, &halves, 2 * left);
     }
   }
+}
+
+// In one operation, by a unit that additions leave idle.
+inline __m256 addSigned(__m256 x, __m256 y, __m256 sign) {
+  return _mm256_fmadd_ps(y, sign, x);
+}
+
+inline __m256i widened(const uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+// Sixteen words as floats, times factors.
+typedef int16_t SixteenWords __attribute__((vector_size(32)));
+inline void storeTimes(SixteenWords words, const float* factors, float* out) {
+  const __m256i x = reinterpret_cast<__m256i>(words);
+  const __m256 low = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)));
+  const __m256 high = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1)));
+  _mm256_storeu_ps(out, _mm256_mul_ps(low, _mm256_loadu_ps(factors)));
+  _mm256_storeu_ps(out + 8, _mm256_mul_ps(high, _mm256_loadu_ps(factors + 8)));
+}
+
+// The transform of the signs of two bytes a and b, from those of each: a + b and a - b.
+inline __m256i ofSigns(const int16_t (*table)[16], const uint8_t* code) {
+  const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table[code[0]]));
+  return _mm256_add_epi16(_mm256_broadcastsi128_si256(a),
+                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table[code[1]])));
+}
+
+// 32 values at a time, by four tables, one for each byte of a float. Lanes of 16 bytes stay apart until the end: the
+// first gets values 0-3, 8-11, 16-19 and 24-27, and the second all others.
+void levels(const uint8_t* code, size_t n, const float* levels, float* out) {
+  const __m256i twice = _mm256_setr_epi8(0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13, 2, 2, 3, 3, 6, 6, 7, 7, 10,
+                                         10, 11, 11, 14, 14, 15, 15);
+  const __m256i even = _mm256_set1_epi16(0x000f), odd = _mm256_set1_epi16(0x0f00);
+  uint8_t bytes[4][16];
+  for (size_t l = 0; l < 16; l++) {
+    uint8_t of[4];
+    __builtin_memcpy(of, levels + l, 4);
+    for (size_t b = 0; b < 4; b++) bytes[b][l] = of[b];
+  }
+  __m256i tables[4];
+  for (size_t b = 0; b < 4; b++)
+    tables[b] = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes[b])));
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m256i all = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(code + i / 2)));
+    const __m256i spread = _mm256_shuffle_epi8(all, twice);
+    const __m256i nibbles =
+        _mm256_or_si256(_mm256_and_si256(spread, even), _mm256_and_si256(_mm256_srli_epi16(spread, 4), odd));
+    __m256i of[4];
+    for (size_t b = 0; b < 4; b++) of[b] = _mm256_shuffle_epi8(tables[b], nibbles);
+    for (size_t half = 0; half < 2; half++) {
+      const __m256i low = half ? _mm256_unpackhi_epi8(of[0], of[1]) : _mm256_unpacklo_epi8(of[0], of[1]);
+      const __m256i high = half ? _mm256_unpackhi_epi8(of[2], of[3]) : _mm256_unpacklo_epi8(of[2], of[3]);
+      __m256i* const to = reinterpret_cast<__m256i*>(out + i + 16 * half);
+      _mm256_storeu_si256(to, _mm256_unpacklo_epi16(low, high));
+      _mm256_storeu_si256(to + 1, _mm256_unpackhi_epi16(low, high));
+    }
+  }
+  for (; i < n; i++) out[i] = levels[code[i / 2] >> (4 * (i % 2)) & 15];
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #include "kernel.hpp"
 #include "crc-sse42.inl"
+#include "tiers.hpp"
 
 #include <immintrin.h>
 
@@ -110,6 +111,41 @@ void narrow(const float* in, size_t n, uint16_t* out) {
     x = x < most ? x : most;
     _mm256_mask_storeu_epi16(out + i, there, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
   }
+}
+
+inline __m512 addSigned(__m512 x, __m512 y, __m512 sign) {
+  return _mm512_fmadd_ps(y, sign, x);
+}
+
+inline __m512i widened(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+// Sixteen words as floats, times factors.
+typedef int16_t SixteenWords __attribute__((vector_size(32)));
+inline void storeTimes(SixteenWords words, const float* factors, float* out) {
+  const __m256i x = reinterpret_cast<__m256i>(words);
+  const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(x));
+  _mm512_storeu_ps(out, _mm512_mul_ps(values, _mm512_loadu_ps(factors)));
+}
+
+// The transform of the signs of two bytes a and b, from those of each: a + b and a - b.
+inline __m256i ofSigns(const int16_t (*table)[16], const uint8_t* code) {
+  const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table[code[0]]));
+  return _mm256_add_epi16(_mm256_broadcastsi128_si256(a),
+                          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table[code[1]])));
+}
+
+// 16 values at a time: of a byte in 64 bits, and itself 28 bits up, the lowest four bits of both halves say which.
+void levels(const uint8_t* code, size_t n, const float* levels, float* out) {
+  const __m512 table = _mm512_loadu_ps(levels);
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(code + i / 2)));
+    const __m512i which = _mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28));
+    _mm512_storeu_ps(out + i, _mm512_permutexvar_ps(which, table));
+  }
+  for (; i < n; i++) out[i] = levels[code[i / 2] >> (4 * (i % 2)) & 15];
 }
 
 }  // namespace

@@ -19,10 +19,11 @@ inline Register flipped(Register x, Mask signs) {
 // Lanes `Stride` apart within a register, added and subtracted.
 template <int Stride>
 inline Register butterfly(Register x) {
-  Mask from, negated;
+  Mask from;
+  Register sign;
   for (int i = 0; i < static_cast<int>(kRegisterLanes); i++) {
     from[i] = i ^ Stride;
-    negated[i] = i & Stride ? INT32_MIN : 0;
+    sign[i] = i & Stride ? -1.0f : 1.0f;
   }
 #if defined(__clang__)
   Register swapped;
@@ -31,7 +32,7 @@ inline Register butterfly(Register x) {
 #else
   const Register swapped = __builtin_shuffle(x, from);
 #endif
-  return swapped + flipped(x, negated);
+  return addSigned(swapped, x, sign);
 }
 
 inline Register withinRegister(Register x) {
@@ -49,41 +50,62 @@ void flip(float* x, const uint32_t* signs, size_t n) {
   }
 }
 
-// `Radix` registers `h` apart through all layers among them, after those within each one where `Within`; times
-// `scale` where these are the `Last`.
-template <int Radix, bool Within, bool Last>
-inline void layers(Register* v, size_t count, size_t h, float scale) {
+// The layers of a transform of `count` registers, `Radix` registers that lie `h` apart at a time: load(i) gives
+// register i, and finish(i, it) gets what has become of it. Gives back `finish`, which may have gathered something.
+template <int Radix, typename Load, typename Finish>
+inline Finish layers(size_t count, size_t h, Load load, Finish finish) {
   for (size_t i = 0; i < count; i += Radix * h) {
     for (size_t j = i; j < i + h; j++) {
-      Register a[Radix];
-      for (int k = 0; k < Radix; k++) a[k] = Within ? withinRegister(v[j + k * h]) : v[j + k * h];
+      decltype(load(0)) a[Radix];
+#pragma GCC unroll 8
+      for (int k = 0; k < Radix; k++) a[k] = load(j + k * h);
+#pragma GCC unroll 3
       for (int stride = 1; stride < Radix; stride *= 2) {
+#pragma GCC unroll 8
         for (int k = 0; k < Radix; k++) {
           if (k & stride) continue;
-          const Register sum = a[k] + a[k + stride], difference = a[k] - a[k + stride];
+          const auto sum = a[k] + a[k + stride];
+          a[k + stride] = a[k] - a[k + stride];
           a[k] = sum;
-          a[k + stride] = difference;
         }
       }
-      for (int k = 0; k < Radix; k++) v[j + k * h] = Last ? a[k] * scale : a[k];
+#pragma GCC unroll 8
+      for (int k = 0; k < Radix; k++) finish(j + k * h, a[k]);
     }
   }
+  return finish;
 }
 
-// All layers from registers `h` apart on, eight registers at a time.
-template <bool Within>
-void layersFrom(Register* v, size_t count, size_t h, float scale) {
+// Registers as they lie. (Not a template: its argument would lose the alignment that the type has.)
+struct InPlace {
+  Register* v;
+  Register operator()(size_t i) const { return v[i]; }
+  void operator()(size_t i, Register x) const { v[i] = x; }
+};
+
+// All layers from registers `h` apart on; between passes they lie in `place`.
+template <typename Place, typename Load, typename Finish>
+inline Finish transform(Place place, size_t count, size_t h, Load load, Finish finish) {
   const size_t left = count / h;
-  if (left == 1) return layers<1, Within, true>(v, count, h, scale);
-  if (left == 2) return layers<2, Within, true>(v, count, h, scale);
-  if (left == 4) return layers<4, Within, true>(v, count, h, scale);
-  if (left == 8) return layers<8, Within, true>(v, count, h, scale);
-  layers<8, Within, false>(v, count, h, scale);
-  layersFrom<false>(v, count, 8 * h, scale);
+  if (left == 1) return layers<1>(count, h, load, finish);
+  if (left == 2) return layers<2>(count, h, load, finish);
+  if (left == 4) return layers<4>(count, h, load, finish);
+  if (left == 8) return layers<8>(count, h, load, finish);
+  layers<8>(count, h, load, place);
+  return transform(place, count, 8 * h, place, finish);
+}
+
+// The Walsh-Hadamard transform of n values.
+template <typename Finish>
+inline Finish hadamardOf(float* x, size_t n, Finish finish) {
+  Register* const v = reinterpret_cast<Register*>(x);
+  const auto load = [v](size_t i) { return withinRegister(v[i]); };
+  return transform(InPlace{v}, n / kRegisterLanes, 1, load, finish);
 }
 
 void hadamard(float* x, size_t n, float scale) {
-  layersFrom<true>(reinterpret_cast<Register*>(x), n / kRegisterLanes, 1, scale);
+  Register* const v = reinterpret_cast<Register*>(x);
+  hadamardOf(x, n, [v, scale](size_t i, Register a) { v[i] = a * scale; });
 }
 
 void halves(float* x, size_t n, float scale) {

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 
 #include "kernel.hpp"
+#include "tiers.hpp"
 
 namespace {
 
@@ -100,6 +101,43 @@ void narrow(const float* in, size_t n, uint16_t* out) {
   size_t i = 0;
   for (; i + 4 <= n; i += 4) vst1_u16(out + i, halves(vld1q_f32(in + i)));
   for (; i < n; i++) out[i] = vget_lane_u16(halves(vdupq_n_f32(in[i])), 0);
+}
+
+inline float32x4_t addSigned(float32x4_t x, float32x4_t y, float32x4_t sign) {
+  return vfmaq_f32(x, y, sign);
+}
+
+inline int32x4_t widened(const uint8_t* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, 4);
+  const uint8x8_t bytes = vreinterpret_u8_u32(vdup_n_u32(four));
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
+}
+
+// Eight words as floats, times factors.
+inline void storeTimes(int16x8_t x, const float* factors, float* out) {
+  vst1q_f32(out, vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vld1q_f32(factors)));
+  vst1q_f32(out + 4, vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(x)), vld1q_f32(factors + 4)));
+}
+
+// The transform of the signs of a byte.
+inline int16x8_t ofSigns(const int16_t (*table)[16], const uint8_t* code) {
+  return vld1q_s16(table[*code]);
+}
+
+// 16 values at a time, by four tables, one for each byte of a float.
+void levels(const uint8_t* code, size_t n, const float* levels, float* out) {
+  const uint8x16x4_t tables = vld4q_u8(reinterpret_cast<const uint8_t*>(levels));
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const uint8x8_t pairs = vld1_u8(code + i / 2);
+    const uint8x8_t low = vand_u8(pairs, vdup_n_u8(15)), high = vshr_n_u8(pairs, 4);
+    const uint8x16_t which = vcombine_u8(vzip1_u8(low, high), vzip2_u8(low, high));
+    uint8x16x4_t of;
+    for (size_t b = 0; b < 4; b++) of.val[b] = vqtbl1q_u8(tables.val[b], which);
+    vst4q_u8(reinterpret_cast<uint8_t*>(out + i), of);
+  }
+  for (; i < n; i++) out[i] = levels[code[i / 2] >> (4 * (i % 2)) & 15];
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The portable kernel: the compiler's baseline for the architecture, nothing asked of the processor.
 #include "kernel.hpp"
+#include "tiers.hpp"
 
 namespace {
 
@@ -96,6 +97,32 @@ void narrow(const float* in, size_t n, uint16_t* out) {
     }
     out[i] = static_cast<uint16_t>(sign | bits);
   }
+}
+
+typedef float Four __attribute__((vector_size(16)));
+typedef int32_t FourIntegers __attribute__((vector_size(16)));
+
+inline Four addSigned(Four x, Four y, Four sign) {
+  return x + y * sign;
+}
+
+inline FourIntegers widened(const uint8_t* p) {
+  return FourIntegers{p[0], p[1], p[2], p[3]};
+}
+
+// Eight words as floats, times factors.
+typedef int16_t EightWords __attribute__((vector_size(16)));
+inline void storeTimes(EightWords x, const float* factors, float* out) {
+  for (size_t i = 0; i < 8; i++) out[i] = static_cast<float>(x[i]) * factors[i];
+}
+
+// The transform of the signs of a byte.
+inline EightWords ofSigns(const int16_t (*table)[16], const uint8_t* code) {
+  return *reinterpret_cast<const EightWords*>(table[*code]);
+}
+
+void levels(const uint8_t* code, size_t n, const float* levels, float* out) {
+  for (size_t i = 0; i < n; i++) out[i] = levels[code[i / 2] >> (4 * (i % 2)) & 15];
 }
 
 }  // namespace

@@ -57,12 +57,20 @@ int main(int argc, char** argv) {
   const struct {
     const char* name;
     void (*run)();
-  } tests[] = {{"operations", testOperations}, {"codes", testCodes},         {"region", testRegion},
-               {"rotation", testRotation},     {"estimates", testEstimates}, {"graphs", testGraphs},
-               {"same graph", testSameGraph},  {"backlog", testBacklog},     {"threads", testThreads},
+  } tests[] = {{"operations", testOperations},
+               {"codes", testCodes},
+               {"region", testRegion},
+               {"rotation", testRotation},
+               {"estimates", testEstimates},
+               {"graphs", testGraphs},
+               {"same graph", testSameGraph},
+               {"backlog", testBacklog},
+               {"threads", testThreads},
                {"damage", testDamage},
-               {"tier kernels", testTierKernels}, {"tier codecs", testTierCodecs},
-               {"entropy", testEntropy},       {"tiers", testTiers}};
+               {"tier kernels", testTierKernels},
+               {"tier codecs", testTierCodecs},
+               {"entropy", testEntropy},
+               {"tiers", testTiers}};
   for (const auto& test : tests) {
     const auto start = std::chrono::steady_clock::now();
     test.run();

@@ -11,6 +11,7 @@
 #include "quantize/frame.hpp"
 #include "quantize/kmeans.hpp"
 #include "quantize/magnitude.hpp"
+#include "simd/tiers.hpp"
 #include "testing.hpp"
 
 namespace hebb::test {
@@ -176,6 +177,92 @@ void testAddSteps() {
   check(plain, "addSteps adds steps and scales");
 }
 
+// What a transform with factors gives by the kernel's own, and flips: bit for bit, as a store's vectors depend on it.
+void testTransforms() {
+  Random random(seed);
+  bool plain = true, cut = true;
+  for (const Kernel* k : kernelsHere()) {
+    const TierLoops& loops = *k->tiers;
+    bool same = true;
+    for (size_t n = 16; n <= kMostSigns; n *= 2) {
+      for (size_t shift = 0; shift < 4; shift++) {
+        const float scale = shift % 2 ? 0.125f : 0.7f, times = 1.5f, unscale = shift == 3 ? FLT_MAX : 0.25f;
+        std::vector<float> x = random.gauss(n + shift), factors(n + shift), add = random.gauss(n + shift);
+        std::vector<uint32_t> signs(n);
+        std::vector<uint8_t> code(n / 8);
+        for (uint8_t& byte : code) byte = static_cast<uint8_t>(random());
+        if (shift == 3) std::fill(code.begin(), code.end(), uint8_t{255});  // the widest sum
+        for (size_t i = 0; i < n; i++) {
+          signs[i] = random() % 2 ? 0x80000000u : 0;
+          factors[shift + i] = signs[i] ? -scale : scale;
+        }
+        std::vector<float> expected(x.begin() + static_cast<ptrdiff_t>(shift), x.end()), of(n), restored(n);
+        for (size_t i = 0; i < n; i++) of[i] = code[i / 8] >> (i % 8) & 1 ? 1.0f : -1.0f;
+        for (std::vector<float>* values : {&expected, &of}) {
+          kScalar.hadamard(values->data(), n, scale);
+          kScalar.flip(values->data(), signs.data(), n);
+        }
+        kScalar.restore(expected.data(), times, add.data() + shift, unscale, n, restored.data());
+
+        std::vector<float> a = x, out(n + shift);
+        loops.hadamardTimes(a.data() + shift, n, factors.data() + shift);
+        same &= std::memcmp(a.data() + shift, expected.data(), 4 * n) == 0;
+        a = x;
+        loops.hadamardRestore(a.data() + shift, n, factors.data() + shift, times, add.data() + shift, unscale,
+                              out.data() + shift);
+        same &= std::memcmp(out.data() + shift, restored.data(), 4 * n) == 0;
+        for (const float value : restored) cut &= std::isfinite(value);
+        std::vector<int16_t> sums(n);
+        loops.hadamardSigns(code.data(), n, factors.data() + shift, sums.data(), out.data() + shift);
+        plain &= std::memcmp(out.data() + shift, of.data(), 4 * n) == 0;
+      }
+    }
+    check(same, std::string(k->name) + ": transforms with factors bit-equal to scalar");
+  }
+  check(plain, "a transform of signs is that of their values");
+  check(cut, "what is restored is finite");
+}
+
+void testUnpacking() {
+  Random random(seed);
+  for (const Kernel* k : kernelsHere()) {
+    const TierLoops& loops = *k->tiers;
+    bool levels = true, pairs = true, parts = true;
+    for (size_t n = 0; n <= 130; n++) {
+      // Exactly as much memory as is asked for, at any alignment.
+      const size_t shift = n % 4;
+      const std::vector<float> table = random.gauss(16), centroids = random.gauss(512);
+      std::vector<uint8_t> code(n + shift), halved((n + 1) / 2 + shift), symbols(n + shift);
+      for (std::vector<uint8_t>* bytes : {&code, &halved, &symbols}) {
+        for (uint8_t& byte : *bytes) byte = static_cast<uint8_t>(random());
+      }
+      std::vector<float> out(n + shift);
+      loops.levels(halved.data() + shift, n, table.data(), out.data() + shift);
+      for (size_t i = 0; i < n; i++)
+        levels &= sameBits(out[shift + i], table[halved[shift + i / 2] >> (4 * (i % 2)) & 15]);
+
+      const float(*const book)[2] = reinterpret_cast<const float(*)[2]>(centroids.data());
+      loops.pairs(halved.data() + shift, book, symbols.data() + shift, 63, 0.1f, 3.0f, n, out.data() + shift);
+      for (size_t i = 0; i < n; i++) {
+        const float step = static_cast<float>(symbols[shift + i] - 63) * 0.1f;
+        pairs &= sameBits(out[shift + i], (book[halved[shift + i / 2]][i % 2] + step) * 3.0f);
+      }
+
+      const uint32_t places = static_cast<uint32_t>(random() % 8), mask = static_cast<uint32_t>(random() % 256);
+      loops.parts(code.data() + shift, places, mask, 7.5f, 0.1f, symbols.data() + shift, 1.6f, 3.0f, n,
+                  out.data() + shift);
+      for (size_t i = 0; i < n; i++) {
+        const float lower = (static_cast<float>(code[shift + i] >> places & mask) - 7.5f) * 0.1f;
+        parts &= sameBits(out[shift + i], (lower + static_cast<float>(symbols[shift + i]) * 1.6f) * 3.0f);
+      }
+    }
+    const std::string name = k->name;
+    check(levels, name + ": levels are looked up");
+    check(pairs, name + ": pairs and their residuals are added up");
+    check(parts, name + ": two parts of an index are added up");
+  }
+}
+
 void testFrame() {
   Random random(seed);
   std::vector<uint32_t> sizes;
@@ -189,8 +276,9 @@ void testFrame() {
     frame.apply(y.data());
     double before = 0, after = 0, off = 0;
     for (uint32_t i = 0; i < d; i++) before += double{x[i]} * x[i], after += double{y[i]} * y[i];
-    frame.invert(y.data());
-    for (uint32_t i = 0; i < d; i++) off += double{x[i] - y[i]} * (x[i] - y[i]);
+    std::vector<float> back(d), zeros(d);
+    frame.restore(y.data(), Frame::kRounds, 1, zeros.data(), 1, back.data());
+    for (uint32_t i = 0; i < d; i++) off += double{x[i] - back[i]} * (x[i] - back[i]);
     check(std::fabs(after - before) <= 1e-5 * before && off <= 1e-10 * before, at("a rotation and back", d));
     // One value alone is spread over all, so that none keeps much of it.
     if (d < 64) continue;
@@ -649,6 +737,8 @@ void testTierKernels() {
   testGreatest();
   testAddSteps();
   testRestore();
+  testTransforms();
+  testUnpacking();
   testFrame();
   testMagnitudes();
   testKmeans();

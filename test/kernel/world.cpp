@@ -8,8 +8,7 @@
 
 namespace hebb::test {
 
-World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile,
-             bool keepOriginals) {
+World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, Profile profile, bool keepOriginals) {
   options.dimensions = dimensions;
   options.metric = metric;
   options.m = m;
@@ -23,11 +22,11 @@ World::World(uint32_t dimensions, Metric metric, uint32_t m, uint32_t maxNodes, 
   options.cacheBytes = 1 << 16;
   const uint64_t slots = 4 * uint64_t{maxNodes};
   region = std::make_shared<Region>(
-      std::vector<uint64_t>{4096, maxNodes, slots * Graph::vectorStride(options),
-                            maxNodes * Graph::rowStride(options), maxNodes * Graph::upperStride(options) * 2,
-                            maxNodes * kIdBytes, std::max<uint64_t>(Graph::projectionBytes(options), kPageBytes),
-                            maxNodes * sizeof(Place), slots * recordBytes(Tier::kWarm, dimensions),
-                            slots * recordBytes(Tier::kCool, dimensions), slots * recordBytes(Tier::kCold, dimensions),
+      std::vector<uint64_t>{4096, maxNodes, slots * Graph::vectorStride(options), maxNodes * Graph::rowStride(options),
+                            maxNodes * Graph::upperStride(options) * 2, maxNodes * kIdBytes,
+                            std::max<uint64_t>(Graph::projectionBytes(options), kPageBytes), maxNodes * sizeof(Place),
+                            slots * recordBytes(Tier::kWarm, dimensions), slots * recordBytes(Tier::kCool, dimensions),
+                            slots * recordBytes(Tier::kCold, dimensions),
                             slots * recordBytes(Tier::kArchive, dimensions), Tiers::codebooksBytes(dimensions)});
   if (!region->valid() || !attach()) std::abort();
 }

@@ -1,21 +1,25 @@
 /**
- * The whole index against a Map: random lives of puts, deletes, payloads, searches, checkpoints and reopenings, in
- * which everything that can be seen must be what the Map says. A failure prints its seed and the shortest life that
- * shows it; `HEBB_SEED=n` replays it.
+ * The whole index against a Map: random lives of puts, deletes, payloads, searches, moves between tiers, checkpoints,
+ * compactions and reopenings, in which everything that can be seen must be what the Map says. A failure prints its
+ * seed and the shortest life that shows it; `HEBB_SEED=n` replays it.
  */
 import { rmSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Filter, type Hit, type Id, type Index, type Metric, open, type Payload } from "../../src/index.js";
-import { distanceOf, scratch } from "../support/rows.js";
+import { distanceOf, randomRows, rowOf, scratch } from "../support/rows.js";
 import { runs } from "../support/seed.js";
+import { countsOf, HALF_LIFE, range, relativeError, seenIn, TIERS } from "../support/tiers.js";
 
 const path = scratch();
 const d = 3;
 
 interface Row {
+  /** What get() is to give back. */
   vector: number[];
   payload: Payload | undefined;
+  /** What was put, where moves made something else of it. */
+  first?: number[];
 }
 type Model = Map<Id, Row>;
 
@@ -153,9 +157,16 @@ const step = fc.oneof(
   { arbitrary: search, weight: 6 },
   { arbitrary: fc.record({ do: fc.constant("count" as const), condition }), weight: 3 },
   {
-    arbitrary: fc.constantFrom({ do: "checkpoint" as const }, { do: "settle" as const }, { do: "reopen" as const }),
+    arbitrary: fc.constantFrom(
+      { do: "checkpoint" as const },
+      { do: "compact" as const },
+      { do: "settle" as const },
+      { do: "reopen" as const },
+    ),
     weight: 2,
   },
+  { arbitrary: fc.record({ do: fc.constant("force" as const), tier: fc.constantFrom(...TIERS) }), weight: 2 },
+  { arbitrary: fc.record({ do: fc.constant("cool" as const), halfLives: fc.integer({ min: 0, max: 12 }) }), weight: 1 },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -200,6 +211,22 @@ function applyToModel(model: Model, change: Change): unknown {
   }
 }
 
+/** The hits of a search among codes: as many as there can be, each what it says it is. `isTrue`: distances are. */
+function checkRoughly(hits: Hit[], metric: Metric, model: Model, query: number[], k: number, isTrue: boolean) {
+  return (accept: (r: Row) => boolean) => {
+    expect(hits).toHaveLength(Math.min(k, [...model.values()].filter(accept).length));
+    expect(new Set(hits.map((hit) => hit.id)).size).toBe(hits.length);
+    hits.forEach((hit, i) => {
+      const row = model.get(hit.id)!;
+      expect(accept(row)).toBe(true);
+      expect(hit.payload).toEqual(row.payload);
+      expect(hit.distance).toBeGreaterThanOrEqual(hits[Math.max(0, i - 1)].distance);
+      const right = distanceOf(metric, query, row.vector);
+      if (isTrue) expect(Math.abs(hit.distance - right)).toBeLessThanOrEqual(1e-5 * Math.max(1, Math.abs(right)));
+    });
+  };
+}
+
 /** Hits must be the k nearest; where distances are equal, any of them. */
 function checkHits(hits: Hit[], metric: Metric, model: Model, query: number[], k: number, accept: (r: Row) => boolean) {
   const distances = new Map(
@@ -223,17 +250,45 @@ function compare(index: Index, model: Model): void {
   const entries = new Map([...index.entries()].map((entry) => [entry.id, entry]));
   expect(entries.size).toBe(model.size);
   for (const [one, { vector, payload }] of model) {
-    const expected = { id: one, vector: Float32Array.from(vector), payload, tier: "hot" };
+    const expected = { id: one, vector: Float32Array.from(vector), payload, tier: expect.toBeOneOf([...TIERS]) };
     expect(entries.get(one)).toEqual(expected);
     expect(index.get(one)).toEqual(expected);
   }
 }
 
-async function live(metric: Metric, durability: "sync" | "interval" | "off", steps: Step[]): Promise<void> {
+/** Without originals, what rows give back changes as they move, by no more than their tier's error, and then stays. */
+function adopt(index: Index, model: Model): void {
+  for (const [one, row] of model) {
+    const { vector, tier } = index.get(one)!;
+    const first = row.first ?? row.vector;
+    expect(vector.every(Number.isFinite)).toBe(true);
+    if (tier === "hot" || tier === "warm") {
+      expect(relativeError(vector, first)).toBeLessThanOrEqual(tier === "hot" ? 0 : 1e-3);
+    }
+    model.set(one, { ...row, vector: [...vector], first });
+  }
+}
+
+interface Start {
+  durability: "sync" | "interval" | "off";
+  /** Whether originals are kept. */
+  keep: boolean;
+  /** Whether it begins with as many rows as a codebook takes: with fewer, no row goes further than tier warm. */
+  many: boolean;
+}
+
+async function live(metric: Metric, { durability, keep, many }: Start, steps: Step[]): Promise<void> {
   const at = path(`${metric}-${performance.now()}`);
-  let index = await open(at, { dimensions: d, metric, durability });
+  const config = { storage: { keep_originals: keep }, tensor_compress: { codebook_iterations: 3 } };
+  let index = await open(at, { dimensions: d, metric, durability, config });
   try {
     const model: Model = new Map();
+    if (many) {
+      const vectors = randomRows(300, d, 1);
+      const rows = range(300).map((i) => ({ id: 1000 + i, vector: [...rowOf(vectors, i, d)], payload: { a: i % 4 } }));
+      await index.putMany(rows);
+      for (const { id, ...row } of rows) model.set(id, row);
+    }
     for (const step of steps) {
       switch (step.do) {
         case "together": {
@@ -251,9 +306,15 @@ async function live(metric: Metric, durability: "sync" | "interval" | "off", ste
           const { query, k, condition, exact } = step;
           const options = { k, exact, filter: condition && filterOf(condition) };
           const accept = (r: Row) => condition === undefined || matches(condition, r.payload);
-          checkHits(index.search(query, options), metric, model, query, k, accept);
-          const [many] = await index.searchMany(Float32Array.from(query), options);
-          checkHits(many, metric, model, query, k, accept);
+          const isExact = (exact && keep) || countsOf(index).hot === index.size;
+          for (const search of [
+            () => index.search(query, options),
+            async () => (await index.searchMany(Float32Array.from(query), options))[0],
+          ]) {
+            const hits = await search();
+            if (isExact) checkHits(hits, metric, model, query, k, accept);
+            else checkRoughly(hits, metric, model, query, k, keep)(accept);
+          }
           break;
         }
         case "count": {
@@ -261,8 +322,26 @@ async function live(metric: Metric, durability: "sync" | "interval" | "off", ste
           expect(index.count(filterOf(step.condition))).toBe(expected);
           break;
         }
+        case "force":
+        case "cool": {
+          const { tiers } = await index.retier(
+            step.do === "force" ? { force: step.tier } : { now: Date.now() + step.halfLives * HALF_LIFE },
+          );
+          expect(tiers).toEqual(seenIn(index));
+          expect(tiers).toEqual(countsOf(index));
+          if (step.do === "force" && (keep || step.tier === "archive")) {
+            const isTrained = index.stats().tiers.cool.codec !== undefined;
+            const to = isTrained || step.tier === "hot" ? step.tier : "warm";
+            expect(tiers[to]).toBe(model.size);
+          }
+          if (!keep) adopt(index, model);
+          break;
+        }
         case "checkpoint":
           await index.checkpoint();
+          break;
+        case "compact":
+          await index.compact();
           break;
         case "settle":
           await index.settle();
@@ -289,10 +368,14 @@ async function live(metric: Metric, durability: "sync" | "interval" | "off", ste
 }
 
 test.each(["l2", "cosine", "dot"] as const)("under %s the index is what a Map says", async (metric) => {
-  const durability = fc.constantFrom("sync" as const, "interval" as const, "off" as const);
+  const start = fc.record({
+    durability: fc.constantFrom("sync" as const, "interval" as const, "off" as const),
+    keep: fc.boolean(),
+    many: fc.boolean(),
+  });
   const life = fc.array(step, { minLength: 1, maxLength: 50, size: "max" });
   await fc.assert(
-    fc.asyncProperty(durability, life, (mode, steps) => live(metric, mode, steps)),
+    fc.asyncProperty(start, life, (how, steps) => live(metric, how, steps)),
     runs(8),
   );
 });

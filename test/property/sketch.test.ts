@@ -78,3 +78,25 @@ test("takes 4 to 8 bytes a key, within its bounds", () => {
   expect(new FrequencySketch(0, 1).bytes).toBe(16 * 1024);
   expect(new FrequencySketch(1e9, 1).bytes).toBe(64 * 1024 * 1024);
 });
+
+test("growing keeps every estimate, and then tells more keys apart", () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 1e6 }), { maxLength: 3000 }), (keys) => {
+      const sketch = new FrequencySketch(10, 3);
+      for (const key of keys) sketch.add(key, 1);
+      const before = keys.map((key) => sketch.estimate(key));
+      sketch.expect(100_000);
+      expect(keys.map((key) => sketch.estimate(key))).toEqual(before);
+      sketch.expect(10); // never narrower
+      expect(sketch.bytes).toBe(new FrequencySketch(100_000, 3).bytes);
+    }),
+    runs(20),
+  );
+  const [grown, wide] = [new FrequencySketch(10, 3), new FrequencySketch(20_000, 3)];
+  grown.expect(20_000);
+  for (let key = 0; key < 20_000; key++) {
+    grown.add(key, 1);
+    wide.add(key, 1);
+  }
+  for (let key = 0; key < 20_000; key++) expect(grown.estimate(key)).toBe(wide.estimate(key));
+});
