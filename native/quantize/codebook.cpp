@@ -91,6 +91,13 @@ struct Candidate {
   PartHead& head() { return *reinterpret_cast<PartHead*>(words.data()); }
 };
 
+// What takes several times as long to read has to be off clearly less.
+constexpr double kSlower = 1.25;
+bool entropyCoded(Candidate& candidate) {
+  const Kind kind = static_cast<Kind>(candidate.head().kind);
+  return kind == Kind::kPairs || kind == Kind::kEcsq;
+}
+
 // The range of what is positive: [least, most], most below 0 where nothing is.
 struct Range {
   float least = 0, most = -1;
@@ -161,6 +168,7 @@ class Trainer {
     Candidate* best = &candidates[0];
     for (Candidate& candidate : candidates) {
       if (candidates.size() > 1) judge(candidate);
+      if (entropyCoded(candidate)) candidate.error *= kSlower;
       if (candidate.error < best->error) best = &candidate;
     }
     return std::move(best->words);
