@@ -221,7 +221,7 @@ export interface PolicyOptions {
  * the sketch what was added since. `g` is a heat in forward form, relative to the base that `setTime`
  * keeps; it is what a record holds.
  *
- * The engine: `place` and `remove` as vectors come and go; `access` at each access, then `wanted`, and
+ * The engine: `place` as vectors come, `adopt` as others go; `access` at each access, then `wanted`, and
  * where that is another tier, `fits`, then `move` (or first a round); `round` every
  * recompress_interval_s, and when a promotion does not fit.
  */
@@ -257,10 +257,6 @@ export class TierPolicy {
   /** Heat time that the g of the records are relative to; to be kept beside them. */
   get base(): number {
     return this.zero;
-  }
-
-  get sketchBytes(): number {
-    return this.sketch.bytes;
   }
 
   /** Whether new vectors have filled the budget: time for a round. */
@@ -308,10 +304,6 @@ export class TierPolicy {
   place(tier = HOT): number {
     this.count(tier, 1);
     return forward(this.budget === undefined ? this.rules.initialHeat : 1, this.age);
-  }
-
-  remove(tier: number): void {
-    this.count(tier, -1);
   }
 
   /** Sets the vectors that each tier has, and what they may take: what the store says, where others change it too. */

@@ -154,8 +154,11 @@ Napi::Value RegionObject::kept(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {
-  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), static_cast<double>(region_->residentBytes()));
+  const bool all = info[0].IsUndefined();
+  const uint64_t section = all ? 0 : whole(info[0]);
+  if (!within(info, section, 0, 0)) return info.Env().Undefined();
+  const uint64_t bytes = all ? region_->residentBytes() : region_->residentBytes(static_cast<uint32_t>(section));
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
 Napi::Value RegionObject::close(const Napi::CallbackInfo& info) {

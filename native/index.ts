@@ -55,8 +55,8 @@ export interface Region {
   kept(section: number): number;
   /** Forgets that pages were changed, and the section's discards. With `drop`, gives the private copies back: their content must be in the file by now, and mapped. */
   cleanPages(section: number, pages: Uint32Array, drop: boolean): void;
-  /** Bytes of all sections now in memory. */
-  residentBytes(): number;
+  /** Bytes of a section that are in memory now; without one, of all of them. */
+  residentBytes(section?: number): number;
   /** Unmaps everything; any later use throws. */
   close(): void;
 }

@@ -65,7 +65,7 @@ export interface ProgressOptions {
 
 export interface Stored {
   id: Id;
-  /** As it was given. */
+  /** As it was given; where `storage.keep_originals` is false and it left tier hot, what its tier can give back. */
   vector: Float32Array;
   payload: Payload | undefined;
   tier: Tier;
@@ -180,6 +180,7 @@ export interface TrainOptions {
 export interface RetierOptions {
   /** Milliseconds since 1970. Default: the time it is. */
   now?: number;
+  /** Every vector goes to this tier, and cools and warms from there as any other. */
   force?: Tier;
 }
 

@@ -266,6 +266,7 @@ bool Graph::abandon(const uint32_t* nodes, uint32_t count) {
 bool Graph::setVector(uint32_t node, const float* vector, float heat) {
   const uint32_t d = options_.dimensions;
   const float norm = options_.metric == Metric::kCosine ? std::sqrt(kernel->dot(vector, vector, d)) : 1.0f;
+  cache_.drop(node);
   if (!tiers_.settle(node, norm, heat)) return false;
   const uint64_t record = options_.keepOriginals ? node : tiers_.where(node).slot - 1;
   if (!region_->touch(kVectors, record * vectorStride_, vectorStride_)) return false;

@@ -26,7 +26,7 @@ constexpr float kLeastHalf = 0x1p-8f, kMostHalf = 0x1p14f;
 // The exponent by which values of this size are brought to where half precision is precise.
 int16_t halfExponent(float most) {
   if (most == 0 || (most >= kLeastHalf && most <= kMostHalf)) return 0;
-  return static_cast<int16_t>(std::ilogb(most));
+  return static_cast<int16_t>(std::max(std::ilogb(most), -126));
 }
 
 }  // namespace
@@ -227,7 +227,13 @@ bool Graph::train(const CodebookOptions& options, uint32_t most, uint32_t versio
   // The same nodes whatever their order: those with the smallest hashes.
   std::vector<std::pair<uint64_t, uint32_t>> hashed;
   for (uint32_t node = 0; node < nodes(); node++) {
-    if (!(state(node) & kLive)) continue;
+    const uint8_t is = state(node);
+    if (is & kDead) {  // walks read its record until its number is free
+      if (!tiers_.ensurePlace(node)) return false;
+      const Where w = tiers_.where(node);
+      if (w.tier >= static_cast<uint8_t>(Tier::kCool) && w.version == version) return true;
+    }
+    if (!(is & kLive)) continue;
     if (!options_.keepOriginals) {
       if (!tiers_.ensurePlace(node)) return false;
       if (tiers_.where(node).tier > static_cast<uint8_t>(Tier::kWarm)) continue;  // what is lossy teaches its losses

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace hebb {
 namespace {
@@ -14,6 +16,8 @@ constexpr uint32_t kCool = static_cast<uint32_t>(Tier::kCool);
 
 // A section is squeezed once this share of its slots is free.
 constexpr uint32_t kFreeShare = 4;
+// Records that are moved before others may have the mutex.
+constexpr size_t kTogether = 1024;
 
 uint32_t load(const uint32_t* p) {
   return __atomic_load_n(p, __ATOMIC_RELAXED);
@@ -209,6 +213,7 @@ bool Tiers::scanSlots(uint32_t nodes) {
   std::vector<uint8_t> taken[kTiers];
   if (!takenSlots(nodes, taken)) return false;
   for (uint32_t t = 0; t < kTiers; t++) {
+    for (const uint32_t slot : left_[t]) taken[t][slot] = 1;  // a search may be reading it still
     for (uint32_t slot = head()->used[t]; slot > 0; slot--) {
       if (!taken[t][slot]) free_[t].push_back(slot);
     }
@@ -243,7 +248,12 @@ uint32_t Tiers::take(Tier tier) {
     slot = free_[t].back();
     free_[t].pop_back();
   } else {
-    if (!touchHead() || uint64_t(head()->used[t] + 1) * bytes_[t] > region_.reserved(shape_.sections[t])) return 0;
+    if (!touchHead()) return 0;
+    const uint64_t end = (uint64_t(head()->used[t]) + 1) * bytes_[t];
+    if (end > region_.reserved(shape_.sections[t])) {
+      region_.refuse(shape_.sections[t], end, "no slot is free in a tier: no pause between searches gave any back");
+      return 0;
+    }
     add(&head()->used[t], 1);
     slot = head()->used[t];
   }
@@ -258,7 +268,7 @@ void Tiers::giveBack(Tier tier, uint32_t slot) {
 }
 
 void Tiers::giveBackLocked(Tier tier, uint32_t slot) {
-  if (known_) left_[static_cast<uint32_t>(tier)].push_back(slot);  // else the scan will find it
+  left_[static_cast<uint32_t>(tier)].push_back(slot);
 }
 
 bool Tiers::moveLocked(uint32_t node, const Where& from, const Where& to) {
@@ -295,7 +305,7 @@ bool Tiers::rest(uint32_t nodes) {
 }
 
 bool Tiers::squeeze(uint32_t nodes, bool all) {
-  const std::lock_guard<std::mutex> guard(mutex_);
+  std::unique_lock<std::mutex> guard(mutex_);
   if (!known_ && !scanSlots(nodes)) return false;
   for (uint32_t t = shape_.keepOriginals ? kHot + 1 : kHot; t < kTiers; t++) {
     std::vector<uint32_t>& free = free_[t];
@@ -312,6 +322,10 @@ bool Tiers::squeeze(uint32_t nodes, bool all) {
       if (last == 0 || free.empty() || free.back() >= last) break;
       const uint32_t node = owner[last], slot = free.back();
       Where w = where(node);
+      if (w.tier != t || w.slot != last) {  // it left while the mutex was free
+        owner[last] = 0xffffffffu;
+        continue;
+      }
       const uint8_t* from = record(w);
       const uint64_t at = (slot - 1) * bytes_[t];
       if (!from || !region_.touch(shape_.sections[t], at, bytes_[t])) return false;
@@ -320,6 +334,11 @@ bool Tiers::squeeze(uint32_t nodes, bool all) {
       w.slot = slot;
       if (!setWhere(node, w)) return false;
       left_[t].push_back(last);
+      if (left_[t].size() % kTogether == 0) {  // writers wait for the mutex on the caller's thread
+        guard.unlock();
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        guard.lock();
+      }
     }
   }
   return true;
@@ -334,6 +353,7 @@ uint32_t Tiers::spare(bool searching) const {
   uint32_t best = kVersions;
   for (uint32_t v = 0; v < kVersions; v++) {
     if (load(&head()->users[v]) > 0 || head()->current == v + 1 || (searching && books_[v].load())) continue;
+    if (head()->order[v] > 0 && !books_[v].load()) continue;  // damaged: cannot be written over
     if (best == kVersions || head()->order[v] < head()->order[best]) best = v;
   }
   return best;

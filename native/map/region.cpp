@@ -212,14 +212,17 @@ void Region::cleanPages(uint32_t section, const uint32_t* pages, uint64_t count,
   }
 }
 
+uint64_t Region::residentBytes(uint32_t section) const {
+  const Section& s = sections_[section];
+  uint64_t end = s.touched.load();
+  for (const Extent& e : s.extents) end = std::max(end, e.at + e.bytes);
+  return platform::residentPages(s.base, roundUp(end, kPageBytes)) * kPageBytes;
+}
+
 uint64_t Region::residentBytes() const {
-  uint64_t pages = 0;
-  for (const Section& s : sections_) {
-    uint64_t end = s.touched.load();
-    for (const Extent& e : s.extents) end = e.at + e.bytes > end ? e.at + e.bytes : end;
-    pages += platform::residentPages(s.base, roundUp(end, kPageBytes));
-  }
-  return pages * kPageBytes;
+  uint64_t bytes = 0;
+  for (uint32_t section = 0; section < sections_.size(); section++) bytes += residentBytes(section);
+  return bytes;
 }
 
 }  // namespace hebb

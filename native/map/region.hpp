@@ -75,6 +75,8 @@ class Region {
   std::vector<uint32_t> dirtyPages(uint32_t section) const;
   // Forgets that these pages were changed, and all discards; with `drop`, gives private copies back.
   void cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop);
+  // Bytes of a section that are in memory now; of all of them.
+  uint64_t residentBytes(uint32_t section) const;
   uint64_t residentBytes() const;
 
  private:

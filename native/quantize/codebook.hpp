@@ -24,7 +24,7 @@ struct CodebookOptions {
   uint32_t centroids8;     // of an 8-bit code (cool, archive), 2-256
   uint32_t centroids4;     // of a 4-bit code (cold), 2-16
   float outlierThreshold;  // standard deviations beyond which tier cold keeps a value aside
-  EntropyCoder coder;      // of tier cool's residuals
+  EntropyCoder coder;      // of values in tiers cool and cold
   uint32_t residualBits;   // bits a value that these may take, 0-8; beyond what is left of 8, that
   uint32_t iterations;     // of k-means, at most
 };
@@ -62,7 +62,7 @@ class Codebook {
 };
 
 // fp16 needs no training: the codec of tier warm before there is any codebook. x = scale x what is encoded: the
-// caller's power of two (rangeScale) keeps it in range.
+// caller's power of two (graph/retier.cpp, halfExponent) keeps it in range.
 std::unique_ptr<Codec> halfCodec(uint32_t dimensions, Metric metric);
 
 }  // namespace hebb

@@ -53,7 +53,7 @@ class Codec {
   virtual bool slow() const { return false; }
   virtual bool unpack(const uint8_t*, CodecRoom&, float*) const { return false; }
   virtual float distanceOf(const TierQuery&, const float*) const { return 0; }
-  // For stats and tests: "half", "product", "scalar", "levels", "signs".
+  // For stats and tests: "half", "ecsq", "product" (pairs too), "scalar", "levels", "signs".
   virtual const char* name() const = 0;
 };
 

@@ -55,15 +55,18 @@ const BAR = 24;
 
 /** The tiers of `stats()`, drawn: what share of the vectors each holds, and what they take there. */
 export function tierTable(stats: Stats): string {
-  const rows = Object.entries(stats.tiers).map(([tier, { count, bytes, bytesPerVector, ratio, codec }]) => [
-    tier,
-    formatCount(count),
-    formatBytes(bytes),
-    `${bytesPerVector} B`,
-    `${ratio.toFixed(1)}x`,
-    codec ?? "no codebook yet",
-    "#".repeat(stats.size === 0 ? 0 : Math.ceil((count / stats.size) * BAR)),
-  ]);
+  const rows = Object.entries(stats.tiers).map(
+    ([tier, { count, bytes, bytesPerVector, ratio, codec, residentBytes }]) => [
+      tier,
+      formatCount(count),
+      formatBytes(bytes),
+      `${bytesPerVector} B`,
+      `${ratio.toFixed(1)}x`,
+      formatBytes(residentBytes),
+      codec ?? "no codebook yet",
+      "#".repeat(stats.size === 0 ? 0 : Math.ceil((count / stats.size) * BAR)),
+    ],
+  );
   const { bytes, bytesPerVector, ratio } = stats.vectors;
   const sum = [
     "all",
@@ -72,7 +75,8 @@ export function tierTable(stats: Stats): string {
     `${bytesPerVector.toFixed(0)} B`,
     `${ratio.toFixed(1)}x`,
   ];
-  return table([["tier", "vectors", "bytes", "each", "of f32", "codec", ""], ...rows, [...sum, "", ""]], [1, 2, 3, 4]);
+  const header = ["tier", "vectors", "bytes", "each", "of f32", "in memory", "codec", ""];
+  return table([header, ...rows, [...sum, "", "", ""]], [1, 2, 3, 4, 5]);
 }
 
 /** What the learners are doing, and why each serves or not. */

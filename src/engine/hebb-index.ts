@@ -243,7 +243,9 @@ export class Index {
    * Moves vectors to the tiers that their use asks for, as it happens every `recompress_interval_s` by itself.
    * Searches and writes go on.
    * @param options `now`, ms since 1970: heat cools as if this was the time (one in the past changes nothing);
-   *   `force`: every vector goes to this tier, and stays there until its use changes
+   *   `force`: every vector goes to this tier, and cools and warms from there as any other (without accesses it
+   *   leaves warm, cool or cold after about a half-life, hot after two); under a `memory_budget` the next round may
+   *   demote it
    * @returns how many moved, and how many could not: nothing becomes more precise where `storage.keep_originals` is
    *   false, and below 256 rows nothing is coarser than warm, for want of a codebook
    * @throws {TypeError | RangeError} on a bad option, or a `memory_budget` below what tier archive takes

@@ -198,12 +198,12 @@ function graphOptions(
 }
 
 function layoutOf(options: GraphOptions): Layout {
-  const { vector, row, upper, id } = graphStrides(options);
+  const { vector, row, upper, id, place } = graphStrides(options);
   const upperLists = 1 / (Math.exp(1 / options.ml) - 1); // of a node, on average
   return {
     profile: options.profile,
     rowBytes: row,
-    bytesPerVector: Math.round(vector + row + id + 1 + upper * upperLists),
+    bytesPerVector: Math.round(vector + row + id + place + 1 + upper * upperLists),
   };
 }
 

@@ -173,7 +173,7 @@ export class Searcher {
       again.push(i);
       const live = Array.from(nodes.keys()).filter((j) => graph.isLive(nodes[j]));
       const left = [Uint32Array.from(live, (j) => nodes[j]), Float32Array.from(live, (j) => distances[j])] as const;
-      return this.hits(left[0], left[1], live.length, plan);
+      return this.hits(left[0], left[1], live.length, plan, undefined, round === MOST_ROUNDS);
     });
     if (again.length === 0 || round === MOST_ROUNDS) return lists;
     const asked = new Float32Array(again.length * dimensions);
@@ -199,6 +199,7 @@ export class Searcher {
     found: number,
     plan: SearchPlan,
     scores?: ArrayLike<number>,
+    returned = true,
   ): Hit[] {
     let count = found;
     if (plan.maxDistance !== Infinity) {
@@ -210,7 +211,7 @@ export class Searcher {
         count = kept.length;
       }
     }
-    this.tiering.access(nodes, count);
+    if (returned) this.tiering.access(nodes, count);
     const ids = this.ids(nodes, count);
     const payloads = plan.withPayload ? this.catalog.payloads(nodes, count) : undefined;
     const hits = new Array<Hit>(count);

@@ -408,12 +408,16 @@ export class Session {
   private async checkpointNow(dense = false): Promise<void> {
     const lsn = this.appliedLsn;
     this.tiering.prepareCheckpoint();
-    await this.store[dense ? "compact" : "checkpoint"](lsn, {
-      prepareFollowers: async () => {
-        this.catalog.commit(lsn);
-        return await this.catalog.checkpoint();
-      },
-    });
+    try {
+      await this.store[dense ? "compact" : "checkpoint"](lsn, {
+        prepareFollowers: async () => {
+          this.catalog.commit(lsn);
+          return await this.catalog.checkpoint();
+        },
+      });
+    } finally {
+      this.tiering.checkpointed();
+    }
     this.maintenanceFailure = undefined;
   }
 }

@@ -2,7 +2,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Metric, Tier } from "../../base/types.js";
-import type { GraphProfile } from "../../native/graph.js";
+import { GRAPH_SECTIONS, type GraphProfile } from "../../native/graph.js";
 import { kernelName } from "../../native/index.js";
 import type { LearningReport } from "./learned.js";
 import type { Session } from "./session.js";
@@ -47,7 +47,8 @@ export interface Stats {
 
 export function statsOf(session: Session): Stats {
   const { graph, store, catalog, directory } = session;
-  const tiers = session.tiering.stats();
+  const sections: readonly string[] = GRAPH_SECTIONS;
+  const tiers = session.tiering.stats((section) => store.region.residentBytes(sections.indexOf(section)));
   const bytes = Object.values(tiers).reduce((sum, tier) => sum + tier.bytes, 0);
   const raw = graph.live * session.dimensions * Float32Array.BYTES_PER_ELEMENT;
   return {

@@ -36,6 +36,8 @@ export interface TierStats {
   ratio: number;
   /** What records are encoded with; undefined before a codebook was trained. */
   codec: string | undefined;
+  /** What of the tier's section is in memory; of tier hot, which has the originals as well where they are kept, all of them. */
+  residentBytes: number;
 }
 
 export interface RetierReport {
@@ -92,6 +94,9 @@ export class Tiering {
 
   private prefetching: Promise<void> | undefined;
   private waitsForRound = false;
+  /** A checkpoint is copying the region: nothing in it may change, so that accesses are only noted. */
+  private copying = false;
+  private stopped = false;
   private host: TieringHost | undefined;
   private timer: NodeJS.Timeout | undefined;
   private soon: NodeJS.Timeout | undefined;
@@ -105,16 +110,19 @@ export class Tiering {
     private readonly readOnly: boolean,
   ) {
     checkBudget(options, config);
-    const { warm, cool, cold, archive } = graphStrides(options);
+    const { vector, warm, cool, cold, archive } = graphStrides(options);
     this.dimensions = options.dimensions;
     this.raw = options.dimensions * Float32Array.BYTES_PER_ELEMENT;
-    this.perTier = [this.raw, warm, cool, cold, archive];
+    // Without originals a hot vector has a slot, filled up to 64 bytes.
+    this.perTier = [options.keepOriginals ? this.raw : vector, warm, cool, cold, archive];
     const settings = config.tensor_compress;
     this.rules = new TierRules(settings);
     const notes = graph.notes();
     const begun = notes[NOTE.begun] === 1;
     this.inserted = notes[NOTE.inserted]!;
-    const saved = begun ? { time: notes[NOTE.time]!, wall: notes[NOTE.wall]! } : undefined;
+    // Under a budget heat goes by use: the time while the store was closed does not count.
+    const wall = settings.memory_budget > 0 ? Date.now() : notes[NOTE.wall]!;
+    const saved = begun ? { time: notes[NOTE.time]!, wall } : undefined;
     this.clock = new HeatClock(settings.access_decay_halflife_s * 1000, Date.now(), performance.now(), saved);
     this.policy = new TierPolicy({
       rules: this.rules,
@@ -126,7 +134,7 @@ export class Tiering {
     });
     this.policy.adopt(graph.tierCounts(), this.budget);
     this.setTime();
-    if (graph.reset && !begun) this.forgetHeats();
+    if (!begun && graph.live > 0 && !readOnly) this.forgetHeats();
   }
 
   /** What heats were relative to is lost: all are as those of new vectors. */
@@ -182,7 +190,7 @@ export class Tiering {
   async stop(): Promise<void> {
     clearInterval(this.timer);
     clearTimeout(this.soon);
-    this.host = undefined;
+    this.stopped = true; // its turns go on, for the round under way
     await this.rounds;
     await this.prefetching;
   }
@@ -206,12 +214,12 @@ export class Tiering {
   entered(): void {
     if (this.budget === 0) return;
     this.policy.adopt(this.graph.tierCounts(), this.budget);
-    if (this.policy.over && !this.waitsForRound && this.host) this.inBackground(() => this.round());
+    if (this.policy.over && !this.waitsForRound && this.host && !this.stopped) this.inBackground(() => this.round());
   }
 
   /** Notes that these nodes were among results, or chosen. */
   access(nodes: Uint32Array, count: number): void {
-    if (this.prefetches && count > 0 && !this.prefetching && this.graph.compressed) {
+    if (!this.stopped && this.prefetches && count > 0 && !this.prefetching && this.graph.compressed) {
       this.prefetching = this.graph
         .prefetch(nodes.slice(0, Math.min(count, PREFETCHED)))
         .catch(() => {}) // who reads what is damaged is told
@@ -222,7 +230,7 @@ export class Tiering {
     if (this.readOnly) return;
     for (let i = 0; i < count; i++) {
       if (this.notedCount === NOTED) this.countNoted();
-      this.noted[this.notedCount++] = nodes[i]!;
+      if (this.notedCount < NOTED) this.noted[this.notedCount++] = nodes[i]!;
     }
     if (count > 0) this.countSoon();
   }
@@ -241,7 +249,7 @@ export class Tiering {
 
   /** Counts what was noted, and queues what deserves a more precise tier. */
   private countNoted(): void {
-    if (this.notedCount === 0) return;
+    if (this.copying || this.notedCount === 0) return;
     const nodes = this.noted.slice(0, this.notedCount);
     this.notedCount = 0;
     const { tiers, heats } = this.graph.places(nodes);
@@ -263,7 +271,7 @@ export class Tiering {
    * set the thresholds anew once a half-life.
    */
   private countSoon(): void {
-    if (this.soon || !this.host) return;
+    if (this.soon || !this.host || this.stopped) return;
     this.soon = setTimeout(() => {
       this.soon = undefined;
       this.countNoted();
@@ -322,6 +330,12 @@ export class Tiering {
     // Time alone is no change worth a checkpoint.
     const changed = [NOTE.base, NOTE.begun, NOTE.inserted].some((at) => before[at] !== notes[at]);
     if (changed || this.policy.pace > 0 || this.graph.live > 0) this.graph.setNotes(notes);
+    this.copying = true;
+  }
+
+  /** After a checkpoint, whether it succeeded or not. */
+  checkpointed(): void {
+    this.copying = false;
   }
 
   private *slices(): Generator<Uint32Array> {
@@ -334,13 +348,15 @@ export class Tiering {
   /**
    * Moves vectors now.
    * @param now ms since 1970: heat cools as if this was the time; one in the past changes nothing
-   * @param force every vector goes to this tier, and stays until its use changes
+   * @param force every vector goes to this tier, and from there on as any other
    */
   retier({ now, force }: { now?: number; force?: Tier }): Promise<RetierReport> {
     return this.alone(async () => {
       if (now !== undefined) {
-        this.clock.goTo(now);
-        this.setTime();
+        await this.turn(async () => {
+          this.clock.goTo(now);
+          this.setTime();
+        });
       }
       const moves = force === undefined ? await this.round() : await this.force(TIERS.indexOf(force));
       const counts = this.graph.tierCounts();
@@ -352,12 +368,14 @@ export class Tiering {
 
   private async force(tier: number): Promise<Done> {
     const done = NO_MOVES();
-    this.countNoted(); // what was used before does not count after
+    await this.turn(async () => this.countNoted()); // what was used before does not count after
     await this.train(tier);
     const heat = tier === 0 ? this.rules.initialHeat : tier === TIERS.length - 1 ? 0 : this.rules.middleHeat(tier);
     for (const nodes of this.slices()) {
       await this.move(nodes, tier, done);
-      this.graph.setHeats(nodes, new Float32Array(nodes.length).fill(this.policy.gOf(heat)));
+      await this.turn(async () => {
+        this.graph.setHeats(nodes, new Float32Array(nodes.length).fill(this.policy.gOf(heat)));
+      });
     }
     this.gained.clear();
     this.wanted.clear();
@@ -370,9 +388,11 @@ export class Tiering {
   private async round(): Promise<Done> {
     const { graph, policy } = this;
     const done = NO_MOVES();
-    this.countNoted();
-    this.observe();
-    this.flush();
+    await this.turn(async () => {
+      this.countNoted();
+      if (policy.pace === 0) this.observe();
+      this.flush();
+    });
     this.roundedAt = this.clock.time;
     policy.adopt(graph.tierCounts(), this.budget);
     if (this.config.tensor_compress.semantic_tiering) this.surveyDegrees();
@@ -426,7 +446,7 @@ export class Tiering {
   /** What finds no room now is asked for again by a round, which makes some. */
   private async promoteSoon(): Promise<void> {
     const left = await this.promote(NO_MOVES());
-    if (left.length === 0 || !this.host) return;
+    if (left.length === 0 || !this.host || this.stopped) return;
     for (const node of left) this.wanted.add(node);
     if (!this.waitsForRound) this.inBackground(() => this.round());
   }
@@ -542,14 +562,26 @@ export class Tiering {
     return TIERS[this.graph.tierOf(node)]!;
   }
 
-  stats(): Record<Tier, TierStats> {
+  /** @param residentBytes of a section of the graph, by its name */
+  stats(residentBytes: (section: string) => number): Record<Tier, TierStats> {
     const counts = this.graph.tierCounts();
     const codecs = this.graph.codecs();
     return Object.fromEntries(
       TIERS.map((tier, i) => {
         const [count, each] = [counts[i]!, this.perTier[i]!];
         const codec = codecs[i] ?? undefined;
-        return [tier, { count, bytes: count * each, bytesPerVector: each, ratio: this.raw / each, codec }];
+        const resident = residentBytes(i === 0 ? "vectors" : tier);
+        return [
+          tier,
+          {
+            count,
+            bytes: count * each,
+            bytesPerVector: each,
+            ratio: this.raw / each,
+            codec,
+            residentBytes: resident,
+          },
+        ];
       }),
     ) as Record<Tier, TierStats>;
   }

@@ -327,7 +327,7 @@ describe("TierPolicy", () => {
     expect([policy.bytes, policy.over]).toEqual([800, false]);
     policy.place();
     expect(policy.over).toBe(true);
-    policy.remove(HOT);
+    policy.adopt([2, 0, 0, 0, 0], 900);
     expect([policy.bytes, policy.over]).toEqual([800, false]);
   });
 

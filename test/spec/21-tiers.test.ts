@@ -82,8 +82,9 @@ describe.each(METRICS)("by force, under %s", (metric) => {
       const report = await index.retier({ force: tier });
       expect(report).toEqual({ promoted: 0, demoted: n, refused: 0, untrained: 0, tiers: counts({ [tier]: n }) });
       expect(countsOf(index)).toEqual(counts({ [tier]: n }));
-      const { count, bytes, bytesPerVector, ratio, codec } = index.stats().tiers[tier];
+      const { count, bytes, bytesPerVector, ratio, codec, residentBytes } = index.stats().tiers[tier];
       expect(bytes).toBe(count * bytesPerVector);
+      expect(residentBytes).toBeGreaterThanOrEqual(bytes); // all of it was just written
       expect(ratio).toBeCloseTo((4 * d) / bytesPerVector, 6);
       expect(codec).toBeTypeOf("string");
       expect(index.stats().vectors).toEqual({ bytes, bytesPerVector, ratio });
@@ -163,6 +164,22 @@ describe.each(METRICS)("by force, under %s", (metric) => {
     await expectSound(index);
     await index.close();
   });
+});
+
+test.each([true, false])("a thousand times down and up loses no more than once (keep_originals %s)", async (keep) => {
+  const index = await filled(`cycles-${keep}`, { keep, rows: rows.subarray(0, 300 * d) });
+  await index.retier({ force: "archive" });
+  const vectors = range(300).map((id) => index.get(id)!.vector);
+  const found = await index.searchMany(queries, { k, exact: true, rerank: false });
+  for (let cycle = 0; cycle < 1000; cycle++) {
+    await index.retier({ force: TIERS[cycle % 4]! });
+    await index.retier({ force: "archive" });
+  }
+  expect(range(300).map((id) => index.get(id)!.vector)).toEqual(vectors);
+  expect(await index.searchMany(queries, { k, exact: true, rerank: false })).toEqual(found);
+  if (keep) expectOriginals(index, range(300));
+  await expectSound(index);
+  await index.close();
 });
 
 test("wide vectors shrink as much as is promised", async () => {
