@@ -797,6 +797,23 @@ describe("while rows move", () => {
     await index.close();
   });
 
+  test("a checkpoint copies nothing half done, whatever is counted or moved beside it", async () => {
+    const small = clusteredRows(20_000, 4, 8, 200);
+    const index = await filled("copied", { dimensions: 4, rows: small });
+    const now = Date.now();
+    for (let i = 1; i <= 12; i++) {
+      for (let j = 0; j < 200; j++) index.search(rowOf(small, (i * 200 + j) % 20_000, 4), { k: 5, ef: 10 });
+      await Promise.all([index.checkpoint(), index.retier({ now: now + i * HALF_LIFE }), index.checkpoint()]);
+    }
+    const counted = countsOf(index);
+    await index.close();
+    const again = await open(path("copied"));
+    expect(Object.values(countsOf(again)).reduce((a, b) => a + b)).toBe(20_000);
+    expect(countsOf(again)).toEqual(counted);
+    await expectSound(again);
+    await again.close();
+  });
+
   test("several who ask at once are served one after the other", async () => {
     const index = await filled("several");
     const reports = await Promise.all(TIERS.map((force) => index.retier({ force })));
