@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    maxWorkers: "100%", // much of the time is waiting for disks and other processes
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

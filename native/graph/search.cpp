@@ -46,11 +46,12 @@ constexpr uint32_t kAheadVectorLines = 8;
 constexpr uint32_t kAheadRowLines = 12;
 constexpr uint32_t kAheadOwnLines = 3;
 
-// While it lives, distances are those that the tiers can tell; but not where originals were asked for, and are kept.
+// While it lives, distances are those that the tiers can tell; but not where originals are kept, and were asked for or
+// were all there was when the search began: what moves while it runs is not its business.
 class ByTier {
  public:
-  ByTier(Scratch& s, const Options& o, uint32_t times) : s_(s) {
-    s_.originals = times == kOriginals && o.keepOriginals;
+  ByTier(Scratch& s, const Options& o, bool compressed, uint32_t times) : s_(s) {
+    s_.originals = o.keepOriginals && (times == kOriginals || !compressed);
   }
   ~ByTier() { s_.originals = true; }
   ByTier(const ByTier&) = delete;
@@ -463,7 +464,7 @@ template <Metric M>
 int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t times, Scratch& s, uint32_t* outNodes,
                       float* outDistances) {
   const uint32_t limit = nodes();
-  const bool again = times > 0 && options_.keepOriginals && tiers_.compressed() && !s.originals;
+  const bool again = times > 0 && options_.keepOriginals && !s.originals;
   const uint64_t room = again ? std::min<uint64_t>(uint64_t(k) * times, live()) : k;
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return -1;
@@ -509,7 +510,7 @@ template <Metric M>
 int32_t Graph::searchAs(const float* q, uint32_t k, uint32_t ef, const Filter& filter, uint32_t times, Scratch& s,
                         uint32_t* outNodes, float* outDistances) {
   ef = std::max(ef, k);
-  const bool again = times > 0 && options_.keepOriginals && tiers_.compressed() && !s.originals;
+  const bool again = times > 0 && options_.keepOriginals && !s.originals;
   const uint64_t matching = filter.words ? std::min(filter.count, live()) : live();
   const bool rare = filter.words && matching * kRare < live();
   const bool few = filter.words ? matching <= kFilteredComparedPerCandidate * ef || (rare && matching <= kScannedAtMost)
@@ -568,7 +569,7 @@ int32_t Graph::search(const float* query, uint32_t k, uint32_t ef, const Filter&
                       uint32_t* outNodes, float* outDistances) {
   const Reading reading(*this);
   ScratchLease s(*this);
-  const ByTier byTier(*s, options_, times);
+  const ByTier byTier(*s, options_, tiers_.compressed(), times);
   const float* q = prepared(query, *s);
   return byMetric(options_.metric,
                   [&](auto m) { return searchAs<m()>(q, k, ef, filter, times, *s, outNodes, outDistances); });
@@ -578,7 +579,7 @@ int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32
                     float* outDistances) {
   const Reading reading(*this);
   ScratchLease s(*this);
-  const ByTier byTier(*s, options_, times);
+  const ByTier byTier(*s, options_, tiers_.compressed(), times);
   const float* q = prepared(query, *s);
   return byMetric(options_.metric,
                   [&](auto m) { return scanAs<m()>(q, k, filter, times, *s, outNodes, outDistances); });
@@ -587,7 +588,7 @@ int32_t Graph::scan(const float* query, uint32_t k, const Filter& filter, uint32
 bool Graph::searchMany(const float* queries, uint32_t count, uint32_t k, uint32_t ef, const Filter& filter, bool exact,
                        uint32_t times, unsigned threads, uint32_t* outNodes, float* outDistances, int32_t* outCounts) {
   return Crew(*this, threads).run(count, [&](uint32_t i, Scratch& s) {
-    const ByTier byTier(s, options_, times);
+    const ByTier byTier(s, options_, tiers_.compressed(), times);
     const float* q = prepared(queries + uint64_t(i) * options_.dimensions, s);
     uint32_t* nodes = outNodes + uint64_t(i) * k;
     float* far = outDistances + uint64_t(i) * k;

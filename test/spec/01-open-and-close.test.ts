@@ -134,6 +134,7 @@ test("close may be called again, and everything else then fails with INDEX_CLOSE
 test("stats name the kernel and what there is", async () => {
   const index = await open(path("stats.hebb"), { dimensions: 4, metric: "l2" });
   await index.putMany({ ids: [1, 2, 3], vectors: new Float32Array(12).fill(1) });
+  await index.settle();
   const stats = index.stats();
   expect(["scalar", "avx2", "avx512", "neon"]).toContain(stats.kernel);
   expect(stats).toMatchObject({ size: 3, dimensions: 4, metric: "l2", backlog: 0, tiers: { hot: { count: 3 } } });
