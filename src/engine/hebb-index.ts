@@ -192,7 +192,7 @@ export class Index {
   }
 
   /**
-   * `search` for hot loops: allocates nothing. Writes at most k nodes and distances, ascending, and
+   * `search` for hot loops: allocates next to nothing. Writes at most k nodes and distances, ascending, and
    * returns how many. `idOf` names a node; a node's number may change hands after a delete.
    * @param k 1-1,000,000, and at most the length of either array
    * @param ef as in `SearchOptions`, but always given; raised to k
