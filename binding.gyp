@@ -21,12 +21,12 @@
     {
       "target_name": "hebb_scalar",
       "type": "static_library",
-      "sources": ["native/simd/scalar.cpp"],
+      "sources": ["native/simd/scalar.cpp", "native/gnn/products-scalar.cpp"],
     },
     {
       "target_name": "hebb_avx2",
       "type": "static_library",
-      "sources": ["native/simd/avx2.cpp"],
+      "sources": ["native/simd/avx2.cpp", "native/gnn/products-avx2.cpp"],
       "conditions": [["target_arch=='x64'", {
         "cflags": ["-mavx2", "-mfma", "-mf16c", "-msse4.2", "-mpopcnt"],
         "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=off", "-mavx2", "-mfma", "-mf16c", "-msse4.2", "-mpopcnt"] },
@@ -35,7 +35,7 @@
     {
       "target_name": "hebb_avx512",
       "type": "static_library",
-      "sources": ["native/simd/avx512.cpp"],
+      "sources": ["native/simd/avx512.cpp", "native/gnn/products-avx512.cpp"],
       "conditions": [["target_arch=='x64'", {
         "cflags": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-msse4.2", "-mpopcnt", "-mprefer-vector-width=512"],
         "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=off", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-msse4.2", "-mpopcnt", "-mprefer-vector-width=512"] },
@@ -44,7 +44,7 @@
     {
       "target_name": "hebb_neon",
       "type": "static_library",
-      "sources": ["native/simd/neon.cpp"],
+      "sources": ["native/simd/neon.cpp", "native/gnn/products-neon.cpp"],
       "conditions": [["target_arch=='arm64'", { "cflags": ["-march=armv8-a+crc"] }]],
     },
     {
@@ -57,6 +57,7 @@
         "native/addon.cpp",
         "native/addon-region.cpp",
         "native/addon-graph.cpp",
+        "native/addon-gnn.cpp",
         "native/simd/dispatch.cpp",
         "native/map/platform.cpp",
         "native/map/region.cpp",
@@ -84,6 +85,8 @@
         "native/graph/link.cpp",
         "native/graph/calibrate.cpp",
         "native/graph/consolidate.cpp",
+        "native/gnn/network.cpp",
+        "native/gnn/products.cpp",
       ],
     },
   ],

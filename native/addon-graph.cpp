@@ -222,6 +222,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("searchMany", &GraphObject::searchMany),
                         InstanceMethod("distances", &GraphObject::distances),
                         InstanceMethod("neighbors", &GraphObject::neighbors),
+                        InstanceMethod("fields", &GraphObject::fields),
                         InstanceMethod("close", &GraphObject::close),
                         StaticMethod("strides", &GraphObject::strides)});
   }
@@ -667,6 +668,25 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     if (count < 0) return fault(info);
     Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), static_cast<size_t>(count));
     std::memcpy(out.Data(), ids.data(), static_cast<size_t>(count) * sizeof(uint32_t));
+    return out;
+  }
+
+  // fields(nodes, most) -> { nodes, distances, counts }
+  Napi::Value fields(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    const uint32_t most = std::clamp(info[1].As<Napi::Number>().Uint32Value(), 1u, 2 * graph_->options().m);
+    Napi::Env env = info.Env();
+    Napi::Uint32Array nodes = Napi::Uint32Array::New(env, wanted.length * most);
+    Napi::Float32Array distances = Napi::Float32Array::New(env, wanted.length * most);
+    Napi::Uint32Array counts = Napi::Uint32Array::New(env, wanted.length);
+    if (!graph_->fields(wanted.data, static_cast<uint32_t>(wanted.length), most, nodes.Data(), distances.Data(),
+                        counts.Data()))
+      return fault(info);
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("nodes", nodes);
+    out.Set("distances", distances);
+    out.Set("counts", counts);
     return out;
   }
 

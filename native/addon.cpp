@@ -85,6 +85,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("makeFaultsBy", Napi::Function::New(env, makeFaultsBy));
   exports.Set("Region", RegionObject::define(env));
   exports.Set("Graph", defineGraph(env));
+  exportNetwork(env, exports);
   return exports;
 }
 

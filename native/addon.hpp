@@ -63,5 +63,6 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
 };
 
 Napi::Function defineGraph(Napi::Env env);
+void exportNetwork(Napi::Env env, Napi::Object exports);
 
 }  // namespace hebb::addon

@@ -1,4 +1,5 @@
 /** What the compiled addon exports; index.ts and graph.ts give it its documented face. */
+import type { Network } from "./gnn.js";
 import type { Graph, GraphOptions, GraphStrides } from "./graph.js";
 import type { Region } from "./index.js";
 
@@ -21,6 +22,28 @@ export interface Addon {
       reason: string | null,
     ) => Error,
   ): void;
+  Network: new (
+    dimensions: number,
+    hidden: number,
+    heads: number,
+    linear: boolean,
+    metric: number,
+    bound: number,
+  ) => Network;
+  adam(
+    parameters: Float32Array,
+    gradient: Float32Array,
+    first: Float32Array,
+    second: Float32Array,
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    weightDecay: number,
+    t: number,
+  ): void;
+  halves(parameters: Float32Array, out: Uint16Array): void;
+  sgd(parameters: Float32Array, gradient: Float32Array, learningRate: number, weightDecay: number): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
 }

@@ -166,6 +166,11 @@ export interface Graph {
   /** A copy of the vector: as it was given where originals are kept, else what its tier can give back. */
   vector(node: number): Float32Array;
   neighbors(node: number): Uint32Array;
+  /**
+   * Of each node its nearest live neighbours, nearest first, at most `most` (cut to 2 M) and as many as `counts` says;
+   * they and their distances from it begin at `i * (nodes.length / wanted.length)`.
+   */
+  fields(wanted: Uint32Array, most: number): { nodes: Uint32Array; distances: Float32Array; counts: Uint32Array };
   /** Distances of a query to nodes, live or not. */
   distances(query: Float32Array, nodes: Uint32Array): Float32Array;
   /**

@@ -1,5 +1,6 @@
 /** Feedback events prepared for the loss: rows looked up once, and negatives drawn without touching a positive. */
 import type { Prng } from "../base/prng.js";
+import type { Seed } from "../model/edges.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 
 /** Numbers documents densely within one call, so that masks and gradients are arrays and not maps. */
@@ -27,6 +28,8 @@ export interface Example {
   query: Float32Array;
   /** node -> grade, live documents only; what nDCG is measured against. */
   chosen: Map<number, number>;
+  /** What the query was made from by example; empty otherwise. */
+  seeds: readonly Seed[];
   /** Nodes that are no answers: what the query was made from. */
   excluded: Set<number>;
   positives: Int32Array;
@@ -65,6 +68,7 @@ export function prepareExample(pool: Pool, corpus: Corpus, event: LearnEvent, se
   return {
     query: event.query,
     chosen,
+    seeds: (event.seeds ?? []).filter(({ node }) => corpus.isLive(node)),
     excluded,
     positives: places(chosen.keys()),
     weights: Float32Array.from(chosen.values(), (grade) => grade / sum),

@@ -6,7 +6,8 @@ import type { Prng } from "../base/prng.js";
 import type { Metric } from "../base/types.js";
 import { type Adapter, adapterForward, fitBasis, project } from "../model/adapter.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
-import { axpy, dot, score } from "../model/scoring.js";
+import { axpy, dot, normalize, score } from "../model/scoring.js";
+import { solvePositiveDefinite } from "../model/solve.js";
 import type { Corpus } from "./corpus.js";
 import { chosenPlaces, type Example, type Pool, Sampler } from "./examples.js";
 import { adapterLoss, candidateLoss, type LossSettings, shiftGradient, Workspace } from "./objective.js";
@@ -82,7 +83,17 @@ export function shiftRate(choices: number, options: LearningOptions, scales: Sca
 /** A step may turn the queries of its batch by this much (root mean square, relative to their scale). */
 const TRUST = 0.3;
 
-/** Fits the basis to the examples' queries, then trains U from zero. */
+/** Pull of the ridge regression back to doing nothing, in units of the squared length of queries. */
+const RIDGE = 1;
+/** Events that the regression looks at; more add nothing at a rank of 128. */
+const REGRESSED = 8192;
+
+/**
+ * Fits the basis to the examples' queries, then U twice: by InfoNCE from zero, and in closed form by ridge
+ * regression from a query to the mean of what was chosen for it; the result is the mean of both. They err
+ * in different ways: the first follows what has to be told apart and needs many negatives to be right,
+ * the second looks at no negatives at all (docs/decisions/0010-message-passing.md has the figures).
+ */
 export function* fitAdapterFromStart(
   context: FitContext,
   adapter: Adapter,
@@ -91,8 +102,35 @@ export function* fitAdapterFromStart(
 ): Generator<void, void> {
   const queries = context.prng.shuffle(examples.map((e) => e.query)).slice(0, BASIS_QUERIES);
   yield* fitBasis(adapter.basis as Float32Array, adapter.rank, adapter.dimensions, queries);
+  const regressed = yield* regress(context, adapter, examples.slice(-REGRESSED));
   adapter.output.fill(0);
   yield* fitAdapter(context, adapter, examples, chosenPlaces(examples), epochs, examples.length, 0);
+  const { output } = adapter;
+  for (let i = 0; i < output.length; i++) output[i] = (output[i]! + regressed[i]!) / 2;
+}
+
+/** U of the regression: (H^T H + ridge I)^-1 H^T T, with rows h = B q of H and t = mean of the chosen - q of T. */
+function* regress(context: FitContext, adapter: Adapter, examples: readonly Example[]): Generator<void, Float64Array> {
+  const { pool, scales, corpus } = context;
+  const { rank, dimensions: d } = adapter;
+  const gram = new Float64Array(rank * rank);
+  const sums = new Float64Array(rank * d);
+  const h = new Float32Array(rank);
+  for (const { query, positives, weights } of examples) {
+    const target = new Float32Array(d);
+    positives.forEach((place, i) => axpy(weights[i]!, pool.rows[place]!, target));
+    if (corpus.metric === "cosine") normalize(target);
+    axpy(-1, query, target);
+    project(adapter, query, h);
+    for (let k = 0; k < rank; k++) {
+      axpy(h[k]!, h, gram, 0, k * rank, rank);
+      axpy(h[k]!, target, sums, 0, k * d, d);
+    }
+    yield;
+  }
+  for (let k = 0; k < rank; k++) gram[k * rank + k] = gram[k * rank + k]! + RIDGE * scales.query ** 2;
+  solvePositiveDefinite(gram, sums, rank, d);
+  return sums;
 }
 
 /**

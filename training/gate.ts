@@ -5,7 +5,8 @@
  * learned from. Averages forget with a window, so that a learner that stops helping is withdrawn.
  * Stored as plain numbers inside the learned state; see state.ts for where.
  */
-import type { Arm, Judgement } from "./judge.js";
+import { ADAPTER, ARMS, ATTENTION, LINEAR, learnersOf, STATIC } from "./arms.js";
+import type { Judgement } from "./judge.js";
 import type { LearningOptions } from "./options.js";
 
 /** Four doubles: sum of weights, of squared weights, of weighted differences and of their squares. */
@@ -58,41 +59,41 @@ export class RunningDifference {
   }
 }
 
-/** Learners by arm: who needs the disjoint stratum's consent. */
-export const USES_ADAPTER = [false, true, false, true] as const;
+/** Learners that move documents which never were chosen. */
+const MOVES_ALL = ADAPTER | LINEAR | ATTENTION;
 /** Withdrawal looks at this part of the window, so that harm is noticed before it averages out. */
 const FAST_SHARE = 1 / 8;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
 const TAKEOVER = 0.005;
+/** nDCG that each learner more has to bring: of equals, the simplest serves. */
+const PER_LEARNER = 0.001;
 /** Where never-chosen documents answer less than this share of events, the overall gain speaks for them. */
 const RARE_DISJOINT = 0.05;
 
-/** With fewer events in the disjoint stratum its bound is noise, and the adapter has to wait. */
+/** With fewer events in the disjoint stratum its bound is noise, and what moves all documents has to wait. */
 const MINIMUM_DISJOINT = 100;
 
-const GAIN = 0;
-const FAST = 3;
-const DISJOINT = 6;
-const FLAGS = 7 * RunningDifference.LENGTH;
+const DIFFERENCES = 3;
+const FLAGS = ARMS * DIFFERENCES * RunningDifference.LENGTH;
 
-/** The gate's view of its part of the state: statistics of the three arms, and which serves. */
+/** The gate's view of its part of the state: three running differences an arm, and which one serves. */
 export class Gate {
-  /** Doubles it takes: 7 running differences, the serving arm, three withdrawal flags. */
-  static readonly LENGTH = FLAGS + 4;
+  /** Doubles it takes: the differences, the serving arm, and a withdrawal flag for each arm but static. */
+  static readonly LENGTH = FLAGS + ARMS;
 
   constructor(
     private readonly at: Float64Array,
     private readonly options: LearningOptions,
   ) {}
 
-  /** Gain of arm 1-3 over static. */
+  /** Gain of an arm over static. */
   gain(arm: number): RunningDifference {
-    return this.difference(GAIN + arm - 1);
+    return this.difference(arm, 0);
   }
 
-  /** The adapter's gain in the document-disjoint stratum; the same with a shift beside it. */
-  get disjoint(): RunningDifference {
-    return this.difference(DISJOINT);
+  /** The same in the document-disjoint stratum. */
+  disjoint(arm: number): RunningDifference {
+    return this.difference(arm, 2);
   }
 
   /** Number of the arm that serves, 0 for static. */
@@ -104,42 +105,59 @@ export class Gate {
     return this.at[FLAGS + arm] === 1;
   }
 
-  /** Counts one event for the arms that differ from static by now. */
-  record(judgement: Judgement, active: readonly boolean[]): void {
+  /** Counts one event. */
+  record({ arms, all, disjoint }: Judgement): void {
     const { window } = this.options;
-    for (let arm = 1; arm <= 3; arm++) {
-      if (!active[arm]) continue;
-      const difference = judgement.all[arm]! - judgement.all[0];
+    arms.forEach((arm, i) => {
+      if (arm === STATIC) return;
+      const difference = all[i]! - all[0]!;
       this.gain(arm).add(difference, window);
       this.fast(arm).add(difference, window * FAST_SHARE);
-    }
-    if (active[1] && judgement.disjoint) this.disjoint.add(judgement.disjoint[1] - judgement.disjoint[0], window);
+      if (disjoint) this.disjoint(arm).add(disjoint[i]! - disjoint[0]!, window);
+    });
   }
 
-  /** Takes over the held-out differences of a cross-fitted training, and decides from them alone. */
-  replace(gains: readonly (readonly number[])[], disjoint: readonly number[]): void {
+  /** Takes over the judgements of a cross-fitted training, all of the same arms, and decides from them alone. */
+  replace(judgements: readonly Judgement[]): void {
     this.at.fill(0);
-    for (let arm = 1; arm <= 3; arm++) this.gain(arm).reset(gains[arm]!, this.options.window);
-    this.disjoint.reset(disjoint, this.options.window);
+    const { window } = this.options;
+    judgements[0]?.arms.forEach((arm, i) => {
+      if (arm === STATIC) return;
+      const strata = judgements.filter(({ disjoint }) => disjoint);
+      this.gain(arm).reset(
+        judgements.map(({ all }) => all[i]! - all[0]!),
+        window,
+      );
+      this.disjoint(arm).reset(
+        strata.map(({ disjoint }) => disjoint![i]! - disjoint![0]!),
+        window,
+      );
+    });
     this.decide();
   }
 
   /** Withdraws an arm that falls below static, then lets the best arm that has earned it serve. */
   decide(): void {
     const serving = this.serving;
-    if (serving !== 0 && this.falls(serving)) {
-      this.at[FLAGS] = 0;
+    if (serving !== STATIC && this.falls(serving)) {
+      this.at[FLAGS] = STATIC;
       this.at[FLAGS + serving] = 1;
       // What it gained long ago says nothing any more: it has to earn its place from here.
       this.gain(serving).copy(this.fast(serving));
     }
     let best = this.serving;
-    for (let arm = 1; arm <= 3; arm++) {
-      if (arm === best || this.refusal(arm) !== undefined) continue;
-      if (best === 0 || this.gain(arm).mean > this.gain(best).mean + (best === this.serving ? TAKEOVER : 0)) best = arm;
+    for (let arm = 1; arm < ARMS; arm++) {
+      if (arm === best || this.gain(arm).events === 0 || this.refusal(arm) !== undefined) continue;
+      const margin = best === this.serving ? TAKEOVER : 0;
+      if (best === STATIC || this.worth(arm) > this.worth(best) + margin) best = arm;
     }
     this.at[FLAGS] = best;
-    if (best !== 0) this.at[FLAGS + best] = 0;
+    if (best !== STATIC) this.at[FLAGS + best] = 0;
+  }
+
+  /** What an arm gains, less what its learners cost. */
+  worth(arm: number): number {
+    return this.gain(arm).mean - PER_LEARNER * learnersOf(arm).length;
   }
 
   /** Why an arm may not begin to serve; undefined when it may. */
@@ -147,11 +165,13 @@ export class Gate {
     const { confidence, minimumEvents, disjointTolerance, disjointConfidence } = this.options;
     const gain = this.gain(arm);
     const n = gain.events;
-    if (n < minimumEvents) return `judged on ${Math.round(n)} events, needs ${minimumEvents}`;
+    if (n < minimumEvents) {
+      return `judged on ${Math.round(n)} events, needs ${minimumEvents}: ${minimumEvents - Math.round(n)} are missing`;
+    }
     const lower = gain.lower(confidence);
     if (lower <= 0) return `gain ${gain.mean.toFixed(4)} is not certain: its lower bound is ${lower.toFixed(4)}`;
-    if (!USES_ADAPTER[arm]) return undefined;
-    const disjoint = this.disjoint;
+    if (!(arm & MOVES_ALL)) return undefined;
+    const disjoint = this.disjoint(arm);
     if (disjoint.events < RARE_DISJOINT * n) return undefined;
     if (disjoint.events < MINIMUM_DISJOINT) {
       return `never-chosen documents: judged on ${Math.round(disjoint.events)} events, needs ${MINIMUM_DISJOINT}`;
@@ -165,25 +185,20 @@ export class Gate {
     const fast = this.fast(arm);
     if (this.gain(arm).mean <= 0) return true;
     if (fast.events >= 16 && fast.mean + fast.standardError < 0) return true;
-    const n = this.disjoint.events;
+    const disjoint = this.disjoint(arm);
     return (
-      USES_ADAPTER[arm]! &&
-      n >= RARE_DISJOINT * this.gain(arm).events &&
-      this.disjoint.mean < -this.options.disjointTolerance
+      (arm & MOVES_ALL) !== 0 &&
+      disjoint.events >= RARE_DISJOINT * this.gain(arm).events &&
+      disjoint.mean < -this.options.disjointTolerance
     );
   }
 
   private fast(arm: number): RunningDifference {
-    return this.difference(FAST + arm - 1);
+    return this.difference(arm, 1);
   }
 
-  private difference(i: number): RunningDifference {
-    const n = RunningDifference.LENGTH;
-    return new RunningDifference(this.at.subarray(i * n, (i + 1) * n));
+  private difference(arm: number, which: number): RunningDifference {
+    const at = (arm * DIFFERENCES + which) * RunningDifference.LENGTH;
+    return new RunningDifference(this.at.subarray(at, at + RunningDifference.LENGTH));
   }
-}
-
-/** The learners an arm is made of. */
-export function learnersOf(arm: Arm): string[] {
-  return arm === "static" ? [] : arm.split("+");
 }

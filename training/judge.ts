@@ -1,12 +1,5 @@
 /** Ranks an event's candidates as each arm would show them, and measures nDCG@10 against what was chosen. */
-import type { Metric } from "../base/types.js";
-import type { Overlay } from "../model/overlay.js";
-import { score } from "../model/scoring.js";
-import type { Corpus } from "./corpus.js";
-
-/** What may be served. An arm's number is stored in the learned state. */
-export const ARMS = ["static", "adapter", "shift", "adapter+shift"] as const;
-export type Arm = (typeof ARMS)[number];
+import type { Contest } from "./contest.js";
 
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
@@ -42,66 +35,43 @@ function idealGain(grades: Iterable<number>): number {
 }
 
 export interface Judgement {
-  /** nDCG@10 by arm, in the order of ARMS; arms without their learner equal static. */
-  all: [number, number, number, number];
-  /**
-   * The document-disjoint stratum: static and adapter among documents that never were chosen before
-   * (those without an overlay), undefined where none of them is relevant. A shift cannot change it.
-   */
-  disjoint: [number, number] | undefined;
+  /** Arms by number, static first. */
+  arms: readonly number[];
+  /** nDCG@10 of each. */
+  all: Float64Array;
+  /** The document-disjoint stratum: the same among documents that never were chosen before; undefined where none of them is relevant. */
+  disjoint: Float64Array | undefined;
 }
 
 /**
- * @param overlays the learned shifts; a node in a later one replaces it in the earlier ones
- * @param adapted the adapted query, undefined where there is no adapter yet
+ * @param arms static first
+ * @param wasChosen whether a document was chosen in what the arms learned from
  */
 export function judge(
-  corpus: Corpus,
-  query: Float32Array,
-  adapted: Float32Array | undefined,
+  contest: Contest,
+  arms: readonly number[],
   chosen: ReadonlyMap<number, number>,
-  excluded: ReadonlySet<number>,
-  near: Uint32Array,
-  overlays: readonly Overlay[],
+  wasChosen: (node: number) => boolean,
 ): Judgement {
-  const metric: Metric = corpus.metric;
-  const tops = ARMS.map(() => new Top());
-  const [plain, plainAdapter] = [new Top(), new Top()];
-  const shifted = (node: number) => overlays.some((overlay) => overlay.has(node));
-  const candidates = new Set(near);
-  if (adapted) for (const node of corpus.nearest(adapted, near.length).nodes) candidates.add(node);
-  for (const node of candidates) {
-    if (excluded.has(node)) continue;
-    const gain = chosen.get(node) ?? 0;
-    const vector = corpus.vector(node);
-    const s = score(metric, query, vector);
-    const a = adapted ? score(metric, adapted, vector) : s;
-    tops[0]!.add(s, gain);
-    tops[1]!.add(a, gain);
-    if (shifted(node)) continue;
-    tops[2]!.add(s, gain);
-    tops[3]!.add(a, gain);
-    plain.add(s, gain);
-    plainAdapter.add(a, gain);
-  }
-  for (const [i, overlay] of overlays.entries()) {
-    const nodes = overlay.nodes;
-    const later = overlays.slice(i + 1);
-    for (let slot = 0; slot < nodes.length; slot++) {
-      const node = nodes[slot]!;
-      if (excluded.has(node) || later.some((other) => other.has(node))) continue;
-      const gain = chosen.get(node) ?? 0;
-      const row = overlay.row(slot);
-      const s = score(metric, query, row);
-      tops[2]!.add(s, gain);
-      tops[3]!.add(adapted ? score(metric, adapted, row) : s, gain);
-    }
-  }
+  const { nodes } = contest;
+  const gains = Float64Array.from(nodes, (node) => chosen.get(node) ?? 0);
+  const isNew = nodes.map((node) => !wasChosen(node));
   const ideal = idealGain(chosen.values());
-  const left = [...chosen].filter(([node]) => !shifted(node)).map(([, grade]) => grade);
+  const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
   const rest = idealGain(left);
-  return {
-    all: tops.map((top) => top.ndcg(ideal)) as Judgement["all"],
-    disjoint: left.length > 0 ? [plain.ndcg(rest), plainAdapter.ndcg(rest)] : undefined,
-  };
+  const all = new Float64Array(arms.length);
+  const disjoint = left.length > 0 ? new Float64Array(arms.length) : undefined;
+  arms.forEach((arm, at) => {
+    const scores = contest.scores(arm);
+    const top = new Top();
+    const among = new Top();
+    for (let i = 0; i < nodes.length; i++) {
+      if (scores[i] === Number.NEGATIVE_INFINITY) continue;
+      top.add(scores[i]!, gains[i]!);
+      if (disjoint && isNew[i]) among.add(scores[i]!, gains[i]!);
+    }
+    all[at] = top.ndcg(ideal);
+    if (disjoint) disjoint[at] = among.ndcg(rest);
+  });
+  return { arms, all, disjoint };
 }

@@ -5,15 +5,20 @@
  */
 import { Prng } from "../base/prng.js";
 import { adapterForward, fitBasis, project } from "../model/adapter.js";
+import { Edges } from "../model/edges.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
+import { ADAPTER } from "./arms.js";
+import { Contest, type Learners, seedsOf } from "./contest.js";
 import { CANDIDATES, chosenPlaces, type Example, Pool, prepareExample, Sampler } from "./examples.js";
 import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
-import { type Gate, USES_ADAPTER } from "./gate.js";
+import { learnEdges } from "./edges.js";
+import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
 import { type LearningReport, learningReport } from "./report.js";
+import { armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
 import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
 
@@ -36,6 +41,9 @@ const MEMORY = 256;
 const POPULATION = 4096;
 /** Multiplications that judging may cost per event on average; beyond it only every n-th event is judged. */
 const JUDGE_BUDGET = 1.2e6;
+/** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
+const JUDGED_REACH = 64;
+const FIELD_COST = 1000;
 /** A document that is only a negative moves, and goes to the log, where its |dL/dz| is above this. */
 const REPELLED = 0.02;
 
@@ -66,6 +74,7 @@ class Draft {
   private readonly gate: Gate;
   private adapter;
   private readonly overlay: Overlay;
+  private readonly edges: Edges;
   private basisChanged = false;
   private outputChanged = false;
   private readonly pool: Pool;
@@ -83,6 +92,7 @@ class Draft {
     this.gate = gateOf(this.header, state.options);
     this.adapter = state.adapter;
     this.overlay = new Overlay(corpus.dimensions, corpus.metric);
+    this.edges = new Edges(state.options.edgeHalfLife, state.edges);
     this.pool = new Pool(corpus);
     this.h = new Float32Array(state.adapter.rank);
     const prng = new Prng(((settings.seed ?? 1) * 0x9e3779b1) ^ this.header[FIELD.events]!);
@@ -118,8 +128,12 @@ class Draft {
       return;
     }
     const adapted = this.adapt(example.query);
-    this.judge(example, adapted);
-    this.stepShift(example, adapted && USES_ADAPTER[this.gate.serving] ? adapted : example.query);
+    const learners = this.learners();
+    this.judge(example, learners);
+    const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
+    this.count(FIELD.clock);
+    learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
+    this.stepShift(example, adapted && this.gate.serving & ADAPTER ? adapted : example.query);
     this.count(FIELD.events);
     this.count(FIELD.pending);
     if (header[FIELD.pending]! >= STEP_EVERY) {
@@ -140,18 +154,37 @@ class Draft {
     return adapted;
   }
 
-  /** Test, before training: what would each arm have answered? */
-  private judge(example: Example, adapted: Float32Array | undefined): void {
+  /** What was learned until now. */
+  private learners(): Learners {
     const overlays = [this.state.overlay, this.overlay];
+    return {
+      scale: this.context.scales.score,
+      adapt: this.header[FIELD.adapterReady] === 0 ? undefined : (query) => this.adapt(query)!,
+      overlays,
+      adaptedOverlays: overlays,
+      edges: this.edges,
+      now: this.header[FIELD.clock]!,
+    };
+  }
+
+  /** Test, before training: what would each arm have answered? */
+  private judge(example: Example, learners: Learners): void {
+    const { corpus } = this;
     const shifted = this.state.overlay.size + this.overlay.size;
-    const active = [true, adapted !== undefined, shifted > 0, adapted !== undefined && shifted > 0];
-    if (!active.includes(true, 1)) return;
-    const cost = (shifted + 2 * CANDIDATES) * (adapted ? 2 : 1) * this.corpus.dimensions;
+    const arms = armsIn(learners);
+    const cost = ((shifted + 2 * CANDIDATES) * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions;
     if (this.header[FIELD.events]! % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
-    const { query, chosen, excluded, near } = example;
-    this.gate.record(judge(this.corpus, query, adapted, chosen, excluded, near, overlays), active);
+    const { chosen, near } = example;
+    const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
+    const isLive = (node: number) => corpus.isLive(node);
+    const contest = new Contest(corpus, learners, example, near, search, isLive, JUDGED_REACH, arms);
+    this.gate.record(judge(contest, arms, chosen, (node) => this.wasChosen(node)));
     this.count(FIELD.judged);
     this.gate.decide();
+  }
+
+  private wasChosen(node: number): boolean {
+    return this.overlay.has(node) || this.state.overlay.has(node);
   }
 
   /** Several bounded steps of the chosen documents towards the query, and of strong rivals away from it. */
@@ -255,15 +288,30 @@ class Draft {
 
   delta(): Delta {
     this.header[FIELD.skippedSteps] = this.state.header[FIELD.skippedSteps]! + this.context.skippedSteps;
-    const parameters = [{ at: offsetOf(this.state, "header"), bytes: bytesOf(this.header) }];
+    const parameters = headerPieces(this.state.header, this.header);
     if (this.basisChanged) {
       parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });
     }
     if (this.outputChanged) {
       parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
     }
-    return { parameters, overlay: shiftsOf(this.overlay) };
+    return { parameters, overlay: shiftsOf(this.overlay), edges: this.edges.changes() };
   }
+}
+
+/** Stretches of the header that changed: most of it belongs to arms that were not judged. */
+function headerPieces(before: Float64Array, after: Float64Array): Delta["parameters"] {
+  const STRETCH = 16;
+  const pieces: Delta["parameters"] = [];
+  for (let from = 0; from < after.length; from += STRETCH) {
+    const values = after.subarray(from, from + STRETCH);
+    if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
+    const last = pieces.at(-1);
+    const bytes = bytesOf(values);
+    if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
+    else pieces.push({ at: from * 8, bytes });
+  }
+  return pieces;
 }
 
 function run<T>(work: Generator<void, T>): T {

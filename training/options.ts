@@ -12,7 +12,7 @@ export interface LearningOptions {
   rank: number;
   /** `learning.adapter_rate`: step of the adapter per event, default 1/16. Too high overshoots, too low needs more epochs. */
   adapterRate: number;
-  /** `learning.adapter_decay`: weight of |U|^2 / 2 against the sum of all events' losses, default 1. */
+  /** `learning.adapter_decay`: weight of |U|^2 / 2 against the sum of all events' losses, default 3. */
   adapterDecay: number;
   /** `learning.adapter_epochs`: passes of `train` over the feedback for the adapter, default 10. */
   adapterEpochs: number;
@@ -37,6 +37,8 @@ export interface LearningOptions {
   minimumEvents: number;
   /** `learning.source_share`: largest share of a window that one source may fill where there are several, default .5. */
   sourceShare: number;
+  /** `learning.edge_half_life`: events after which a learned edge counts half, default 20,000. Shorter follows what changes, longer remembers. */
+  edgeHalfLife: number;
   /** `learning.replay`: most events that `train` uses, the newest first, default 20,000. */
   replay: number;
 }
@@ -48,7 +50,7 @@ export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
   decoupled: false,
   rank: 128,
   adapterRate: 1 / 16,
-  adapterDecay: 1,
+  adapterDecay: 3,
   adapterEpochs: 10,
   shiftRate: 0.08,
   shiftBound: 0.5,
@@ -59,5 +61,6 @@ export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
   window: 512,
   minimumEvents: 30,
   sourceShare: 0.5,
+  edgeHalfLife: 20_000,
   replay: 20_000,
 };

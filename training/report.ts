@@ -1,6 +1,6 @@
 /** What was learned, and why it is served or not, for `stats().learning`. */
-import { type Gate, learnersOf } from "./gate.js";
-import { ARMS, type Arm } from "./judge.js";
+import { ARMS, LEARNERS, type Learner, learnersOf, nameOf, STATIC } from "./arms.js";
+import type { Gate } from "./gate.js";
 import { FIELD, gateOf, type LearnedState } from "./state.js";
 
 export interface ArmReport {
@@ -9,20 +9,31 @@ export interface ArmReport {
   gain: number;
   /** One-sided lower bound of the gain; undefined before two events. */
   lower: number | undefined;
-  /** Gain among documents that never were chosen; 0 for a shift, which cannot move them. */
+  /** Gain among documents that never were chosen. */
   disjointGain: number;
   /** Events behind the gain. */
   events: number;
   why: string;
 }
 
+export interface LearnerReport {
+  /** Whether the serving arm has it. */
+  serves: boolean;
+  /** What the best arm with it gains over the best arm without it, nDCG@10; undefined while neither was judged. */
+  adds: number | undefined;
+}
+
 export interface LearningReport {
   /** Events learned from by `learn`, and by the last `train`. */
   events: number;
   trainedEvents: number;
-  serving: "static" | string[];
-  arms: Record<Exclude<Arm, "static">, ArmReport>;
+  serving: "static" | Learner[];
+  /** Each set of learners that was judged, by name; of several weights of the edges, the best. */
+  arms: Record<string, ArmReport>;
+  learners: Record<Learner, LearnerReport>;
+  /** Documents with a shift, and with learned edges. */
   shifted: number;
+  linked: number;
   adapterSteps: number;
   skippedSteps: number;
   skippedEvents: number;
@@ -32,22 +43,37 @@ export interface LearningReport {
 /** @param header a draft's header instead of the state's own */
 export function learningReport(state: LearnedState, header: Float64Array = state.header): LearningReport {
   const gate = gateOf(header, state.options);
-  const serving = learnersOf(ARMS[gate.serving]!);
+  const serving = learnersOf(gate.serving);
+  const best = new Map<string, number>();
+  for (let arm = 1; arm < ARMS; arm++) {
+    if (gate.gain(arm).events === 0) continue;
+    const known = best.get(nameOf(arm));
+    const isBetter = known === undefined || gate.gain(arm).mean > gate.gain(known).mean;
+    if (arm === gate.serving || (isBetter && known !== gate.serving)) best.set(nameOf(arm), arm);
+  }
+  const judged = [...best.values()];
   return {
     events: header[FIELD.events]!,
     trainedEvents: header[FIELD.trainedEvents]!,
     serving: serving.length > 0 ? serving : "static",
-    arms: {
-      adapter: armReport(gate, 1, state.options.confidence),
-      shift: armReport(gate, 2, state.options.confidence),
-      "adapter+shift": armReport(gate, 3, state.options.confidence),
-    },
+    arms: Object.fromEntries(judged.map((arm) => [nameOf(arm), armReport(gate, arm, state.options.confidence)])),
+    learners: Object.fromEntries(
+      LEARNERS.map((learner) => [learner, { serves: serving.includes(learner), adds: adds(gate, judged, learner) }]),
+    ) as Record<Learner, LearnerReport>,
     shifted: state.overlay.size,
+    linked: state.edges.size,
     adapterSteps: header[FIELD.adapterSteps]!,
     skippedSteps: header[FIELD.skippedSteps]!,
     skippedEvents: header[FIELD.skippedEvents]!,
     cappedEvents: header[FIELD.cappedEvents]!,
   };
+}
+
+function adds(gate: Gate, judged: readonly number[], learner: Learner): number | undefined {
+  const [having, lacking] = [true, false].map((has) =>
+    judged.filter((arm) => learnersOf(arm).includes(learner) === has).map((arm) => gate.gain(arm).mean),
+  ) as [number[], number[]];
+  return having.length > 0 ? Math.max(...having) - Math.max(0, ...lacking) : undefined;
 }
 
 function armReport(gate: Gate, arm: number, confidence: number): ArmReport {
@@ -56,14 +82,15 @@ function armReport(gate: Gate, arm: number, confidence: number): ArmReport {
   const serves = gate.serving === arm;
   const refusal = gate.refusal(arm);
   const withdrawn = !serves && gate.withdrawn(arm);
-  let why = refusal ?? `another arm gains more: ${ARMS[gate.serving]}`;
+  const rival = gate.serving === STATIC ? "none serves yet" : `another arm gains more: ${nameOf(gate.serving)}`;
+  let why = refusal ?? rival;
   if (withdrawn) why = `fell below static and was withdrawn; ${why}`;
   if (serves) why = `gains ${gain.mean.toFixed(4)} nDCG@10 over static, lower bound ${lower.toFixed(4)}`;
   return {
     state: serves ? "serving" : withdrawn ? "withdrawn" : "challenger",
     gain: gain.mean,
     lower: Number.isFinite(lower) ? lower : undefined,
-    disjointGain: arm === 2 ? 0 : gate.disjoint.mean,
+    disjointGain: gate.disjoint(arm).mean,
     events: Math.round(gain.events),
     why,
   };

@@ -1,23 +1,32 @@
 /** What queries see of the learned state. */
 import { adapterForward, project } from "../model/adapter.js";
-import { USES_ADAPTER } from "./gate.js";
-import { ARMS } from "./judge.js";
-import type { LearnedState } from "./state.js";
+import { ADAPTER, ATTENTION, armsOf, LINEAR, SHIFT } from "./arms.js";
+import type { Learners } from "./contest.js";
+import { FIELD, type LearnedState } from "./state.js";
 
-export { score as scoreOf } from "../model/scoring.js";
+/** The learners of a state as they stand. Refresh its overlay first. */
+export function learnersIn(state: LearnedState): Learners {
+  return {
+    scale: state.header[FIELD.started] ? state.header[FIELD.scoreScale]! : 1,
+    adapt: state.header[FIELD.adapterReady] ? (query) => adaptQuery(state, query) : undefined,
+    overlays: [state.overlay],
+    adaptedOverlays: [state.overlay],
+    edges: state.edges,
+    now: state.header[FIELD.clock]!,
+  };
+}
 
-/** Which learners serve. Both false: `neural` is the plain vector search, bit for bit. */
-export function serving(state: LearnedState): { adapter: boolean; shift: boolean } {
-  const arm = state.gate.serving;
-  return { adapter: USES_ADAPTER[arm]!, shift: ARMS[arm]!.includes("shift") };
+/** Arms that can differ from static, static first. */
+export function armsIn(learners: Learners): number[] {
+  const { adapt, attend, overlays, edges } = learners;
+  const bits = (adapt ? ADAPTER : 0) | (overlays.some(({ size }) => size > 0) ? SHIFT : 0) | LINEAR;
+  return armsOf(attend ? bits | ATTENTION : bits, edges !== undefined && !edges.isEmpty);
 }
 
 /**
  * The query as the adapter turns it: q' = normalise(q + U B q) under cosine, not normalised otherwise.
- * With the shift serving, a document's neural score is `scoreOf(metric, q', overlay row)` where it has
- * an overlay row and `scoreOf(metric, q', vector)` where not; larger is better.
  */
-export function adaptQuery(state: LearnedState, query: Float32Array): Float32Array {
+export function adaptQuery(state: Pick<LearnedState, "adapter" | "metric">, query: Float32Array): Float32Array {
   const out = new Float32Array(query.length);
   const h = new Float32Array(state.adapter.rank);
   project(state.adapter, query, h);

@@ -2,16 +2,17 @@
  * Everything learned: parameters in one buffer of fixed layout, and the overlay. Every change is a
  * delta that carries final values, so that applying it again, or after a crash, gives the same bytes.
  *
- * Buffer, little-endian: 64 doubles (header), then basis and output of the adapter, each rank x d f32.
+ * Buffer, little-endian: 1024 doubles (header), then basis and output of the adapter, each rank x d f32.
  */
 import { assert } from "../base/assert.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
+import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
 import { Overlay } from "../model/overlay.js";
 import { Gate } from "./gate.js";
 import type { LearningOptions } from "./options.js";
 
-const HEADER_DOUBLES = 64;
+const HEADER_DOUBLES = 1024;
 const HEADER_BYTES = HEADER_DOUBLES * 8;
 const GATE_AT = 24;
 
@@ -39,6 +40,8 @@ export const FIELD = {
   trainedEvents: 11,
   /** 1 once the adapter has a basis. */
   adapterReady: 12,
+  /** The clock of learned edges: an event, a connection or a deleted row each move it by one. */
+  clock: 13,
 } as const;
 
 export interface Delta {
@@ -46,6 +49,7 @@ export interface Delta {
   parameters: { at: number; bytes: Uint8Array }[];
   /** New shift of a node and how often it was chosen by now; null where its shift ends. */
   overlay: ShiftChange[];
+  edges: EdgeChange[];
 }
 
 export interface ShiftChange {
@@ -60,6 +64,7 @@ export class LearnedState {
   readonly header: Float64Array;
   readonly adapter: Adapter;
   readonly overlay: Overlay;
+  readonly edges: Edges;
 
   /** An untrained state: the static index. `rank` is cut to `dimensions`. */
   constructor(
@@ -78,6 +83,7 @@ export class LearnedState {
       output: new Float32Array(buffer, HEADER_BYTES + rank * dimensions * 4, rank * dimensions),
     };
     this.overlay = new Overlay(dimensions, metric);
+    this.edges = new Edges(options.edgeHalfLife);
   }
 
   get gate(): Gate {
@@ -114,6 +120,26 @@ export function applyDelta(state: LearnedState, delta: Delta): void {
     if (shift) state.overlay.set(node, shift, choices);
     else state.overlay.delete(node);
   }
+  for (const change of delta.edges) applyEdges(state.edges, change);
+}
+
+function applyEdges(edges: Edges, { node, record, lanes }: EdgeChange): void {
+  if (!record) {
+    edges.delete(node);
+    return;
+  }
+  let own = edges.record(node);
+  if (!own) {
+    own = emptyRecord();
+    edges.set(node, own);
+  }
+  const { count, asked, chosen, countedAt, born } = record;
+  Object.assign(own, { count, asked, chosen, countedAt, born });
+  for (const lane of lanes) {
+    own.targets[lane] = record.targets[lane]!;
+    own.strengths[lane] = record.strengths[lane]!;
+    own.at[lane] = record.at[lane]!;
+  }
 }
 
 /** All shifts of an overlay, copied. */
@@ -125,29 +151,49 @@ export function shiftsOf(overlay: Overlay): ShiftChange[] {
   }));
 }
 
+/** All records of the edges, as changes. */
+export function recordsOf(edges: Edges): EdgeChange[] {
+  return Array.from(edges.nodes(), (node) => {
+    const record = edges.record(node)!;
+    return { node, record, lanes: Array.from({ length: record.count }, (_, lane) => lane) };
+  });
+}
+
 /** The state as one delta against an untrained one: what a checkpoint stores. */
 export function snapshot(state: LearnedState): Delta {
   return {
     parameters: [{ at: 0, bytes: state.bytes.slice() }],
     overlay: shiftsOf(state.overlay),
+    edges: recordsOf(state.edges),
   };
 }
 
-/** Takes nodes out of the overlay: they were deleted. Undefined where none had a shift. */
+/** Takes deleted nodes out of the overlay and the edges. Undefined where none had a part in either. */
 export function forget(state: LearnedState, nodes: Iterable<number>): Delta | undefined {
-  const gone = [...new Set(nodes)].filter((node) => state.overlay.has(node));
-  return gone.length === 0
-    ? undefined
-    : { parameters: [], overlay: gone.map((node) => ({ node, shift: null, choices: 0 })) };
+  const gone = [...new Set(nodes)];
+  const overlay = gone
+    .filter((node) => state.overlay.has(node))
+    .map((node) => ({ node, shift: null, choices: 0 }));
+  const draft = new Edges(state.options.edgeHalfLife, state.edges);
+  for (const node of gone) draft.forget(node, state.header[FIELD.clock]! + 1);
+  const edges = draft.changes();
+  return overlay.length + edges.length === 0 ? undefined : { parameters: [], overlay, edges };
 }
 
+const EDGE_ENTRY_BYTES = 32;
+const LANE_BYTES = 16;
+
 /**
- * A delta as bytes, little-endian: u32 count of parameter pieces, u32 count of overlay entries, then
- * pieces (u32 at, u32 length, bytes), then entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s).
+ * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries and of edge entries, then
+ * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
+ * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
+ * then those: u32 lane, u32 target, f32 strength, u32 at).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
+  const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));
   const size =
-    8 +
+    12 +
+    edges.reduce((sum, { lanes }) => sum + EDGE_ENTRY_BYTES + LANE_BYTES * lanes.length, 0) +
     delta.parameters.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
     delta.overlay.reduce((sum, o) => sum + 12 + (o.shift?.byteLength ?? 0), 0);
   const out = new Uint8Array(size);
@@ -157,8 +203,13 @@ export function encodeDelta(delta: Delta): Uint8Array {
     view.setUint32(at, value, true);
     at += 4;
   };
+  const putFloat = (value: number) => {
+    view.setFloat32(at, value, true);
+    at += 4;
+  };
   put(delta.parameters.length);
   put(delta.overlay.length);
+  put(edges.length);
   for (const { at: offset, bytes } of delta.parameters) {
     put(offset);
     put(bytes.length);
@@ -171,6 +222,18 @@ export function encodeDelta(delta: Delta): Uint8Array {
     put(shift?.length ?? 0);
     if (shift) out.set(bytesOf(shift), at);
     at += shift?.byteLength ?? 0;
+  }
+  for (const { node, record, lanes } of edges) {
+    for (const value of [node, record ? 1 : 0, record?.count ?? 0, record?.born ?? 0, record?.countedAt ?? 0]) put(value);
+    putFloat(record?.asked ?? 0);
+    putFloat(record?.chosen ?? 0);
+    put(lanes.length);
+    for (const lane of lanes) {
+      put(lane);
+      put(record!.targets[lane]!);
+      putFloat(record!.strengths[lane]!);
+      put(record!.at[lane]!);
+    }
   }
   return out;
 }
@@ -190,9 +253,11 @@ export function decodeDelta(from: Uint8Array): Delta {
     return at - length;
   };
   const u32 = () => view.getUint32(take(4), true);
-  const delta: Delta = { parameters: [], overlay: [] };
+  const f32 = () => view.getFloat32(take(4), true);
+  const delta: Delta = { parameters: [], overlay: [], edges: [] };
   const pieces = u32();
   const entries = u32();
+  const edges = u32();
   for (let i = 0; i < pieces; i++) {
     const offset = u32();
     const length = u32();
@@ -206,6 +271,27 @@ export function decodeDelta(from: Uint8Array): Delta {
     const start = take(length * 4);
     const shift = length === 0 ? null : new Float32Array(bytes.slice(start, start + length * 4).buffer);
     delta.overlay.push({ node, shift, choices });
+  }
+  for (let i = 0; i < edges; i++) {
+    const node = u32();
+    const isThere = u32() === 1;
+    const record = emptyRecord();
+    record.count = u32();
+    record.born = u32();
+    record.countedAt = u32();
+    record.asked = f32();
+    record.chosen = f32();
+    const changed = u32();
+    const lanes: number[] = [];
+    for (let j = 0; j < changed; j++) {
+      const lane = u32();
+      if (lane >= EDGES_PER_NODE) throw new RangeError(`learned delta has lane ${lane}, of ${EDGES_PER_NODE}`);
+      lanes.push(lane);
+      record.targets[lane] = u32();
+      record.strengths[lane] = f32();
+      record.at[lane] = u32();
+    }
+    delta.edges.push({ node, record: isThere ? record : null, lanes });
   }
   if (at !== bytes.length) throw new RangeError(`learned delta has ${bytes.length - at} bytes after its end`);
   return delta;

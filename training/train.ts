@@ -8,15 +8,19 @@
 import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
 import type { Adapter } from "../model/adapter.js";
+import { Edges } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
+import { ADAPTER } from "./arms.js";
+import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
-import { type Example, Pool, prepareExample } from "./examples.js";
+import { learnEdges } from "./edges.js";
+import { CANDIDATES, type Example, Pool, prepareExample } from "./examples.js";
 import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales } from "./fit.js";
-import { USES_ADAPTER } from "./gate.js";
-import { judge } from "./judge.js";
+import { type Judgement, judge } from "./judge.js";
 import { type LearningReport, learningReport } from "./report.js";
+import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
-import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
+import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, recordsOf, shiftsOf } from "./state.js";
 
 export interface TrainSettings {
   /** Passes of the adapter over the feedback; the shift takes 2/3 of it. Default `options.adapterEpochs`. */
@@ -34,6 +38,8 @@ const CROSS_FITTED = 4096;
 const JUDGED = 2048;
 /** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
 const VISITS = 20_000;
+/** Candidates whose neighbours are asked when an event is judged. */
+const REACH = 100;
 /** The event loop runs again after this long. */
 const SLICE_MS = 4;
 
@@ -64,7 +70,7 @@ export async function train(
   header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
   header[FIELD.trainedEvents] = examples.length;
   if (examples.length === 0)
-    return { delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [] }, report: learningReport(state) };
+    return { delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] }, report: learningReport(state) };
   const scales = measureScales(
     corpus,
     examples.slice(-256).map((e) => e.query),
@@ -83,9 +89,19 @@ export async function train(
     return { dimensions, rank, basis: make(), output: make() };
   };
 
+  const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
+  const isLive = (node: number) => corpus.isLive(node);
+  const edgesOf = function* (from: readonly Example[], first: number): Generator<void, Edges> {
+    const edges = new Edges(options.edgeHalfLife);
+    for (const [i, example] of from.entries()) {
+      learnEdges(edges, seedsOf(corpus, example, example.near, scales.score), example, first + i);
+      yield;
+    }
+    return edges;
+  };
+
   // Judge every arm on events it was not fitted to.
-  const gains: number[][] = [[], [], [], []];
-  const disjoint: number[] = [];
+  const judgements: Judgement[] = [];
   const crossFitted = examples.slice(-CROSS_FITTED);
   const folds = assignFolds(crossFitted, prng);
   const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);
@@ -97,39 +113,37 @@ export async function train(
     const epochs = epochsFor(fitted.length);
     await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
     const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
-    const raw = await breathe.run(
-      fitShift(
-        context,
-        fitted,
-        fitted.map((e) => e.query),
-        epochs.shift,
-      ),
-    );
-    const following = await breathe.run(fitShift(context, fitted, adapted, epochs.shift));
-    const queries = await breathe.run(adaptQueries(adapter, corpus.metric, heldOut));
-    for (const [i, example] of heldOut.entries()) {
-      const { query, chosen, excluded, near } = example;
-      const alone = judge(corpus, query, undefined, chosen, excluded, near, [raw]);
-      const both = judge(corpus, query, queries[i]!, chosen, excluded, near, [following]);
-      gains[1]!.push(both.all[1] - both.all[0]);
-      gains[2]!.push(alone.all[2] - alone.all[0]);
-      gains[3]!.push(both.all[3] - both.all[0]);
-      if (both.disjoint) disjoint.push(both.disjoint[1] - both.disjoint[0]);
+    const queries = fitted.map((e) => e.query);
+    const learners: Learners = {
+      scale: scales.score,
+      adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
+      overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
+      adaptedOverlays: [await breathe.run(fitShift(context, fitted, adapted, epochs.shift))],
+      edges: await breathe.run(edgesOf(fitted, 1)),
+      now: fitted.length,
+    };
+    const arms = armsIn(learners);
+    for (const example of heldOut) {
+      const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
+      judgements.push(judge(contest, arms, example.chosen, (node) => learners.overlays[0]!.has(node)));
       await breathe.now();
     }
     settings.onProgress?.({ phase: "cross-fitting", done: fold + 1, total: FOLDS + 1 });
   }
   const gate = gateOf(header, options);
-  gate.replace(gains, disjoint);
+  gate.replace(judgements);
 
   // Refit on everything, the shift following the query that will be served.
   const adapter = newAdapter();
   const epochs = epochsFor(examples.length);
   await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
-  const queries = USES_ADAPTER[gate.serving]
+  const queries = gate.serving & ADAPTER
     ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
     : examples.map((e) => e.query);
   const overlay = await breathe.run(fitShift(context, examples, queries, epochs.shift));
+  const clock = header[FIELD.clock]!;
+  const edges = await breathe.run(edgesOf(examples, clock + 1));
+  header[FIELD.clock] = clock + examples.length;
   settings.onProgress?.({ phase: "cross-fitting", done: FOLDS + 1, total: FOLDS + 1 });
   header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + context.skippedSteps;
   header[FIELD.started] = 1;
@@ -146,6 +160,7 @@ export async function train(
       { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
     ],
     overlay: replaceOverlay(state.overlay, overlay, corpus),
+    edges: replaceEdges(state.edges, edges),
   };
   return { delta, report: learningReport(state, header) };
 }
@@ -170,6 +185,12 @@ function replaceOverlay(from: Overlay, to: Overlay, corpus: Corpus): Delta["over
   const kept = new Set(live.map(({ node }) => node));
   const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
   return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
+}
+
+/** Changes that turn the edges `from` into `to`. */
+function replaceEdges(from: Edges, to: Edges): Delta["edges"] {
+  const gone = Array.from(from.nodes()).filter((node) => !to.record(node));
+  return [...gone.map((node) => ({ node, record: null, lanes: [] })), ...recordsOf(to)];
 }
 
 /** Runs work in slices of a few milliseconds, so that searches go on between them. */

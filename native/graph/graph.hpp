@@ -349,6 +349,10 @@ class Graph {
   uint32_t inDegree(uint32_t node) { return node < nodes() && ensureRow(node) ? row(node)->inDegree : 0; }
   // Bottom-layer neighbours; returns how many, or -1 on a fault. `out` has room for 2m.
   int32_t neighbors(uint32_t node, uint32_t* out);
+  // Of each of `count` nodes its nearest live bottom-layer neighbours, at most `most` (1-2m), nearest first, with their
+  // distances from it: count x most of each, and how many there are. A node that is not there has none.
+  bool fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* nodes, float* distances,
+              uint32_t* counts);
 
  private:
   friend class ScratchLease;

@@ -1,26 +1,40 @@
 /**
- * What was learned, as the store keeps it and queries use it: parameters and overlay in memory,
- * mirrored into two sections of the region, so that checkpoints and recovery treat them like
+ * What was learned, as the store keeps it and queries use it: parameters, overlay and learned edges in
+ * memory, mirrored into three sections of the region, so that checkpoints and recovery treat them like
  * everything else. training/ decides what to learn; this applies it.
  *
- * Section `parameters` is the state's own buffer. Section `overlay` holds slots of a fixed stride:
- * slot 0 starts with the number of slots ever used (u32); every other one holds 1 or 0 (u32: in
- * use), the node (u32), how often it was chosen (u32), 4 bytes of zero, and the shift (f32 x dimensions).
+ * Section `parameters` is the state's own buffer. Sections `overlay` and `edges` hold slots by node
+ * (slot-table.ts). Of the overlay: how often the node was chosen (u32), 4 bytes of zero, and its shift
+ * (f32 x dimensions). Of the edges: how many (u32), born, counted at (u32), asked, chosen (f32), 4 bytes of zero,
+ * then for each edge its target (u32), strength (f32) and tick (u32).
  */
 
+import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
+import { edgeWeights } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
+import type { Prng } from "../../base/prng.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
+import { SHIFT, STATIC } from "../../training/arms.js";
+import { Contest } from "../../training/contest.js";
+import type { Corpus, Field } from "../../training/corpus.js";
 import type { LearningOptions } from "../../training/options.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
-import { adaptQuery, scoreOf, serving } from "../../training/serving.js";
+import { learnersIn } from "../../training/serving.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
-import type { Searcher, SearchPlan } from "./searching.js";
+import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
+import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
-const SLOT_HEADER_BYTES = 16;
+const SHIFT_AT = 8;
+const LANES_AT = 24;
+const LANE_BYTES = 12;
+/** Neighbours that a node hears: those of the strongest edges. */
+const HEARD = 16;
+/** Candidates beyond the k asked for, as learners change the order. */
+const MORE = 64;
 /** Nothing learned needs more. */
 const PARAMETERS_RESERVE_BYTES = 2 ** 30;
 
@@ -37,10 +51,14 @@ export function learnedSections(dimensions: number, nodes: number, kind: number)
   return [
     { kind, name: "overlay", stride, reserveBytes: (nodes + 1) * stride },
     { kind: kind + 1, name: "parameters", stride: 1, reserveBytes: PARAMETERS_RESERVE_BYTES },
+    { kind: EDGES_KIND, name: "edges", stride: EDGES_STRIDE, reserveBytes: (nodes + 1) * EDGES_STRIDE },
   ];
 }
 
-const slotStride = (dimensions: number): number => Math.ceil((SLOT_HEADER_BYTES + 4 * dimensions) / 64) * 64;
+const rounded = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+const slotStride = (dimensions: number): number => rounded(SLOT_HEADER_BYTES + SHIFT_AT + 4 * dimensions);
+const EDGES_KIND = 16;
+const EDGES_STRIDE = rounded(SLOT_HEADER_BYTES + LANES_AT + EDGES_PER_NODE * LANE_BYTES);
 
 /** The learners' options out of the config; `rank` is the store's own. */
 function learningOptions({ ruvector, learning }: Config, rank: number): LearningOptions {
@@ -62,24 +80,25 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
     window: learning.window,
     minimumEvents: learning.minimum_events,
     sourceShare: learning.source_share,
+    edgeHalfLife: learning.edge_half_life,
     replay: learning.replay,
   };
 }
 
 export class Learned {
   readonly state: LearnedState;
+  /** The store as the learners see it. */
+  readonly corpus: Corpus;
   /** Told of nodes that disappear, while somebody wants to know. */
   onForget: ((nodes: Uint32Array) => void) | undefined;
 
   /** How many nodes have disappeared. */
   forgotten = 0;
 
-  private readonly stride: number;
-  private readonly slots = new Map<number, number>();
-  private readonly freeSlots: number[] = [];
-  private slotCount = 0;
+  private readonly shifts: SlotTable;
+  private readonly edges: SlotTable;
 
-  /** @param overlaySection the number of section `overlay` in the region; `parameters` follows it */
+  /** @param overlaySection the number of section `overlay` in the region; `parameters` and `edges` follow it */
   constructor(
     private readonly region: Region,
     private readonly overlaySection: number,
@@ -87,20 +106,23 @@ export class Learned {
     config: Config,
     rank: number,
   ) {
+    this.corpus = corpusOf(searcher, this);
     this.state = new LearnedState(searcher.dimensions, searcher.metric, learningOptions(config, rank));
-    this.stride = slotStride(searcher.dimensions);
+    this.shifts = new SlotTable(region, overlaySection, slotStride(searcher.dimensions));
+    this.edges = new SlotTable(region, overlaySection + 2, EDGES_STRIDE);
     this.load();
   }
 
   /** Whether `neural` differs from `vector`. */
   get serves(): boolean {
-    return this.state.gate.serving !== 0;
+    return this.state.gate.serving !== STATIC;
   }
 
   apply(delta: Delta): void {
     applyDelta(this.state, delta);
     for (const { at, bytes } of delta.parameters) this.region.write(this.overlaySection + 1, at, bytes);
-    for (const change of delta.overlay) this.writeSlot(change);
+    for (const change of delta.overlay) this.writeShift(change);
+    for (const change of delta.edges) this.writeEdges(change);
   }
 
   /** Nodes that disappeared take their shifts with them. */
@@ -113,34 +135,41 @@ export class Learned {
   }
 
   /**
-   * Nodes by what the serving learners make of a query: the graph is searched with the adapted
-   * query, and every shifted node competes with its shifted row.
+   * Nodes by what the serving arm makes of a query: the graph is searched with the query as the arm turns it,
+   * and what edges lead to and every shifted node compete with what that finds.
+   * @param seeds what the query was made from by example
    */
-  rank(query: Float32Array, plan: SearchPlan): Ranking {
+  rank(query: Float32Array, seeds: readonly Seed[], plan: SearchPlan): Ranking {
     const { searcher, state } = this;
-    const { graph, metric } = searcher;
-    const { adapter, shift } = serving(state);
+    const { graph } = searcher;
+    const arm = state.gate.serving;
+    const { bits } = plan;
+    state.overlay.refresh((node) => this.unit(graph.vector(node)));
+    const moved = arm & SHIFT ? Math.min(state.overlay.size, plan.k) : 0;
+    const wide = plan.k + moved + MORE;
+    const search = (asked: Float32Array) =>
+      searcher.nearest(asked, { ...plan, k: wide, ef: Math.max(plan.ef, wide) }).nodes;
+    const accept = (node: number) => (!bits || hasBit(bits, node)) && graph.isLive(node);
     const own = this.unit(Float32Array.from(query));
-    const asked = adapter ? adaptQuery(state, own) : own;
-    const overlay = state.overlay;
-    const moved = shift ? Math.min(overlay.size, 2 * plan.k) : 0;
-    const near = searcher.nearest(asked, { ...plan, k: plan.k + moved, ef: Math.max(plan.ef, plan.k + moved) });
-    const ranked: { node: number; score: number }[] = [];
-    near.nodes.forEach((node, i) => {
-      if (!shift || !overlay.has(node)) ranked.push({ node, score: searcher.scoreOf(near.distances[i]) });
-    });
-    if (shift) {
-      overlay.refresh((node) => this.unit(graph.vector(node)));
-      const { bits } = plan;
-      overlay.nodes.forEach((node, slot) => {
-        const matches = !bits || hasBit(bits, node);
-        if (matches && graph.isLive(node)) ranked.push({ node, score: scoreOf(metric, asked, overlay.row(slot)) });
-      });
-    }
+    const question = { query: own, seeds, excluded: new Set(seeds.map(({ node }) => node)) };
+    const contest = new Contest(this.corpus, learnersIn(state), question, search(own), search, accept, wide, [arm]);
+    const scores = contest.scores(arm);
+    const ranked = contest.nodes.map((node, i) => ({ node, score: scores[i] }));
     ranked.sort((a, b) => b.score - a.score || a.node - b.node);
     const best = ranked.slice(0, plan.k);
     const nodes = Uint32Array.from(best, (r) => r.node);
     return { nodes, distances: graph.distances(query, nodes), scores: best.map((r) => r.score) };
+  }
+
+  /** A node's strongest edges in the graph, by how near their ends are. `scale`: unit of scores. */
+  field(node: number, scale: number): Field {
+    const { graph } = this.searcher;
+    const around = graph.neighbors(node).filter((other) => graph.isLive(other));
+    const weights = edgeWeights(this.corpus.scores(graph.vector(node), around), this.searcher.metric, scale);
+    if (around.length <= HEARD) return { nodes: around, weights };
+    const order = Array.from(around.keys()).sort((a, b) => weights[b] - weights[a] || around[a] - around[b]);
+    const kept = order.slice(0, HEARD);
+    return { nodes: Uint32Array.from(kept, (i) => around[i]), weights: Float32Array.from(kept, (i) => weights[i]) };
   }
 
   report(): LearningReport {
@@ -153,49 +182,96 @@ export class Learned {
     return vector;
   }
 
-  private writeSlot({ node, shift, choices }: ShiftChange): void {
-    let slot = this.slots.get(node);
+  private writeShift({ node, shift, choices }: ShiftChange): void {
     if (shift === null) {
-      if (slot === undefined) return;
-      this.region.write(this.overlaySection, slot * this.stride, new Uint8Array(SLOT_HEADER_BYTES));
-      this.slots.delete(node);
-      this.freeSlots.push(slot);
+      this.shifts.free(node);
       return;
     }
-    if (slot === undefined) {
-      slot = this.freeSlots.pop();
-      if (slot === undefined) {
-        slot = ++this.slotCount;
-        this.region.write(this.overlaySection, 0, new Uint8Array(Uint32Array.of(this.slotCount).buffer));
-      }
-      this.slots.set(node, slot);
+    const bytes = new Uint8Array(SHIFT_AT + shift.byteLength);
+    bytes.set(bytesOf(Uint32Array.of(choices)));
+    bytes.set(bytesOf(shift), SHIFT_AT);
+    this.shifts.write(node, 0, bytes);
+  }
+
+  private writeEdges({ node, record, lanes }: EdgeChange): void {
+    if (record === null) {
+      this.edges.free(node);
+      return;
     }
-    const bytes = new Uint8Array(SLOT_HEADER_BYTES + shift.byteLength);
-    bytes.set(new Uint8Array(Uint32Array.of(1, node, choices).buffer));
-    bytes.set(new Uint8Array(shift.buffer, shift.byteOffset, shift.byteLength), SLOT_HEADER_BYTES);
-    this.region.write(this.overlaySection, slot * this.stride, bytes);
+    const head = new Uint8Array(LANES_AT);
+    head.set(bytesOf(Uint32Array.of(record.count, record.born, record.countedAt)));
+    head.set(bytesOf(Float32Array.of(record.asked, record.chosen)), 12);
+    this.edges.write(node, 0, head);
+    for (const lane of lanes) {
+      const bytes = new Uint8Array(LANE_BYTES);
+      bytes.set(bytesOf(Uint32Array.of(record.targets[lane])));
+      bytes.set(bytesOf(Float32Array.of(record.strengths[lane])), 4);
+      bytes.set(bytesOf(Uint32Array.of(record.at[lane])), 8);
+      this.edges.write(node, LANES_AT + lane * LANE_BYTES, bytes);
+    }
   }
 
   /** Nothing is read past the header where nothing was learned. */
   private load(): void {
-    const { header, bytes } = this.state;
+    const { header, bytes, overlay, edges } = this.state;
     bytes.set(this.region.read(this.overlaySection + 1, 0, header.byteLength));
-    if (header[FIELD.started] === 0 && header[FIELD.events] === 0) return;
+    if (header[FIELD.started] === 0 && header[FIELD.events] === 0 && header[FIELD.clock] === 0) return;
     bytes.set(this.region.read(this.overlaySection + 1, 0, bytes.length));
-    [this.slotCount] = new Uint32Array(this.region.read(this.overlaySection, 0, 4).buffer);
-    for (let slot = 1; slot <= this.slotCount; slot++) {
-      const stored = this.region.read(
-        this.overlaySection,
-        slot * this.stride,
-        SLOT_HEADER_BYTES + 4 * this.searcher.dimensions,
-      );
-      const [used, node, choices] = new Uint32Array(stored.buffer, 0, 3);
-      if (used === 0) {
-        this.freeSlots.push(slot);
-        continue;
+    for (const { node, bytes: slot } of this.shifts.load()) {
+      const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
+      const shift = new Float32Array(slot.slice(SHIFT_AT, SHIFT_AT + 4 * this.searcher.dimensions).buffer);
+      overlay.set(node, shift, view.getUint32(0, true));
+    }
+    for (const { node, bytes: slot } of this.edges.load()) {
+      const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
+      const record = emptyRecord();
+      record.count = Math.min(view.getUint32(0, true), EDGES_PER_NODE);
+      record.born = view.getUint32(4, true);
+      record.countedAt = view.getUint32(8, true);
+      record.asked = view.getFloat32(12, true);
+      record.chosen = view.getFloat32(16, true);
+      for (let lane = 0; lane < record.count; lane++) {
+        const at = LANES_AT + lane * LANE_BYTES;
+        record.targets[lane] = view.getUint32(at, true);
+        record.strengths[lane] = view.getFloat32(at + 4, true);
+        record.at[lane] = view.getUint32(at + 8, true);
       }
-      this.slots.set(node, slot);
-      this.state.overlay.set(node, new Float32Array(stored.buffer, SLOT_HEADER_BYTES), choices);
+      edges.set(node, record);
     }
   }
+}
+
+function corpusOf(searcher: Searcher, learned: Learned): Corpus {
+  const { graph } = searcher;
+  let nodes = new Uint32Array(0);
+  let distances = new Float32Array(0);
+  return {
+    dimensions: searcher.dimensions,
+    metric: searcher.metric,
+    get size() {
+      return graph.live;
+    },
+    vector: (node) => learned.unit(graph.vector(node)),
+    isLive: (node) => graph.isLive(node),
+    scores: (query, of) => graph.distances(query, of).map((distance) => searcher.scoreOf(distance)),
+    field: (node, scale) => learned.field(node, scale),
+    nearest(query, k) {
+      const room = Math.min(k, graph.live);
+      if (nodes.length < room) {
+        nodes = new Uint32Array(room);
+        distances = new Float32Array(room);
+      }
+      const count = room === 0 ? 0 : graph.search(query, room, room, nodes, distances, false, STANDARD_RERANK);
+      return { nodes: nodes.slice(0, count) };
+    },
+    sample(count: number, prng: Prng) {
+      const found: number[] = [];
+      const last = graph.nodes;
+      for (let tries = 0; found.length < count && tries < count * 20; tries++) {
+        const node = prng.below(last);
+        if (graph.isLive(node)) found.push(node);
+      }
+      return Uint32Array.from(found);
+    },
+  };
 }

@@ -15,21 +15,26 @@ const common = [
   "-Inative/include",
   "-Inative",
 ];
+const avx2 = ["-mavx2", "-mfma", "-mf16c", "-msse4.2", "-mpopcnt"];
+const avx512 = [
+  "-mavx512f",
+  "-mavx512bw",
+  "-mavx512dq",
+  "-mavx512vl",
+  "-mfma",
+  "-msse4.2",
+  "-mpopcnt",
+  "-mprefer-vector-width=512",
+];
+const neon = ["-march=armv8-a+crc"];
 const own = {
   x64: {
-    "native/simd/avx2.cpp": ["-mavx2", "-mfma", "-mf16c", "-msse4.2", "-mpopcnt"],
-    "native/simd/avx512.cpp": [
-      "-mavx512f",
-      "-mavx512bw",
-      "-mavx512dq",
-      "-mavx512vl",
-      "-mfma",
-      "-msse4.2",
-      "-mpopcnt",
-      "-mprefer-vector-width=512",
-    ],
+    "native/simd/avx2.cpp": avx2,
+    "native/gnn/products-avx2.cpp": avx2,
+    "native/simd/avx512.cpp": avx512,
+    "native/gnn/products-avx512.cpp": avx512,
   },
-  arm64: { "native/simd/neon.cpp": ["-march=armv8-a+crc"] },
+  arm64: { "native/simd/neon.cpp": neon, "native/gnn/products-neon.cpp": neon },
 };
 
 function sourcesIn(folder) {

@@ -1,0 +1,220 @@
+/**
+ * Learned edges: what use connects, beside what the graph is built of. A directed edge u -> y says
+ * that y was chosen where u stood for the question: u was an example of it, among its nearest rows,
+ * or chosen for it too. Bounded per node; strengths halve with the clock of events, and the weakest
+ * edge gives way to a new one.
+ *
+ * A question spreads over them as item-based recommendation does (Deshpande & Karypis 2004, with
+ * shrinkage): support(y) = sum_u p_u a_uy / sqrt((asked_u + s)(chosen_y + t)), where a_uy is the strength
+ * of u -> y, asked_u all that u ever sent out, chosen_y how often y was chosen, and p_u the share of u
+ * in the question. One step of message passing in which the rows' ids are the states.
+ */
+
+/** Edges that leave a node. The format's stride depends on it. */
+export const EDGES_PER_NODE = 128;
+
+/** s and t: counts below these are little evidence. */
+const ASKED_SHRINKAGE = 20;
+const CHOSEN_SHRINKAGE = 5;
+/** Supports beyond the strongest of these are not worth a look. */
+const MOST_SUPPORTED = 512;
+
+/** What leaves one node, and how much it was asked and chosen. Counts and strengths are as of the tick beside them. */
+export interface EdgeRecord {
+  targets: Uint32Array;
+  strengths: Float32Array;
+  /** Ticks of the clock at which the strengths were true. */
+  at: Uint32Array;
+  count: number;
+  asked: number;
+  chosen: number;
+  countedAt: number;
+  /** Edges to this node from before this tick meant another row of the same number. */
+  born: number;
+}
+
+/** A node's record as it changed: final values; null where it ends. `lanes`: places of edges that changed. */
+export interface EdgeChange {
+  node: number;
+  record: EdgeRecord | null;
+  lanes: Iterable<number>;
+}
+
+export interface Seed {
+  node: number;
+  /** > 0. */
+  weight: number;
+}
+
+export const emptyRecord = (): EdgeRecord => ({
+  targets: new Uint32Array(EDGES_PER_NODE),
+  strengths: new Float32Array(EDGES_PER_NODE),
+  at: new Uint32Array(EDGES_PER_NODE),
+  count: 0,
+  asked: 0,
+  chosen: 0,
+  countedAt: 0,
+  born: 0,
+});
+
+/** Records by node. With `under`, a draft over it: reads fall through, writes stay here and are remembered. */
+export class Edges {
+  private readonly records = new Map<number, EdgeRecord>();
+  private readonly touched = new Map<number, Set<number>>();
+
+  /** @param halfLife ticks after which an edge counts half */
+  constructor(
+    readonly halfLife: number,
+    private readonly under?: Edges,
+  ) {}
+
+  /** Nodes with a record. */
+  get size(): number {
+    return this.records.size;
+  }
+
+  get isEmpty(): boolean {
+    return this.records.size === 0 && (this.under?.isEmpty ?? true);
+  }
+
+  nodes(): Iterable<number> {
+    return this.records.keys();
+  }
+
+  record(node: number): EdgeRecord | undefined {
+    return this.records.get(node) ?? this.under?.record(node);
+  }
+
+  /** Puts a record in; it is kept, not copied. */
+  set(node: number, record: EdgeRecord): void {
+    this.records.set(node, record);
+  }
+
+  delete(node: number): void {
+    this.records.delete(node);
+  }
+
+  clear(): void {
+    this.records.clear();
+    this.touched.clear();
+  }
+
+  /** What a draft changed. */
+  changes(): EdgeChange[] {
+    return Array.from(this.touched, ([node, lanes]) => ({ node, record: this.records.get(node)!, lanes }));
+  }
+
+  /** Adds `strength` to the edge from -> to at tick `now`. */
+  add(from: number, to: number, strength: number, now: number): void {
+    if (from === to || !(strength > 0)) return;
+    this.edit(to, now); // every target has a record: its `born` says which of its edges still hold
+    const record = this.edit(from, now);
+    record.asked += strength;
+    let lane = record.targets.subarray(0, record.count).indexOf(to);
+    if (lane < 0) {
+      lane = record.count < EDGES_PER_NODE ? record.count++ : this.weakest(record, now);
+      record.targets[lane] = to;
+      record.strengths[lane] = 0;
+    }
+    record.strengths[lane] = this.strengthAt(record, lane, now) + strength;
+    record.at[lane] = now;
+    this.touched.get(from)!.add(lane);
+  }
+
+  /** Counts that `node` was chosen. */
+  choose(node: number, amount: number, now: number): void {
+    this.edit(node, now).chosen += amount;
+  }
+
+  /** The node's row is gone: what left it goes, and what led to it holds no more. */
+  forget(node: number, now: number): void {
+    if (!this.record(node)) return;
+    const record = emptyRecord();
+    record.born = now;
+    record.countedAt = now;
+    this.records.set(node, record);
+    this.touched.set(node, new Set());
+  }
+
+  /** Strength of a lane as it has faded by tick `now`; 0 where its target's row is another one by now. */
+  strengthAt(record: EdgeRecord, lane: number, now: number): number {
+    const at = record.at[lane]!;
+    if (at < (this.record(record.targets[lane]!)?.born ?? 0)) return 0;
+    return record.strengths[lane]! * 2 ** ((at - now) / this.halfLife);
+  }
+
+  /** Edges that leave `node` and still hold, by falling strength. */
+  from(node: number, now: number): { to: number; strength: number }[] {
+    const record = this.record(node);
+    if (!record) return [];
+    const all = Array.from({ length: record.count }, (_, lane) => ({
+      to: record.targets[lane]!,
+      strength: this.strengthAt(record, lane, now),
+    }));
+    return all.filter(({ strength }) => strength > 0).sort((a, b) => b.strength - a.strength || a.to - b.to);
+  }
+
+  /**
+   * Support of nodes by a question's seeds, the strongest first, scaled so that the first has 1.
+   * @param accept which nodes may get any
+   */
+  spread(seeds: readonly Seed[], now: number, accept: (node: number) => boolean): Map<number, number> {
+    const sums = new Map<number, number>();
+    const fade = (record: EdgeRecord) => 2 ** ((record.countedAt - now) / this.halfLife);
+    for (const { node, weight } of seeds) {
+      const record = this.record(node);
+      if (!record) continue;
+      const share = weight / Math.sqrt(record.asked * fade(record) + ASKED_SHRINKAGE);
+      for (let lane = 0; lane < record.count; lane++) {
+        const strength = this.strengthAt(record, lane, now);
+        const to = record.targets[lane]!;
+        if (strength > 0) sums.set(to, (sums.get(to) ?? 0) + share * strength);
+      }
+    }
+    const supported = Array.from(sums)
+      .filter(([node]) => accept(node))
+      .map(([node, sum]) => {
+        const record = this.record(node)!;
+        return { node, support: sum / Math.sqrt(record.chosen * fade(record) + CHOSEN_SHRINKAGE) };
+      })
+      .sort((a, b) => b.support - a.support || a.node - b.node)
+      .slice(0, MOST_SUPPORTED);
+    const most = supported[0]?.support ?? 1;
+    return new Map(supported.map(({ node, support }) => [node, support / most]));
+  }
+
+  /** A record that may be written, its counts brought to tick `now`. */
+  private edit(node: number, now: number): EdgeRecord {
+    let record = this.records.get(node);
+    if (!record) {
+      const below = this.under?.record(node);
+      record = below ? copyRecord(below) : emptyRecord();
+      this.records.set(node, record);
+    }
+    if (!this.touched.has(node)) this.touched.set(node, new Set());
+    const fade = 2 ** ((record.countedAt - now) / this.halfLife);
+    record.asked *= fade;
+    record.chosen *= fade;
+    record.countedAt = now;
+    return record;
+  }
+
+  private weakest(record: EdgeRecord, now: number): number {
+    let weakest = 0;
+    let least = Number.POSITIVE_INFINITY;
+    for (let lane = 0; lane < record.count; lane++) {
+      const strength = this.strengthAt(record, lane, now);
+      if (strength < least) [weakest, least] = [lane, strength];
+    }
+    return weakest;
+  }
+}
+
+function copyRecord(record: EdgeRecord): EdgeRecord {
+  return {
+    ...record,
+    targets: record.targets.slice(),
+    strengths: record.strengths.slice(),
+    at: record.at.slice(),
+  };
+}

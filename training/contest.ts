@@ -1,0 +1,247 @@
+/**
+ * One question, and how each arm would rank its candidates. Judging and serving rank by the very same
+ * lines, so that what the gate measures is what queries get.
+ *
+ * score(v) = s(v) + b sum_u w_vu s(u) / sum_u w_vu + lambda scale support(v)
+ *
+ * s is the score of v's row, or of its shifted row, for the arm's version of the query; the second term is
+ * arm `linear`: scores spread over the graph, which is what spreading the rows themselves would give,
+ * as scores are linear in them (LightGCN, He et al. 2020; GAR, MacAvaney et al. 2022). The third one is
+ * the learned edges' (model/edges.ts).
+ */
+import type { Edges, Seed } from "../model/edges.js";
+import type { Overlay } from "../model/overlay.js";
+import { axpy, normalize, score } from "../model/scoring.js";
+import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
+import type { Corpus } from "./corpus.js";
+
+/** What neighbours say of a document, beside what it says itself. */
+const SPREAD = 0.5;
+/** How far a query moves towards what it finds. */
+const HOP = 0.3;
+/** Documents that it hears, and the temperature of how loud each is, in units of scores. */
+const HEARD = 5;
+const LOUDNESS = 0.1;
+/** Nearest rows that stand for a question that names no examples. */
+const SEEDS = 10;
+
+/** What was learned, as far as it is there. */
+export interface Learners {
+  /** Unit of scores: 1 under cosine. */
+  scale: number;
+  adapt?: ((query: Float32Array) => Float32Array) | undefined;
+  attend?: ((query: Float32Array) => Float32Array) | undefined;
+  /** Shifts for arms without and with the adapter; a node in a later overlay replaces it in the earlier ones. */
+  overlays: readonly Overlay[];
+  adaptedOverlays: readonly Overlay[];
+  edges?: Edges | undefined;
+  /** The clock of the edges. */
+  now: number;
+}
+
+export interface Question {
+  query: Float32Array;
+  /** What it was made from by example; none otherwise. */
+  seeds: readonly Seed[];
+  /** Nodes that are no answers. */
+  excluded: ReadonlySet<number>;
+}
+
+/** Static search: nodes, best first. */
+export type Search = (query: Float32Array) => Uint32Array;
+
+/** Rows that stand for a question: its examples, or what the static search finds, by softmax. */
+export function seedsOf(corpus: Corpus, { query, seeds }: Question, near: Uint32Array, scale: number): Seed[] {
+  if (seeds.length > 0) {
+    const sum = seeds.reduce((total, { weight }) => total + weight, 0);
+    return seeds.map(({ node, weight }) => ({ node, weight: weight / sum }));
+  }
+  const nodes = near.slice(0, SEEDS);
+  const weights = softmax(corpus.scores(query, nodes), LOUDNESS * scale);
+  return Array.from(nodes, (node, i) => ({ node, weight: weights[i]! }));
+}
+
+function softmax(scores: ArrayLike<number>, temperature: number): Float64Array {
+  const most = Math.max(...Array.from(scores));
+  const powers = Float64Array.from(scores, (s) => Math.exp((s - most) / temperature));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((p) => p / sum);
+}
+
+export class Contest {
+  /** Candidates: what searches found and edges support, then shifted documents that are not among them. */
+  readonly nodes: number[] = [];
+  private readonly places = new Map<number, number>();
+  private plain = 0;
+  private readonly versions = new Map<number, Float32Array>();
+  private readonly found = new Map<number, Uint32Array>();
+  private readonly plainScores = new Map<number, Float64Array>();
+  private readonly memo = new Map<number, Float64Array>();
+  private readonly support: Map<number, number>;
+
+  /**
+   * @param arms whose searches make the candidates
+   * @param near what the static search found for the query as it is
+   * @param reach candidates for which arm `linear` asks the neighbours; the rest come after them
+   */
+  constructor(
+    private readonly corpus: Corpus,
+    private readonly learners: Learners,
+    private readonly question: Question,
+    near: Uint32Array,
+    private readonly search: Search,
+    private readonly accept: (node: number) => boolean,
+    private readonly reach: number,
+    arms: readonly number[],
+  ) {
+    const { edges, now, scale } = learners;
+    this.versions.set(0, question.query);
+    this.found.set(0, near);
+    const usesEdges = edges && arms.some((arm) => edgeWeight(arm) > 0);
+    this.support = usesEdges
+      ? edges.spread(seedsOf(corpus, question, near, scale), now, (node) => this.admits(node))
+      : new Map();
+    const versions = new Set(arms.map(versionOf));
+    for (const version of versions) {
+      // Where all arms are asked, what the linear hop would find is near enough to what its query found before it.
+      if (versions.size === 1 || (version & LINEAR) === 0) this.foundBy(version).forEach((node) => this.add(node));
+    }
+    for (const node of this.support.keys()) this.add(node);
+    this.plain = this.nodes.length;
+    if (!arms.some((arm) => arm & SHIFT)) return;
+    for (const overlay of new Set([...learners.overlays, ...learners.adaptedOverlays])) {
+      for (const node of overlay.nodes) this.add(node);
+    }
+  }
+
+  /** Score of each candidate in an arm; -Infinity for one that the arm does not see. */
+  scores(arm: number): Float64Array {
+    const weight = edgeWeight(arm) * this.learners.scale;
+    const own = this.spreadScores(arm & (ADAPTER | SHIFT | LINEAR | ATTENTION));
+    if (weight === 0) return own;
+    const out = own.slice();
+    for (const [node, support] of this.support) {
+      const place = this.places.get(node)!;
+      out[place] = out[place]! + weight * support;
+    }
+    return out;
+  }
+
+  private admits(node: number): boolean {
+    return !this.question.excluded.has(node) && this.accept(node);
+  }
+
+  private add(node: number): void {
+    if (this.places.has(node) || !this.admits(node)) return;
+    this.places.set(node, this.nodes.length);
+    this.nodes.push(node);
+  }
+
+  /** The query as a version has it. */
+  query(version: number): Float32Array {
+    let query = this.versions.get(version);
+    if (!query) {
+      query = this.turn(version);
+      this.versions.set(version, query);
+    }
+    return query;
+  }
+
+  private turn(version: number): Float32Array {
+    const { corpus, learners } = this;
+    if (version & LINEAR) {
+      const before = version & ~LINEAR;
+      const query = this.query(before);
+      const nodes = this.foundBy(before).slice(0, HEARD);
+      if (nodes.length === 0) return query;
+      const weights = softmax(corpus.scores(query, nodes), LOUDNESS * learners.scale);
+      const out = query.slice();
+      const mean = new Float32Array(query.length);
+      nodes.forEach((node, i) => axpy(weights[i]!, corpus.vector(node), mean));
+      if (corpus.metric === "cosine") {
+        normalize(mean);
+        axpy(HOP, mean, out);
+        normalize(out);
+      } else {
+        for (let i = 0; i < out.length; i++) out[i] = out[i]! + HOP * (mean[i]! - out[i]!);
+      }
+      return out;
+    }
+    if (version & ATTENTION) return learners.attend!(this.query(version & ~ATTENTION));
+    return learners.adapt!(this.question.query);
+  }
+
+  private foundBy(version: number): Uint32Array {
+    let nodes = this.found.get(version);
+    if (!nodes) {
+      nodes = this.search(this.query(version));
+      this.found.set(version, nodes);
+    }
+    return nodes;
+  }
+
+  /** Scores of candidates without edges, by the arm's other bits. */
+  private spreadScores(bits: number): Float64Array {
+    let scores = this.memo.get(bits);
+    if (!scores) {
+      scores = bits & LINEAR ? this.spread(bits) : this.ownScores(bits);
+      this.memo.set(bits, scores);
+    }
+    return scores;
+  }
+
+  /** Scores of rows and shifted rows, not spread: `bits` may have LINEAR, which turns the query. */
+  private ownScores(bits: number): Float64Array {
+    const version = versionOf(bits);
+    let plain = this.plainScores.get(version);
+    if (!plain) {
+      plain = new Float64Array(this.nodes.length).fill(Number.NEGATIVE_INFINITY);
+      plain.set(this.corpus.scores(this.query(version), Uint32Array.from(this.nodes.slice(0, this.plain))));
+      this.plainScores.set(version, plain);
+    }
+    if (!(bits & SHIFT)) return plain;
+    const scores = plain.slice();
+    const query = this.query(version);
+    for (const overlay of this.overlaysFor(bits)) {
+      overlay.nodes.forEach((node, slot) => {
+        const place = this.places.get(node);
+        if (place !== undefined) scores[place] = score(this.corpus.metric, query, overlay.row(slot));
+      });
+    }
+    return scores;
+  }
+
+  private overlaysFor(bits: number): readonly Overlay[] {
+    return bits & ADAPTER ? this.learners.adaptedOverlays : this.learners.overlays;
+  }
+
+  private spread(bits: number): Float64Array {
+    const { corpus, nodes } = this;
+    const own = this.ownScores(bits);
+    const out = new Float64Array(nodes.length).fill(Number.NEGATIVE_INFINITY);
+    const order = Array.from(own.keys()).filter((i) => own[i]! > Number.NEGATIVE_INFINITY);
+    order.sort((a, b) => own[b]! - own[a]!);
+    const asked = order.slice(0, this.reach);
+    const fields = asked.map((i) => corpus.field(nodes[i]!, this.learners.scale));
+    const outside = new Map<number, number>();
+    for (const field of fields) {
+      for (const node of field.nodes) {
+        const place = this.places.get(node);
+        if (place === undefined || own[place] === Number.NEGATIVE_INFINITY) outside.set(node, 0);
+      }
+    }
+    const others = Uint32Array.from(outside.keys());
+    corpus.scores(this.query(versionOf(bits)), others).forEach((s, i) => outside.set(others[i]!, s));
+    asked.forEach((i, at) => {
+      const { nodes: neighbours, weights } = fields[at]!;
+      let sum = 0;
+      let total = 0;
+      neighbours.forEach((node, j) => {
+        sum += weights[j]! * (outside.get(node) ?? own[this.places.get(node)!]!);
+        total += weights[j]!;
+      });
+      out[i] = own[i]! + SPREAD * (total > 0 ? sum / total : own[i]!);
+    });
+    return out;
+  }
+}

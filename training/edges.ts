@@ -1,0 +1,34 @@
+/** What an event teaches the learned edges. */
+import type { Edges, Seed } from "../model/edges.js";
+import type { Example } from "./examples.js";
+
+/** Examples' weights count with this exponent: what somebody liked long ago still belongs with what they choose now. */
+const FLATTENED = 0.35;
+/** An edge back from what was chosen to an example, beside the one to it. */
+const BACK = 0.3;
+/** Rows near the question, of those that stand for it, that lead to what was chosen. */
+const ROUTES = 5;
+
+/**
+ * From the rows that stand for the question to what was chosen; back where they were given as examples,
+ * as those are liked themselves; and between what was chosen together.
+ * @param now tick of the edges' clock
+ */
+export function learnEdges(edges: Edges, seeds: readonly Seed[], example: Example, now: number): void {
+  const { chosen } = example;
+  const given = example.seeds.length > 0;
+  const most = seeds.reduce((max, { weight }) => Math.max(max, weight), 0);
+  const grades = [...chosen.values()].reduce((sum, grade) => sum + grade, 0);
+  const routes = given
+    ? seeds.map(({ node, weight }) => ({ node, strength: (weight / most) ** FLATTENED }))
+    : seeds.slice(0, ROUTES).map(({ node, weight }) => ({ node, strength: weight }));
+  const mean = grades / chosen.size;
+  for (const [node, grade] of chosen) {
+    edges.choose(node, grade / mean, now);
+    for (const { node: seed, strength } of routes) {
+      edges.add(seed, node, (strength * grade) / mean, now);
+      if (given) edges.add(node, seed, (BACK * strength * grade) / mean, now);
+    }
+    for (const [other, otherGrade] of chosen) edges.add(node, other, otherGrade / grades, now);
+  }
+}
