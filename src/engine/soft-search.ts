@@ -1,97 +1,102 @@
 /**
  * Search one can differentiate through: a softmax over the candidates' scores, the mean of their
- * vectors under it, and the gradients of that mean. Which candidates there are stays a hard
- * choice, as in the specification (the straight-through estimator's backward pass).
+ * vectors under it, and the gradients of that mean. Which candidates there are stays a hard choice.
  *
- * Shapes: d dimensions, c candidates. q: d, v: c x d, s and w: c.
+ * Shapes: d dimensions, c candidates. q: d, v: c x d, s, g and w: c.
+ *
+ *   s_i = cos(q, v_i), q . v_i or -|q - v_i|^2, by metric      w = softmax(s / temperature + g)
+ *
+ *   soft               g = 0; the vector is sum_i w_i v_i
+ *   straight-through   the vector is the v_i of the largest s_i; backward is that of `soft`
+ *                      (Bengio, Leonard & Courville 2013)
+ *   gumbel             the vector is sum_i w_i v_i with g_i = -log(-log u_i), u_i uniform in (0, 1): a relaxed sample
+ *                      (Jang, Gu & Poole 2017; Maddison, Mnih & Teh 2017). The largest w_i belongs to candidate i
+ *                      exactly as often as `soft` weighs it.
+ *
+ * Scores carry a unit, noise does not: so the temperature divides the scores alone, and lowering it anneals both
+ * the softmax and its samples to the nearest candidate.
  */
+import { Prng } from "../../base/prng.js";
 import type { Metric } from "../../base/types.js";
-import { norm } from "./examples.js";
+import { axpy, dot, type Floats, score } from "../../model/scoring.js";
+import type { Estimator } from "../types.js";
 
-export interface SoftResult {
-  /** sum_i w_i v_i; d values. */
-  vector: Float32Array;
-  backward: (gradient: Float32Array) => { query: Float32Array; candidates: Float32Array[] };
+export interface SoftSettings {
+  metric: Metric;
+  /** > 0 */
+  temperature: number;
+  estimator: Estimator;
+  /** Of the noise of `gumbel`. */
+  seed: number;
 }
 
-/**
- * w = softmax(s / temperature) with s_i = cos(q, v_i), q . v_i or -|q - v_i|^2, by metric.
- * @param candidates at least one
- */
-export function softSearch(
-  query: Float32Array,
-  candidates: readonly Float32Array[],
-  metric: Metric,
-  temperature: number,
-): SoftResult {
+export interface SoftResult {
+  /** d values. */
+  vector: Float64Array;
+  /** From dL/dvector to dL/dq and each dL/dv_i. */
+  backward: (gradient: Floats) => { query: Float64Array; candidates: Float64Array[] };
+}
+
+/** @param candidates at least one; under cosine none of them is zero, nor is the query */
+export function softSearch(query: Floats, candidates: readonly Floats[], settings: SoftSettings): SoftResult {
+  const { metric, temperature, estimator, seed } = settings;
   const d = query.length;
-  const scores = candidates.map((v) => score(query, v, metric));
-  const most = Math.max(...scores);
-  const powers = scores.map((s) => Math.exp((s - most) / temperature));
-  const total = powers.reduce((a, b) => a + b, 0);
-  const weights = powers.map((p) => p / total);
-  const vector = new Float32Array(d);
-  candidates.forEach((v, i) => {
-    for (let x = 0; x < d; x++) vector[x] += weights[i] * v[x];
-  });
-  const backward = (gradient: Float32Array) => {
-    if (!(gradient instanceof Float32Array) || gradient.length !== d) {
-      throw new TypeError(`gradient is not a Float32Array of ${d} values, one for each of the soft vector's`);
-    }
-    // vector = sum w_i v_i  =>  dL/dw_i = g . v_i, dL/ds_i = w_i (dL/dw_i - sum_j w_j dL/dw_j) / temperature
-    const byWeight = candidates.map((v) => dotOf(gradient, v));
+  const queryLength = lengthOf(query, metric);
+  const lengths = candidates.map((v) => lengthOf(v, metric));
+  const scores = candidates.map((v, i) => score(metric, query, v) / (queryLength * lengths[i]));
+  const most = largest(scores);
+  const noise = estimator === "gumbel" ? gumbelNoise(seed) : () => 0;
+  const weights = softmax(scores.map((s) => (s - most) / temperature + noise()));
+  const vector = new Float64Array(d);
+  if (estimator === "straight-through") vector.set(candidates[scores.indexOf(most)]);
+  else candidates.forEach((v, i) => void axpy(weights[i], v, vector));
+
+  const backward = (gradient: Floats) => {
+    // vector = sum w_i v_i  =>  dL/dw_i = gradient . v_i, dL/ds_i = w_i (dL/dw_i - sum_j w_j dL/dw_j) / temperature
+    const byWeight = candidates.map((v) => dot(gradient, v));
     const middle = byWeight.reduce((sum, g, i) => sum + g * weights[i], 0);
-    const query64 = new Float64Array(d);
+    const byQuery = new Float64Array(d);
     const byCandidate = candidates.map((v, i) => {
       const byScore = (weights[i] * (byWeight[i] - middle)) / temperature;
-      const slope = scoreGradients(query, v, metric, scores[i]);
-      const out = new Float32Array(d);
-      for (let x = 0; x < d; x++) {
-        query64[x] += byScore * slope.query[x];
-        out[x] = weights[i] * gradient[x] + byScore * slope.candidate[x];
+      const out = Float64Array.from(gradient, (g) => weights[i] * g);
+      if (metric === "dot") {
+        axpy(byScore, v, byQuery);
+        axpy(byScore, query, out);
+      } else if (metric === "l2") {
+        for (let x = 0; x < d; x++) {
+          const slope = 2 * byScore * (query[x] - v[x]);
+          byQuery[x] -= slope;
+          out[x] += slope;
+        }
+      } else {
+        // ds/dq = v / (|q| |v|) - s q / |q|^2, and the same the other way round
+        const share = byScore / (queryLength * lengths[i]);
+        axpy(share, v, byQuery);
+        axpy(share, query, out);
+        axpy((-byScore * scores[i]) / queryLength ** 2, query, byQuery);
+        axpy((-byScore * scores[i]) / lengths[i] ** 2, v, out);
       }
       return out;
     });
-    return { query: Float32Array.from(query64), candidates: byCandidate };
+    return { query: byQuery, candidates: byCandidate };
   };
   return { vector, backward };
 }
 
-function dotOf(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
+/** What a score is divided by for each of its two vectors. */
+const lengthOf = (v: Floats, metric: Metric): number => (metric === "cosine" ? Math.sqrt(dot(v, v)) : 1);
+
+const largest = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
+
+function softmax(logits: readonly number[]): number[] {
+  const most = largest(logits);
+  const powers = logits.map((l) => Math.exp(l - most));
+  const total = powers.reduce((a, b) => a + b, 0);
+  return powers.map((p) => p / total);
 }
 
-function score(q: Float32Array, v: Float32Array, metric: Metric): number {
-  if (metric === "dot") return dotOf(q, v);
-  if (metric === "cosine") return dotOf(q, v) / (norm(q) * norm(v));
-  let square = 0;
-  for (let i = 0; i < q.length; i++) square += (q[i] - v[i]) ** 2;
-  return -square;
-}
-
-/** ds/dq and ds/dv. */
-function scoreGradients(
-  q: Float32Array,
-  v: Float32Array,
-  metric: Metric,
-  s: number,
-): { query: Float64Array; candidate: Float64Array } {
-  const query = new Float64Array(q.length);
-  const candidate = new Float64Array(q.length);
-  const [nq, nv] = metric === "cosine" ? [norm(q), norm(v)] : [1, 1];
-  for (let x = 0; x < q.length; x++) {
-    if (metric === "dot") {
-      query[x] = v[x];
-      candidate[x] = q[x];
-    } else if (metric === "cosine") {
-      query[x] = v[x] / (nq * nv) - (s * q[x]) / (nq * nq);
-      candidate[x] = q[x] / (nq * nv) - (s * v[x]) / (nv * nv);
-    } else {
-      query[x] = -2 * (q[x] - v[x]);
-      candidate[x] = 2 * (q[x] - v[x]);
-    }
-  }
-  return { query, candidate };
+/** Draws from the standard Gumbel distribution. */
+function gumbelNoise(seed: number): () => number {
+  const prng = new Prng(seed);
+  return () => -Math.log(-Math.log((prng.uint32() + 0.5) / 2 ** 32));
 }
