@@ -61,12 +61,16 @@ export const emptyRecord = (): EdgeRecord => ({
 export class Edges {
   private readonly records = new Map<number, EdgeRecord>();
   private readonly touched = new Map<number, Set<number>>();
+  /** No row's number was used again after this tick: edges from since then hold without a look. */
+  private newestBorn = 0;
 
   /** @param halfLife ticks after which an edge counts half */
   constructor(
     readonly halfLife: number,
     private readonly under?: Edges,
-  ) {}
+  ) {
+    if (under) this.newestBorn = under.newestBorn;
+  }
 
   /** Nodes with a record. */
   get size(): number {
@@ -88,6 +92,7 @@ export class Edges {
   /** Puts a record in; it is kept, not copied. */
   set(node: number, record: EdgeRecord): void {
     this.records.set(node, record);
+    this.newestBorn = Math.max(this.newestBorn, record.born);
   }
 
   delete(node: number): void {
@@ -132,15 +137,15 @@ export class Edges {
     const record = emptyRecord();
     record.born = now;
     record.countedAt = now;
-    this.records.set(node, record);
+    this.set(node, record);
     this.touched.set(node, new Set());
   }
 
   /** Strength of a lane as it has faded by tick `now`; 0 where its target's row is another one by now. */
   strengthAt(record: EdgeRecord, lane: number, now: number): number {
     const at = record.at[lane]!;
-    if (at < (this.record(record.targets[lane]!)?.born ?? 0)) return 0;
-    return record.strengths[lane]! * 2 ** ((at - now) / this.halfLife);
+    if (at < this.newestBorn && at < (this.record(record.targets[lane]!)?.born ?? 0)) return 0;
+    return record.strengths[lane]! * this.fade(at, now);
   }
 
   /** Edges that leave `node` and still hold, by falling strength. */
@@ -160,11 +165,10 @@ export class Edges {
    */
   spread(seeds: readonly Seed[], now: number, accept: (node: number) => boolean): Map<number, number> {
     const sums = new Map<number, number>();
-    const fade = (record: EdgeRecord) => 2 ** ((record.countedAt - now) / this.halfLife);
     for (const { node, weight } of seeds) {
       const record = this.record(node);
       if (!record) continue;
-      const share = weight / Math.sqrt(record.asked * fade(record) + ASKED_SHRINKAGE);
+      const share = weight / Math.sqrt(record.asked * this.fade(record.countedAt, now) + ASKED_SHRINKAGE);
       for (let lane = 0; lane < record.count; lane++) {
         const strength = this.strengthAt(record, lane, now);
         const to = record.targets[lane]!;
@@ -175,7 +179,7 @@ export class Edges {
       .filter(([node]) => accept(node))
       .map(([node, sum]) => {
         const record = this.record(node)!;
-        return { node, support: sum / Math.sqrt(record.chosen * fade(record) + CHOSEN_SHRINKAGE) };
+        return { node, support: sum / Math.sqrt(record.chosen * this.fade(record.countedAt, now) + CHOSEN_SHRINKAGE) };
       })
       .sort((a, b) => b.support - a.support || a.node - b.node)
       .slice(0, MOST_SUPPORTED);
@@ -192,11 +196,16 @@ export class Edges {
       this.records.set(node, record);
     }
     if (!this.touched.has(node)) this.touched.set(node, new Set());
-    const fade = 2 ** ((record.countedAt - now) / this.halfLife);
+    const fade = this.fade(record.countedAt, now);
     record.asked *= fade;
     record.chosen *= fade;
     record.countedAt = now;
     return record;
+  }
+
+  /** What is left by tick `now` of what was true at tick `at`. */
+  private fade(at: number, now: number): number {
+    return Math.exp((Math.LN2 * (at - now)) / this.halfLife);
   }
 
   private weakest(record: EdgeRecord, now: number): number {

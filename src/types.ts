@@ -1,5 +1,6 @@
 /** The public types: what users pass and get. */
 import type { Durability, Filter, Id, Metric, Payload, Tier } from "../base/types.js";
+import type { Expression } from "../model/expression.js";
 import type { ConfigInput } from "./config.js";
 
 export type { Durability, Filter, Id, Json, Metric, Payload, Tier } from "../base/types.js";
@@ -112,6 +113,10 @@ export interface Hit {
 export const QUERY_MODES = ["vector", "neural", "subgraph", "differentiable"] as const;
 export type QueryMode = (typeof QUERY_MODES)[number];
 
+/** How a differentiable query turns its candidates into one vector (docs/bridges.md). */
+export const ESTIMATORS = ["soft", "straight-through", "gumbel"] as const;
+export type Estimator = (typeof ESTIMATORS)[number];
+
 /** What a query asks with: exactly one of a vector, a text, a stored id, or examples. */
 export interface QueryInput {
   vector?: Float32Array | number[];
@@ -132,21 +137,109 @@ export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank
   hybrid?: boolean;
   /** Of the softmax over candidates in `differentiable`. Default: `temperature` of the config (0.07). */
   temperature?: number;
-  /** Message-passing hops, 0 to the number of layers. This release has no layers: 0. */
+  /**
+   * Mode `differentiable`: the vector is the mean of the candidates under the softmax (`soft`, the default), the
+   * candidate with the largest score and backward as `soft` (`straight-through`), or a sample of such a mean (`gumbel`).
+   */
+  estimator?: Estimator;
+  /** Of the sample of `gumbel`: the same one, the same sample. 0 to 4,294,967,295, default 1. */
+  seed?: number;
+  /**
+   * 0 to `gnn_layers`. Mode `neural`: layers of the network that the query goes through where it serves; default all.
+   * Mode `subgraph`: hops beyond the hits; default 0.
+   */
   gnnDepth?: number;
-  /** Attention weights of message passing. This release has none to return: false. */
+  /** Mode `neural`: returns what the query heard in the network. Default false. */
   returnAttention?: boolean;
 }
 
 export interface QueryResult {
   hits: Hit[];
   latencyMs: number;
-  /** Mode `subgraph`: the hits and the edges of the graph among them; `weight` is the score between both ends. */
+  /**
+   * With `returnAttention`: for each hop the ids that the query heard, and the share of attention that each got (mean over heads,
+   * summing to 1). Empty while no network serves.
+   */
+  attention?: { nodes: Id[]; weights: Float32Array }[];
+  /** Mode `subgraph`: the hits, what lies within `gnnDepth` hops, and the edges among them, learned ones too; weights in (0, 1). */
   subgraph?: { nodes: Id[]; edges: { from: Id; to: Id; weight: number }[] };
-  /** Mode `differentiable`: [0] is the soft vector, the softmax-weighted mean of the candidates; empty where there is none. */
+  /** Mode `differentiable`: [0] is the vector that `estimator` makes of the candidates; empty where there is none. */
   embeddings?: Float32Array[];
-  /** Mode `differentiable`, where there are hits: from the gradient by the soft vector to those by the query and by each hit's vector. */
+  /** Mode `differentiable`: what the softmax is over, the nearest 4 k at most. The hits are the first of them. */
+  candidates?: Id[];
+  /**
+   * Mode `differentiable`, where there are hits: from the gradient by `embeddings[0]` to those by the query and by each
+   * candidate's vector. `candidates[i]` belongs to `candidates[i]` of the result, and so to `hits[i]` for the first.
+   */
   backward?: (gradient: Float32Array) => { query: Float32Array; candidates: Float32Array[] };
+}
+
+/** A text to keep as a thought. */
+export interface ThoughtInput {
+  /** What the store's encoder turns into a vector; becomes `text` of the payload. */
+  content: string;
+  payload?: Payload;
+  /** Default: a new unique string. One that is there already is replaced. */
+  id?: Id;
+}
+
+export interface StoredThought {
+  id: Id;
+  /** What it was linked to, nearest first; at most 10. */
+  related: { id: Id; score: number }[];
+}
+
+export interface ContextOptions {
+  /** Message-passing hops, 0-8, default 1. This release has no layers: it changes nothing. */
+  depth?: number;
+  /** How many thoughts, 1-1,000,000. Default 20. */
+  k?: number;
+  /** Only thoughts whose payload matches. */
+  filter?: Filter;
+}
+
+export interface Thought {
+  id: Id;
+  content: string;
+  payload: Payload | undefined;
+  score: number;
+}
+
+/** Thoughts, nearest first, and the edges of the graph among them. */
+export interface ThoughtContext {
+  thoughts: Thought[];
+  edges: { from: Id; to: Id; weight: number }[];
+}
+
+/**
+ * A symbolic expression: a string, a finite number, a boolean, or a list of 1-64 expressions, the first its head.
+ * At most 32 levels of lists, and 1,024 atoms and lists in all.
+ */
+export type SymbolicExpression = Expression;
+
+export interface Grounded {
+  /** Of unit length: half structure, half what was retrieved. */
+  vector: Float32Array;
+  /** Of unit length: the expression alone, by its structure. */
+  structural: Float32Array;
+  /** The rows that a neural query found by it, nearest first; at most 5. */
+  retrieved: { id: Id; score: number }[];
+}
+
+export interface LiftOptions {
+  /** Expressions to look at, 1-128. Default 10. */
+  beamWidth?: number;
+}
+
+export interface LiftedPattern {
+  /** An expression, or one with the variables "?1", "?2", ... in place of what differs. */
+  pattern: SymbolicExpression;
+  /** How many of the expressions have it. */
+  support: number;
+  /** The mean of their likeness to the vector: the cosine where it is positive; 0 to 1. */
+  score: number;
+  /** The ids of those, nearest first. */
+  from: Id[];
 }
 
 /** What somebody did with results. */
@@ -169,12 +262,78 @@ export interface Feedback {
   time?: number;
 }
 
+export interface LearnOptions {
+  /** Learns what it can: ids that are not in the index are left out, and events that then choose nothing, or asked by such an id. Default false. */
+  partial?: boolean;
+}
+
+export interface LearnResult {
+  /** Ids that were left out; none without `partial`. */
+  unknown: Id[];
+}
+
 export interface TrainOptions {
   /** Passes of the adapter over the feedback, 1-1000; shifts take two thirds as many. Default: `learning.adapter_epochs`. */
   epochs?: number;
   /** Called with what is done of a phase and how much that phase has; phases follow one another. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
+}
+
+/** A gradient of some loss with respect to the vector of a row. */
+export interface GradientRow {
+  id: Id;
+  gradient: Float32Array | number[];
+}
+
+/** Gradients in columns: ids.length x dimensions values. */
+export interface GradientColumns {
+  ids: Id[];
+  gradients: Float32Array;
+}
+
+export interface ApplyGradientsOptions {
+  /**
+   * `adamw` (default), `adam`, or `sgd` with momentum .9. Moments count the steps of a row, not all steps; beta1 .9,
+   * beta2 .999, epsilon 1e-8.
+   */
+  optimizer?: "adamw" | "adam" | "sgd";
+  /** Length of the step, above 0 and at most 1, default .001: with Adam about what each value of a shift moves. */
+  rate?: number;
+  /** Pull of shifts back to 0, 0-1: beside the step in `adamw` (default .01), added to the gradient in the others (default 0). */
+  weightDecay?: number;
+  /** Longest shift relative to the vector's length, 0-2. Default: `learning.shift_bound` of the config. */
+  bound?: number;
+}
+
+export interface AppliedGradients {
+  /** Rows that gradients waited for. */
+  rows: number;
+  /** Length of all that waited, together. */
+  norm: number;
+}
+
+/** What the accumulator holds of a row. */
+export interface WaitingGradient {
+  /** The sum that waits for the next `apply`; undefined where none does. */
+  gradient: Float32Array | undefined;
+  /** The learned shift, from `apply` and from feedback; undefined where there is none. */
+  shift: Float32Array | undefined;
+  /** Steps taken with the moments that are kept. */
+  steps: number;
+}
+
+export interface GradientStats {
+  /** Rows with a slot: those that ever had a gradient, and are still there. */
+  rows: number;
+  /** Of these slots in index.hebb, and of ones that became free. */
+  bytes: number;
+  /** Gradients ever added; in one call those of one id are one. */
+  accumulated: number;
+  /** Rows' steps ever taken. */
+  applied: number;
+  /** Length of all that waits, together. */
+  pendingNorm: number;
 }
 
 export interface RetierOptions {

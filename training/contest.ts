@@ -104,7 +104,7 @@ export class Contest {
     const versions = new Set(arms.map(versionOf));
     for (const version of versions) {
       // Where all arms are asked, what the linear hop would find is near enough to what its query found before it.
-      if (versions.size === 1 || (version & LINEAR) === 0) this.foundBy(version).forEach((node) => this.add(node));
+      if (versions.size === 1 || (version & LINEAR) === 0) for (const node of this.foundBy(version)) this.add(node);
     }
     for (const node of this.support.keys()) this.add(node);
     this.plain = this.nodes.length;
@@ -157,7 +157,7 @@ export class Contest {
       const weights = softmax(corpus.scores(query, nodes), LOUDNESS * learners.scale);
       const out = query.slice();
       const mean = new Float32Array(query.length);
-      nodes.forEach((node, i) => axpy(weights[i]!, corpus.vector(node), mean));
+      for (const [i, node] of nodes.entries()) axpy(weights[i]!, corpus.vector(node), mean);
       if (corpus.metric === "cosine") {
         normalize(mean);
         axpy(HOP, mean, out);
@@ -219,10 +219,11 @@ export class Contest {
     const { corpus, nodes } = this;
     const own = this.ownScores(bits);
     const out = new Float64Array(nodes.length).fill(Number.NEGATIVE_INFINITY);
-    const order = Array.from(own.keys()).filter((i) => own[i]! > Number.NEGATIVE_INFINITY);
-    order.sort((a, b) => own[b]! - own[a]!);
-    const asked = order.slice(0, this.reach);
-    const fields = asked.map((i) => corpus.field(nodes[i]!, this.learners.scale));
+    const asked = best(own, this.reach);
+    const fields = corpus.fields(
+      Uint32Array.from(asked, (i) => nodes[i]!),
+      this.learners.scale,
+    );
     const outside = new Map<number, number>();
     for (const field of fields) {
       for (const node of field.nodes) {
@@ -231,7 +232,8 @@ export class Contest {
       }
     }
     const others = Uint32Array.from(outside.keys());
-    corpus.scores(this.query(versionOf(bits)), others).forEach((s, i) => outside.set(others[i]!, s));
+    const scores = corpus.scores(this.query(versionOf(bits)), others);
+    for (const [i, node] of others.entries()) outside.set(node, scores[i]!);
     asked.forEach((i, at) => {
       const { nodes: neighbours, weights } = fields[at]!;
       let sum = 0;
@@ -244,4 +246,14 @@ export class Contest {
     });
     return out;
   }
+}
+
+/** Places of the `count` greatest values above -Infinity, in order of place. */
+function best(values: Float64Array, count: number): number[] {
+  const least = values.length > count ? values.slice().sort()[values.length - count]! : Number.NEGATIVE_INFINITY;
+  const places: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! >= least && values[i]! > Number.NEGATIVE_INFINITY) places.push(i);
+  }
+  return places;
 }

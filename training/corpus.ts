@@ -13,15 +13,15 @@ export interface Corpus {
   isLive(node: number): boolean;
   /** Scores of a query against the vectors of nodes; larger is better. */
   scores(query: Float32Array, nodes: Uint32Array): Float32Array;
-  /** A node's neighbours in the graph, and the weight of the edge to each. `scale`: unit of scores. */
-  field(node: number, scale: number): Field;
+  /** What each node hears. `scale`: unit of scores. */
+  fields(nodes: Uint32Array, scale: number): Field[];
   /** Static search: up to `k` nodes, best first, without any learned part. Called once or twice per event. */
   nearest(query: Float32Array, k: number): { nodes: Uint32Array };
   /** Up to `count` live nodes drawn at random with `prng`; repeats are allowed. */
   sample(count: number, prng: Prng): Uint32Array;
 }
 
-/** What a node hears: at most 16 live neighbours, weights in (0, 1). */
+/** At most 16 live neighbours in the graph, those of the strongest edges first, with weights in (0, 1). */
 export interface Field {
   nodes: Uint32Array;
   weights: Float32Array;

@@ -15,19 +15,19 @@ const ROUTES = 5;
  * @param now tick of the edges' clock
  */
 export function learnEdges(edges: Edges, seeds: readonly Seed[], example: Example, now: number): void {
-  const { chosen } = example;
+  const { chosen, weights } = example;
   const given = example.seeds.length > 0;
   const most = seeds.reduce((max, { weight }) => Math.max(max, weight), 0);
   const grades = [...chosen.values()].reduce((sum, grade) => sum + grade, 0);
   const routes = given
     ? seeds.map(({ node, weight }) => ({ node, strength: (weight / most) ** FLATTENED }))
     : seeds.slice(0, ROUTES).map(({ node, weight }) => ({ node, strength: weight }));
-  const mean = grades / chosen.size;
-  for (const [node, grade] of chosen) {
-    edges.choose(node, grade / mean, now);
+  for (const [i, node] of [...chosen.keys()].entries()) {
+    const amount = weights[i]! * chosen.size; // 1 for each of several with equal grades
+    edges.choose(node, amount, now);
     for (const { node: seed, strength } of routes) {
-      edges.add(seed, node, (strength * grade) / mean, now);
-      if (given) edges.add(node, seed, (BACK * strength * grade) / mean, now);
+      edges.add(seed, node, strength * amount, now);
+      if (given) edges.add(node, seed, BACK * strength * amount, now);
     }
     for (const [other, otherGrade] of chosen) edges.add(node, other, otherGrade / grades, now);
   }

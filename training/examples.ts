@@ -33,7 +33,7 @@ export interface Example {
   /** Nodes that are no answers: what the query was made from. */
   excluded: Set<number>;
   positives: Int32Array;
-  /** Share of each positive in the loss: its grade over the sum of grades. */
+  /** Weight of each positive in the loss: its grade over the sum of grades, times what its place on display calls for. */
   weights: Float32Array;
   /** Rejected, and shown but passed over. */
   explicit: Int32Array;
@@ -50,10 +50,17 @@ const MOST_POSITIVES = 256;
 export const CANDIDATES = 200;
 
 /**
+ * @param bias eta: what stands at place r is looked at with probability (1 / r)^eta
  * @param search whether to run the static search; without it `near` and `hard` are empty
  * @returns undefined where no chosen document is live: nothing can be learned or judged
  */
-export function prepareExample(pool: Pool, corpus: Corpus, event: LearnEvent, search = true): Example | undefined {
+export function prepareExample(
+  pool: Pool,
+  corpus: Corpus,
+  event: LearnEvent,
+  search = true,
+  bias = 0,
+): Example | undefined {
   const chosen = new Map<number, number>();
   for (const { node, grade } of event.chosen) {
     if (chosen.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) chosen.set(node, grade);
@@ -71,7 +78,7 @@ export function prepareExample(pool: Pool, corpus: Corpus, event: LearnEvent, se
     seeds: (event.seeds ?? []).filter(({ node }) => corpus.isLive(node)),
     excluded,
     positives: places(chosen.keys()),
-    weights: Float32Array.from(chosen.values(), (grade) => grade / sum),
+    weights: Float32Array.from(chosen, ([node, grade]) => (grade / sum) * propensityWeight(event, node, bias)),
     // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
     // further down nobody may have looked.
     explicit: places(new Set([...event.rejected, ...passedOver].filter(usable))),
@@ -79,6 +86,15 @@ export function prepareExample(pool: Pool, corpus: Corpus, event: LearnEvent, se
     excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
     near,
   };
+}
+
+/** No choice counts for more than so many: rare clicks far down are noise as often as not. */
+const MOST_PROPENSITY = 4;
+
+/** Inverse of the probability that the document was looked at, clipped (Joachims, Swaminathan & Schnabel 2017). */
+function propensityWeight({ shown }: LearnEvent, node: number, bias: number): number {
+  const place = bias > 0 ? shown.indexOf(node) : -1;
+  return place < 0 ? 1 : Math.min(MOST_PROPENSITY, (place + 1) ** bias);
 }
 
 /**

@@ -118,13 +118,14 @@ function* regress(context: FitContext, adapter: Adapter, examples: readonly Exam
   const h = new Float32Array(rank);
   for (const { query, positives, weights } of examples) {
     const target = new Float32Array(d);
-    positives.forEach((place, i) => axpy(weights[i]!, pool.rows[place]!, target));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    for (const [i, place] of positives.entries()) axpy(weights[i]! / total, pool.rows[place]!, target);
     if (corpus.metric === "cosine") normalize(target);
     axpy(-1, query, target);
     project(adapter, query, h);
     for (let k = 0; k < rank; k++) {
-      axpy(h[k]!, h, gram, 0, k * rank, rank);
-      axpy(h[k]!, target, sums, 0, k * d, d);
+      axpy(total * h[k]!, h, gram, 0, k * rank, rank);
+      axpy(total * h[k]!, target, sums, 0, k * d, d);
     }
     yield;
   }

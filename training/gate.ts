@@ -34,6 +34,13 @@ export class RunningDifference {
     this.at[3] = differences.reduce((sum, x) => sum + x * x, 0) * weight;
   }
 
+  /** Lets what is there count as at most so many events: what comes now weighs more. */
+  fade(events: number): void {
+    const n = this.events;
+    if (n <= events) return;
+    for (let i = 0; i < this.at.length; i++) this.at[i] = (this.at[i]! * events) / n;
+  }
+
   copy(other: RunningDifference): void {
     this.at.set(other.at);
   }
@@ -63,6 +70,8 @@ export class RunningDifference {
 const MOVES_ALL = ADAPTER | LINEAR | ATTENTION;
 /** Withdrawal looks at this part of the window, so that harm is noticed before it averages out. */
 const FAST_SHARE = 1 / 8;
+/** Once `train` has decided, its judgements count as this part of the window beside those of later events. */
+const KEPT_SHARE = 1 / 8;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
 const TAKEOVER = 0.005;
 /** nDCG that each learner more has to bring: of equals, the simplest serves. */
@@ -71,7 +80,7 @@ const PER_LEARNER = 0.001;
 const RARE_DISJOINT = 0.05;
 
 /** With fewer events in the disjoint stratum its bound is noise, and what moves all documents has to wait. */
-const MINIMUM_DISJOINT = 100;
+const MINIMUM_DISJOINT = 50;
 
 const DIFFERENCES = 3;
 const FLAGS = ARMS * DIFFERENCES * RunningDifference.LENGTH;
@@ -134,6 +143,8 @@ export class Gate {
       );
     });
     this.decide();
+    for (let arm = 1; arm < ARMS; arm++)
+      for (const difference of [this.gain(arm), this.disjoint(arm)]) difference.fade(window * KEPT_SHARE);
   }
 
   /** Withdraws an arm that falls below static, then lets the best arm that has earned it serve. */

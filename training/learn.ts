@@ -8,19 +8,19 @@ import { adapterForward, fitBasis, project } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
-import type { Corpus, LearnEvent } from "./corpus.js";
 import { ADAPTER } from "./arms.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
+import type { Corpus, LearnEvent } from "./corpus.js";
+import { learnEdges } from "./edges.js";
 import { CANDIDATES, chosenPlaces, type Example, Pool, prepareExample, Sampler } from "./examples.js";
 import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
-import { learnEdges } from "./edges.js";
 import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
-import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
+import { bytesOf, changedHeader, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
 
 export interface LearnSettings {
   /** Same seed, state, corpus and events: same delta. Default 1. */
@@ -31,6 +31,8 @@ export interface LearnSettings {
    * single events are learned without them, the adapter steps on one event at a time.
    */
   recent?: readonly LearnEvent[];
+  /** What the network makes of a query. */
+  attend?: Learners["attend"];
 }
 
 /** Events between two steps of the adapter; each step also visits as many older ones. */
@@ -39,8 +41,11 @@ const STEP_EVERY = 32;
 const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
-/** Multiplications that judging may cost per event on average; beyond it only every n-th event is judged. */
-const JUDGE_BUDGET = 1.2e6;
+/** The first events are all judged; then every n-th one, so that judging costs about as much as learning does. */
+const ALWAYS_JUDGED = 512;
+/** Multiplications that judging may cost per event on average, and what ranking a candidate for an arm counts as. */
+const JUDGE_BUDGET = 4e5;
+const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
 const FIELD_COST = 1000;
@@ -86,7 +91,7 @@ class Draft {
     private readonly state: LearnedState,
     private readonly corpus: Corpus,
     events: readonly LearnEvent[],
-    settings: LearnSettings,
+    private readonly settings: LearnSettings,
   ) {
     this.header = state.header.slice();
     this.gate = gateOf(this.header, state.options);
@@ -122,7 +127,7 @@ class Draft {
       this.count(FIELD.cappedEvents);
       return;
     }
-    const example = prepareExample(this.pool, this.corpus, event);
+    const example = prepareExample(this.pool, this.corpus, event, true, this.state.options.positionBias);
     if (!example) {
       this.count(FIELD.skippedEvents);
       return;
@@ -160,6 +165,7 @@ class Draft {
     return {
       scale: this.context.scales.score,
       adapt: this.header[FIELD.adapterReady] === 0 ? undefined : (query) => this.adapt(query)!,
+      attend: this.header[FIELD.networkReady] ? this.settings.attend : undefined,
       overlays,
       adaptedOverlays: overlays,
       edges: this.edges,
@@ -172,8 +178,12 @@ class Draft {
     const { corpus } = this;
     const shifted = this.state.overlay.size + this.overlay.size;
     const arms = armsIn(learners);
-    const cost = ((shifted + 2 * CANDIDATES) * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions;
-    if (this.header[FIELD.events]! % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
+    const candidates = shifted + 2 * CANDIDATES;
+    const cost =
+      (candidates * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions +
+      arms.length * candidates * RANKING_COST;
+    const events = this.header[FIELD.events]!;
+    if (events >= ALWAYS_JUDGED && events % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
     const { chosen, near } = example;
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
     const isLive = (node: number) => corpus.isLive(node);
@@ -246,7 +256,7 @@ class Draft {
     const { corpus, context, header } = this;
     const older = context.prng.shuffle(history.slice(0, -STEP_EVERY)).slice(0, STEP_EVERY);
     const examples = [...older, ...history.slice(-STEP_EVERY)]
-      .map((event) => prepareExample(this.pool, corpus, event, false))
+      .map((event) => prepareExample(this.pool, corpus, event, false, this.state.options.positionBias))
       .filter((example) => example !== undefined);
     if (examples.length === 0) return;
     if (!this.outputChanged) this.adapter = { ...this.adapter, output: this.adapter.output.slice() };
@@ -288,7 +298,7 @@ class Draft {
 
   delta(): Delta {
     this.header[FIELD.skippedSteps] = this.state.header[FIELD.skippedSteps]! + this.context.skippedSteps;
-    const parameters = headerPieces(this.state.header, this.header);
+    const parameters = changedHeader(this.state.header, this.header);
     if (this.basisChanged) {
       parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });
     }
@@ -297,21 +307,6 @@ class Draft {
     }
     return { parameters, overlay: shiftsOf(this.overlay), edges: this.edges.changes() };
   }
-}
-
-/** Stretches of the header that changed: most of it belongs to arms that were not judged. */
-function headerPieces(before: Float64Array, after: Float64Array): Delta["parameters"] {
-  const STRETCH = 16;
-  const pieces: Delta["parameters"] = [];
-  for (let from = 0; from < after.length; from += STRETCH) {
-    const values = after.subarray(from, from + STRETCH);
-    if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
-    const last = pieces.at(-1);
-    const bytes = bytesOf(values);
-    if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
-    else pieces.push({ at: from * 8, bytes });
-  }
-  return pieces;
 }
 
 function run<T>(work: Generator<void, T>): T {

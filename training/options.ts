@@ -29,18 +29,38 @@ export interface LearningOptions {
   confidence: number;
   /** `learning.disjoint_tolerance`: nDCG that never-chosen documents may lose before the adapter is refused, default .005. */
   disjointTolerance: number;
-  /** `learning.disjoint_confidence`: standard errors for that bound, default 1.28 (90% one-sided). */
+  /** `learning.disjoint_confidence`: standard errors for that bound, default .5: what is refused by chance costs more than what passes by chance, at most .17 standard errors on average. */
   disjointConfidence: number;
-  /** `learning.window`: events over which the online gate averages, default 512. Shorter reacts faster and errs more. */
+  /** `learning.window`: events over which the online gate averages, default 2,048. Shorter reacts faster and errs more. */
   window: number;
   /** `learning.minimum_events`: judged events before a gate may open, default 30. */
   minimumEvents: number;
   /** `learning.source_share`: largest share of a window that one source may fill where there are several, default .5. */
   sourceShare: number;
+  /**
+   * `learning.position_bias`: eta; what stands at place r of `shown` was looked at with probability (1 / r)^eta, and a choice there
+   * counts as many times more, at most 4. Default 1; 0 counts all alike.
+   */
+  positionBias: number;
   /** `learning.edge_half_life`: events after which a learned edge counts half, default 20,000. Shorter follows what changes, longer remembers. */
   edgeHalfLife: number;
+  /** The attention network; undefined where `ruvector.propagation` is "linear". */
+  network: NetworkOptions | undefined;
   /** `learning.replay`: most events that `train` uses, the newest first, default 20,000. */
   replay: number;
+}
+
+export interface NetworkOptions {
+  /** `ruvector.gnn_layers`, default 3. */
+  layers: number;
+  /** `ruvector.gnn_hidden_dim`, default 512; a multiple of `heads`. */
+  hidden: number;
+  /** `ruvector.gnn_heads`, default 8. */
+  heads: number;
+  /** `ruvector.gnn_dropout`, default .1. */
+  dropout: number;
+  /** `ruvector.learning_rate`, default .001. */
+  rate: number;
 }
 
 export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
@@ -57,10 +77,12 @@ export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
   shiftEpochs: 6,
   confidence: 2,
   disjointTolerance: 0.005,
-  disjointConfidence: 1.28,
-  window: 512,
+  disjointConfidence: 0.5,
+  window: 2048,
   minimumEvents: 30,
   sourceShare: 0.5,
+  positionBias: 1,
   edgeHalfLife: 20_000,
+  network: undefined,
   replay: 20_000,
 };

@@ -4,9 +4,13 @@ import { ADAPTER, ATTENTION, armsOf, LINEAR, SHIFT } from "./arms.js";
 import type { Learners } from "./contest.js";
 import { FIELD, type LearnedState } from "./state.js";
 
-/** The learners of a state as they stand. Refresh its overlay first. */
-export function learnersIn(state: LearnedState): Learners {
+/**
+ * The learners of a state as they stand. Refresh its overlay first.
+ * @param attend what the network makes of a query; used while the state has one
+ */
+export function learnersIn(state: LearnedState, attend?: Learners["attend"]): Learners {
   return {
+    attend: state.header[FIELD.networkReady] ? attend : undefined,
     scale: state.header[FIELD.started] ? state.header[FIELD.scoreScale]! : 1,
     adapt: state.header[FIELD.adapterReady] ? (query) => adaptQuery(state, query) : undefined,
     overlays: [state.overlay],

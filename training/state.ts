@@ -10,6 +10,7 @@ import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
 import { Overlay } from "../model/overlay.js";
 import { Gate } from "./gate.js";
+import { NetworkBytes } from "./network-bytes.js";
 import type { LearningOptions } from "./options.js";
 
 const HEADER_DOUBLES = 1024;
@@ -42,6 +43,8 @@ export const FIELD = {
   adapterReady: 12,
   /** The clock of learned edges: an event, a connection or a deleted row each move it by one. */
   clock: 13,
+  /** 1 while the network that is stored takes part. */
+  networkReady: 14,
 } as const;
 
 export interface Delta {
@@ -50,6 +53,8 @@ export interface Delta {
   /** New shift of a node and how often it was chosen by now; null where its shift ends. */
   overlay: ShiftChange[];
   edges: EdgeChange[];
+  /** Bytes of the network, by byte offset: all of it, or nothing. */
+  network?: { at: number; bytes: Uint8Array }[];
 }
 
 export interface ShiftChange {
@@ -65,6 +70,8 @@ export class LearnedState {
   readonly adapter: Adapter;
   readonly overlay: Overlay;
   readonly edges: Edges;
+  /** The attention network, where `train` found that it helps; see network-bytes.ts. */
+  network: NetworkBytes | undefined;
 
   /** An untrained state: the static index. `rank` is cut to `dimensions`. */
   constructor(
@@ -107,6 +114,21 @@ export function bytesOf(values: Float32Array | Float64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
 }
 
+/** Stretches of the header that changed: most of it belongs to arms that were not judged. */
+export function changedHeader(before: Float64Array, after: Float64Array): Delta["parameters"] {
+  const STRETCH = 16;
+  const pieces: Delta["parameters"] = [];
+  for (let from = 0; from < after.length; from += STRETCH) {
+    const values = after.subarray(from, from + STRETCH);
+    if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
+    const last = pieces.at(-1);
+    const bytes = bytesOf(values);
+    if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
+    else pieces.push({ at: from * 8, bytes });
+  }
+  return pieces;
+}
+
 /** Writes a delta's values into the state. Idempotent. Call `state.overlay.refresh` before searching. */
 export function applyDelta(state: LearnedState, delta: Delta): void {
   for (const { at, bytes } of delta.parameters) {
@@ -121,6 +143,11 @@ export function applyDelta(state: LearnedState, delta: Delta): void {
     else state.overlay.delete(node);
   }
   for (const change of delta.edges) applyEdges(state.edges, change);
+  for (const { at, bytes } of delta.network ?? []) {
+    if (at === 0) state.network = new NetworkBytes(bytes, state.metric, state.options.shiftBound);
+    assert(state.network !== undefined, "a network's bytes begin with its header");
+    state.network.bytes.set(bytes, at);
+  }
 }
 
 function applyEdges(edges: Edges, { node, record, lanes }: EdgeChange): void {
@@ -128,13 +155,10 @@ function applyEdges(edges: Edges, { node, record, lanes }: EdgeChange): void {
     edges.delete(node);
     return;
   }
-  let own = edges.record(node);
-  if (!own) {
-    own = emptyRecord();
-    edges.set(node, own);
-  }
+  const own = edges.record(node) ?? emptyRecord();
   const { count, asked, chosen, countedAt, born } = record;
   Object.assign(own, { count, asked, chosen, countedAt, born });
+  edges.set(node, own);
   for (const lane of lanes) {
     own.targets[lane] = record.targets[lane]!;
     own.strengths[lane] = record.strengths[lane]!;
@@ -165,34 +189,48 @@ export function snapshot(state: LearnedState): Delta {
     parameters: [{ at: 0, bytes: state.bytes.slice() }],
     overlay: shiftsOf(state.overlay),
     edges: recordsOf(state.edges),
+    network: state.network ? [{ at: 0, bytes: state.network.bytes.slice() }] : [],
   };
 }
 
 /** Takes deleted nodes out of the overlay and the edges. Undefined where none had a part in either. */
 export function forget(state: LearnedState, nodes: Iterable<number>): Delta | undefined {
   const gone = [...new Set(nodes)];
-  const overlay = gone
-    .filter((node) => state.overlay.has(node))
-    .map((node) => ({ node, shift: null, choices: 0 }));
+  const overlay = gone.filter((node) => state.overlay.has(node)).map((node) => ({ node, shift: null, choices: 0 }));
   const draft = new Edges(state.options.edgeHalfLife, state.edges);
   for (const node of gone) draft.forget(node, state.header[FIELD.clock]! + 1);
   const edges = draft.changes();
   return overlay.length + edges.length === 0 ? undefined : { parameters: [], overlay, edges };
 }
 
+/** A delta of `train`, without nodes that disappeared or changed hands while it was made. */
+export function withoutNodes(delta: Delta, gone: ReadonlySet<number>): Delta {
+  if (gone.size === 0) return delta;
+  const [{ bytes }] = delta.parameters as [Delta["parameters"][0]];
+  const clock = new DataView(bytes.buffer, bytes.byteOffset).getFloat64(FIELD.clock * 8, true);
+  const ended = (node: number): EdgeChange => ({ node, record: { ...emptyRecord(), born: clock + 1 }, lanes: [] });
+  return {
+    ...delta,
+    overlay: delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node)),
+    edges: delta.edges.map((change) => (gone.has(change.node) ? ended(change.node) : change)),
+  };
+}
+
 const EDGE_ENTRY_BYTES = 32;
 const LANE_BYTES = 16;
 
 /**
- * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries and of edge entries, then
+ * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries and of network pieces, then
  * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
  * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
- * then those: u32 lane, u32 target, f32 strength, u32 at).
+ * then those: u32 lane, u32 target, f32 strength, u32 at), and network pieces as those of parameters.
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));
+  const network = delta.network ?? [];
   const size =
-    12 +
+    16 +
+    network.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
     edges.reduce((sum, { lanes }) => sum + EDGE_ENTRY_BYTES + LANE_BYTES * lanes.length, 0) +
     delta.parameters.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
     delta.overlay.reduce((sum, o) => sum + 12 + (o.shift?.byteLength ?? 0), 0);
@@ -210,12 +248,16 @@ export function encodeDelta(delta: Delta): Uint8Array {
   put(delta.parameters.length);
   put(delta.overlay.length);
   put(edges.length);
-  for (const { at: offset, bytes } of delta.parameters) {
-    put(offset);
-    put(bytes.length);
-    out.set(bytes, at);
-    at += bytes.length;
-  }
+  put(network.length);
+  const putPieces = (pieces: Delta["parameters"]) => {
+    for (const { at: offset, bytes } of pieces) {
+      put(offset);
+      put(bytes.length);
+      out.set(bytes, at);
+      at += bytes.length;
+    }
+  };
+  putPieces(delta.parameters);
   for (const { node, shift, choices } of delta.overlay) {
     put(node);
     put(choices);
@@ -224,7 +266,8 @@ export function encodeDelta(delta: Delta): Uint8Array {
     at += shift?.byteLength ?? 0;
   }
   for (const { node, record, lanes } of edges) {
-    for (const value of [node, record ? 1 : 0, record?.count ?? 0, record?.born ?? 0, record?.countedAt ?? 0]) put(value);
+    for (const value of [node, record ? 1 : 0, record?.count ?? 0, record?.born ?? 0, record?.countedAt ?? 0])
+      put(value);
     putFloat(record?.asked ?? 0);
     putFloat(record?.chosen ?? 0);
     put(lanes.length);
@@ -235,6 +278,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
       put(record!.at[lane]!);
     }
   }
+  putPieces(network);
   return out;
 }
 
@@ -258,12 +302,15 @@ export function decodeDelta(from: Uint8Array): Delta {
   const pieces = u32();
   const entries = u32();
   const edges = u32();
-  for (let i = 0; i < pieces; i++) {
-    const offset = u32();
-    const length = u32();
-    const start = take(length);
-    delta.parameters.push({ at: offset, bytes: bytes.slice(start, start + length) });
-  }
+  const networkPieces = u32();
+  const takePieces = (count: number): Delta["parameters"] =>
+    Array.from({ length: count }, () => {
+      const offset = u32();
+      const length = u32();
+      const start = take(length);
+      return { at: offset, bytes: bytes.slice(start, start + length) };
+    });
+  delta.parameters = takePieces(pieces);
   for (let i = 0; i < entries; i++) {
     const node = u32();
     const choices = u32();
@@ -293,6 +340,7 @@ export function decodeDelta(from: Uint8Array): Delta {
     }
     delta.edges.push({ node, record: isThere ? record : null, lanes });
   }
+  if (networkPieces > 0) delta.network = takePieces(networkPieces);
   if (at !== bytes.length) throw new RangeError(`learned delta has ${bytes.length - at} bytes after its end`);
   return delta;
 }

@@ -10,13 +10,17 @@ import { Prng } from "../base/prng.js";
 import type { Adapter } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
-import { ADAPTER } from "./arms.js";
+import { createNetwork } from "../native/gnn.js";
+import { ADAPTER, ATTENTION } from "./arms.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
 import { CANDIDATES, type Example, Pool, prepareExample } from "./examples.js";
 import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales } from "./fit.js";
+import { fitNetwork, type NetworkSettings } from "./fit-network.js";
 import { type Judgement, judge } from "./judge.js";
+import { MOST_NETWORK_BYTES, networkPieces, networkSize } from "./network-bytes.js";
+import { type NetworkWeights, Propagator } from "./propagator.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
@@ -37,7 +41,12 @@ const CROSS_FITTED = 4096;
 /** Events judged in all; each costs a scan of the overlay. */
 const JUDGED = 2048;
 /** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
-const VISITS = 20_000;
+const VISITS = 10_000;
+/** The network is fitted to the newest of so many events, this often. */
+const NETWORK_EVENTS = 512;
+const NETWORK_EPOCHS = 3;
+/** Bytes of the network in one log record. */
+const PIECE_BYTES = 4 << 20;
 /** Candidates whose neighbours are asked when an event is judged. */
 const REACH = 100;
 /** The event loop runs again after this long. */
@@ -61,7 +70,7 @@ export async function train(
   const pool = new Pool(corpus);
   const examples: Example[] = [];
   for (const [i, event] of kept.entries()) {
-    const example = prepareExample(pool, corpus, event);
+    const example = prepareExample(pool, corpus, event, true, options.positionBias);
     if (example) examples.push(example);
     settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
     await breathe.now();
@@ -70,7 +79,10 @@ export async function train(
   header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
   header[FIELD.trainedEvents] = examples.length;
   if (examples.length === 0)
-    return { delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] }, report: learningReport(state) };
+    return {
+      delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] },
+      report: learningReport(state),
+    };
   const scales = measureScales(
     corpus,
     examples.slice(-256).map((e) => e.query),
@@ -100,8 +112,23 @@ export async function train(
     return edges;
   };
 
+  const network = networkSettings(state);
+  const networkFor = async (
+    from: readonly Example[],
+    queries: readonly Float32Array[],
+  ): Promise<NetworkWeights | undefined> => {
+    const newest = Math.max(0, from.length - NETWORK_EVENTS);
+    const asked = queries.slice(newest);
+    return network && fitNetwork(context, network, from.slice(newest), asked, asked.map(search), () => breathe.now());
+  };
+  const attendBy = (weights: NetworkWeights) => {
+    const propagator = new Propagator(createNetwork(weights.shape), weights, corpus, scales.score);
+    return (query: Float32Array) => propagator.attend(query, search(query)).query;
+  };
+
   // Judge every arm on events it was not fitted to.
-  const judgements: Judgement[] = [];
+  let judgements: Judgement[] = [];
+  let triesNetwork = true;
   const crossFitted = examples.slice(-CROSS_FITTED);
   const folds = assignFolds(crossFitted, prng);
   const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);
@@ -114,7 +141,9 @@ export async function train(
     await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
     const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
     const queries = fitted.map((e) => e.query);
+    const weights = triesNetwork ? await networkFor(fitted, adapted) : undefined;
     const learners: Learners = {
+      attend: weights && attendBy(weights),
       scale: scales.score,
       adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
       overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
@@ -128,6 +157,11 @@ export async function train(
       judgements.push(judge(contest, arms, example.chosen, (node) => learners.overlays[0]!.has(node)));
       await breathe.now();
     }
+    // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
+    if (weights && !networkHelps(judgements)) {
+      triesNetwork = false;
+      judgements = judgements.map(withoutNetwork);
+    }
     settings.onProgress?.({ phase: "cross-fitting", done: fold + 1, total: FOLDS + 1 });
   }
   const gate = gateOf(header, options);
@@ -137,10 +171,13 @@ export async function train(
   const adapter = newAdapter();
   const epochs = epochsFor(examples.length);
   await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
-  const queries = gate.serving & ADAPTER
-    ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
-    : examples.map((e) => e.query);
+  const queries =
+    gate.serving & ADAPTER
+      ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
+      : examples.map((e) => e.query);
   const overlay = await breathe.run(fitShift(context, examples, queries, epochs.shift));
+  const serves = gate.serving & ATTENTION ? await networkFor(examples, queries) : undefined;
+  header[FIELD.networkReady] = serves ? 1 : 0;
   const clock = header[FIELD.clock]!;
   const edges = await breathe.run(edgesOf(examples, clock + 1));
   header[FIELD.clock] = clock + examples.length;
@@ -161,8 +198,31 @@ export async function train(
     ],
     overlay: replaceOverlay(state.overlay, overlay, corpus),
     edges: replaceEdges(state.edges, edges),
+    network: serves ? networkPieces(serves, PIECE_BYTES) : [],
   };
   return { delta, report: learningReport(state, header) };
+}
+
+/** How the network is trained; undefined where there is none. */
+function networkSettings({ dimensions, metric, options }: LearnedState): NetworkSettings | undefined {
+  const { network, shiftBound } = options;
+  if (!network || shiftBound === 0 || networkSize(dimensions, network) > MOST_NETWORK_BYTES) return undefined;
+  const { hidden, heads, layers, dropout, rate } = network;
+  const shape = { dimensions, hidden, heads, propagation: "attention", metric, bound: shiftBound } as const;
+  return { shape, layers, dropout, rate, epochs: NETWORK_EPOCHS };
+}
+
+/** Whether the best arm with attention is ahead of the best one without. */
+function networkHelps(judgements: readonly Judgement[]): boolean {
+  const { arms } = judgements[0]!;
+  const sums = arms.map((_, i) => judgements.reduce((sum, { all }) => sum + all[i]!, 0));
+  const best = (has: boolean) => Math.max(...sums.filter((_, i) => ((arms[i]! & ATTENTION) !== 0) === has));
+  return best(true) > best(false);
+}
+
+function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
+  const kept = (_: unknown, i: number) => !(arms[i]! & ATTENTION);
+  return { arms: arms.filter(kept), all: all.filter(kept), disjoint: disjoint?.filter(kept) };
 }
 
 /** Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own answer. */

@@ -14,6 +14,8 @@ export interface StoredFeedback {
   rejected: Id[];
   /** Rows that the query was made from: no answers to it. */
   examples?: Id[];
+  /** Of the first of `examples`, those to be like: how much. */
+  weights?: number[];
   source?: string;
   /** Milliseconds since 1970, as the caller gave it. */
   time: number;

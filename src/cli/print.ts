@@ -79,18 +79,50 @@ export function tierTable(stats: Stats): string {
   return table([header, ...rows, [...sum, "", "", ""]], [1, 2, 3, 4, 5]);
 }
 
-/** What the learners are doing, and why each serves or not. */
-export function learningText(learning: Stats["learning"]): string {
-  const { events, trainedEvents, serving, arms, shifted } = learning;
-  const served = serving === "static" ? "nothing: neural answers equal vector answers" : serving.join(" + ");
+/** What is served and why, then each learner with the best set of learners that has it. */
+export function learningText({
+  events,
+  trainedEvents,
+  serving,
+  arms,
+  learners,
+  shifted,
+  linked,
+}: Stats["learning"]): string {
+  const all = Object.entries(arms).sort(([, a], [, b]) => b.gain - a.gain);
+  const [best] = all;
+  const served = serving === "static" ? undefined : serving.join("+");
   const facts = [
     [
       "feedback events",
       events === 0 ? "none" : `${formatCount(events)}, ${formatCount(trainedEvents)} of them in the last training`,
     ],
-    ["serving", served],
-    ["shifted rows", formatCount(shifted)],
-    ...Object.entries(arms).map(([name, { state, why }]) => [name, `${state}: ${why}`]),
+    ["serving", served?.replaceAll("+", " + ") ?? "nothing: neural answers equal vector answers"],
   ];
-  return table(facts);
+  if (served !== undefined) facts.push(["because it", arms[served]!.why]);
+  else if (best !== undefined)
+    facts.push(["because", `of ${formatCount(all.length)} sets the best, ${best[0]}: ${best[1].why}`]);
+  facts.push(["shifted rows", formatCount(shifted)], ["linked rows", formatCount(linked)]);
+  if (best === undefined) return table(facts);
+  const header = ["learner", "serves", "adds", "best with", "gain", "never chosen", "events", "state"];
+  const rows = Object.entries(learners).map(([learner, { serves, adds }]) => {
+    const having = all.filter(([name]) => name.split("+").includes(learner));
+    const shown = having.find(([, { state }]) => state === "serving") ?? having[0];
+    if (shown === undefined) return [learner, "no", "", "not judged yet", "", "", "", ""];
+    const [name, { gain, disjointGain, events: judged, state, why }] = shown;
+    return [
+      learner,
+      serves ? "yes" : "no",
+      adds === undefined ? "" : signed(adds),
+      name,
+      signed(gain),
+      signed(disjointGain),
+      formatCount(judged),
+      state === "serving" ? state : `${state}: ${why}`,
+    ];
+  });
+  return [table(facts), "", table([header, ...rows], [2, 4, 5, 6])].join("\n");
 }
+
+/** nDCG@10 as a difference, with its sign. */
+const signed = (x: number): string => (x < 0 ? rounded(x) : `+${rounded(x)}`);

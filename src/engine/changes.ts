@@ -10,18 +10,23 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Graph } from "../../native/graph.js";
-import { decodeDelta } from "../../training/state.js";
+import { type Delta, decodeDelta } from "../../training/state.js";
 import type { Catalog } from "../catalog/catalog.js";
+import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";
 import {
   decodeFeedback,
+  decodeGradients,
   decodePayload,
   decodePut,
   decodeRemove,
   decodeSetting,
+  decodeStepped,
+  type GradientsRecord,
   NO_NODE,
   type PutRecord,
   RECORD,
+  type SteppedRecord,
 } from "./records.js";
 import type { Tiering } from "./tiering.js";
 import { parsePayload } from "./validate.js";
@@ -31,6 +36,7 @@ export interface Parts {
   graph: Graph;
   catalog: Catalog;
   learned: Learned;
+  gradients: GradientSlots;
   tiering: Tiering;
 }
 
@@ -48,7 +54,11 @@ const none = new Uint32Array(0);
 /** Nodes, in the order of `all`, that are nodes. */
 const present = (all: Uint32Array): Uint32Array => all.filter((node) => node !== NO_NODE);
 
-export function putChange({ graph, catalog, learned, tiering }: Parts, lsn: number, record: PutRecord): Change {
+export function putChange(
+  { graph, catalog, learned, gradients, tiering }: Parts,
+  lsn: number,
+  record: PutRecord,
+): Change {
   const { nodes, ids, payloads } = record;
   const gone = present(record.replaces);
   return {
@@ -65,26 +75,40 @@ export function putChange({ graph, catalog, learned, tiering }: Parts, lsn: numb
     publish() {
       graph.publish(nodes, gone);
       learned.forget(gone);
+      gradients.forget(gone);
       tiering.entered();
     },
     finish: () => catalog.remove(gone, lsn),
   };
 }
 
-export function removeChange({ graph, catalog, learned }: Parts, lsn: number, nodes: Uint32Array): Change {
+export function removeChange({ graph, catalog, learned, gradients }: Parts, lsn: number, nodes: Uint32Array): Change {
   return {
     lsn,
     publish() {
       graph.publish(none, nodes);
       learned.forget(nodes);
+      gradients.forget(nodes);
     },
     finish: () => catalog.remove(nodes, lsn),
   };
 }
 
+export function gradientsChange({ gradients }: Parts, lsn: number, record: GradientsRecord): Change {
+  return { lsn, finish: () => gradients.add(lsn, record) };
+}
+
+export function steppedChange({ gradients }: Parts, lsn: number, record: SteppedRecord): Change {
+  return { lsn, finish: () => gradients.stepped(lsn, record) };
+}
+
+export function learnedChange({ learned }: Parts, lsn: number, delta: Delta): Change {
+  return { lsn, publish: () => learned.apply(delta) };
+}
+
 /** The change that a record of the log stands for. */
 export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Array): Change {
-  const { catalog, learned } = parts;
+  const { catalog } = parts;
   switch (type) {
     case RECORD.put:
       return putChange(parts, lsn, decodePut(bytes));
@@ -98,14 +122,16 @@ export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Ar
       const event = decodeFeedback(bytes);
       return { lsn, finish: () => catalog.addFeedback(lsn, event) };
     }
-    case RECORD.learned: {
-      const delta = decodeDelta(bytes);
-      return { lsn, publish: () => learned.apply(delta) };
-    }
+    case RECORD.learned:
+      return learnedChange(parts, lsn, decodeDelta(bytes));
     case RECORD.setting: {
       const { name, value } = decodeSetting(bytes);
       return { lsn, finish: () => catalog.putSetting(name, value, lsn) };
     }
+    case RECORD.gradients:
+      return gradientsChange(parts, lsn, decodeGradients(bytes));
+    case RECORD.stepped:
+      return steppedChange(parts, lsn, decodeStepped(bytes));
     default:
       throw new HebbError(
         "STORE_VERSION",

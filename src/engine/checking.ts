@@ -35,19 +35,22 @@ class Findings {
   private readonly faults: Fault[] = [];
   private more = 0;
 
+  constructor(private readonly section = "ids") {}
+
   add(message: string, offset: number): void {
-    if (this.faults.length < LISTED) this.faults.push({ code: "INDEX_CORRUPT", section: "ids", offset, message });
+    if (this.faults.length < LISTED)
+      this.faults.push({ code: "INDEX_CORRUPT", section: this.section, offset, message });
     else this.more++;
   }
 
   get all(): Fault[] {
     if (this.more === 0) return this.faults;
     const message = `and ${this.more} more of this kind`;
-    return [...this.faults, { code: "INDEX_CORRUPT", section: "ids", offset: 0, message }];
+    return [...this.faults, { code: "INDEX_CORRUPT", section: this.section, offset: 0, message }];
   }
 }
 
-async function crossCheck({ catalog, graph, searcher }: Session, live: number): Promise<Fault[]> {
+async function crossCheck({ catalog, graph, gradients, searcher }: Session, live: number): Promise<Fault[]> {
   const found = new Findings();
   let rows = 0;
   await inSlices(catalog.entries(), ({ node, id }) => {
@@ -72,5 +75,9 @@ async function crossCheck({ catalog, graph, searcher }: Session, live: number): 
     if (!(error instanceof HebbError)) throw error;
     faults.push({ code: error.code, section: "places", offset: 0, message: error.message });
   }
-  return faults;
+  const slots = new Findings("gradients");
+  for (const { slot, message } of gradients.faults((node) => graph.isLive(node))) {
+    slots.add(message, slot);
+  }
+  return [...faults, ...slots.all];
 }

@@ -57,7 +57,11 @@ export function readFeedback(what: string, given: Feedback): GivenFeedback {
   const stored: StoredFeedback = { query: new Float32Array(0), chosen, shown, rejected, time };
   if (source !== undefined) stored.source = source;
   const examples = input.id !== undefined ? [input.id] : [...(input.positive ?? []), ...(input.negative ?? [])];
-  if (examples.length > 0) stored.examples = examples;
+  if (examples.length > 0) {
+    stored.examples = examples;
+    const positive = input.id !== undefined ? 1 : (input.positive?.length ?? 0);
+    stored.weights = Array.from({ length: positive }, (_, i) => input.weights?.[i] ?? 1);
+  }
   return { what, input, stored };
 }
 

@@ -9,6 +9,8 @@ import type {
   Fault,
   Feedback,
   Hit,
+  LearnOptions,
+  LearnResult,
   ProgressOptions,
   Query,
   QueryResult,
@@ -19,10 +21,13 @@ import type {
   VectorInput,
 } from "../types.js";
 import { checkStore } from "./checking.js";
+import { GradientAccumulator } from "./gradients.js";
 import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
+import { Symbols } from "./symbols.js";
+import { Thoughts } from "./thoughts.js";
 import type { RetierReport } from "./tiering.js";
 import { checkId, checkIds, payloadText, show } from "./validate.js";
 
@@ -38,10 +43,19 @@ const MOST_MS = 8.64e15;
  */
 export class Index {
   readonly #session: Session;
+  /** Training of your own: gradients by rows' vectors, added up until an optimizer takes a step with them. */
+  readonly gradients: GradientAccumulator;
+  /** Texts linked to what they are related to, and asked for with their context. */
+  readonly thoughts: Thoughts;
+  /** Symbolic expressions to vectors, and back to what expressions have in common. */
+  readonly symbols: Symbols;
 
   /** Made by `open`. */
   constructor(session: Session) {
     this.#session = session;
+    this.gradients = new GradientAccumulator(session);
+    this.thoughts = new Thoughts(session);
+    this.symbols = new Symbols(session);
   }
 
   /** Values per vector. */
@@ -222,11 +236,12 @@ export class Index {
   /**
    * Learns from what somebody did with results. Resolves once the events are durable; what they
    * change shows in `neural` queries when the gate lets it.
-   * @throws {HebbError} UNKNOWN_ID where a chosen, shown or rejected id is not in the index; nothing is learned then
+   * @throws {HebbError} UNKNOWN_ID where an id is not in the index, with all such ids as `details.ids`; nothing is learned
+   *   then. With `partial`, the rest is learned and they are returned.
    */
-  async learn(events: Feedback[]): Promise<void> {
+  async learn(events: Feedback[], options?: LearnOptions): Promise<LearnResult> {
     const session = this.#writable();
-    await session.inFlight(() => session.trainer.learn(events));
+    return session.inFlight(() => session.trainer.learn(events, options));
   }
 
   /**

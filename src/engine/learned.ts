@@ -9,18 +9,22 @@
  * then for each edge its target (u32), strength (f32) and tick (u32).
  */
 
+import { HebbError } from "../../base/errors.js";
+import type { Prng } from "../../base/prng.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
 import { edgeWeights } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
-import type { Prng } from "../../base/prng.js";
+import { createNetwork } from "../../native/gnn.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
-import { SHIFT, STATIC } from "../../training/arms.js";
+import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
 import type { Corpus, Field } from "../../training/corpus.js";
+import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
+import { type Attended, HEARD_BY_QUERY, Propagator } from "../../training/propagator.js";
 import { learningReport, type LearningReport as Report } from "../../training/report.js";
-import { learnersIn } from "../../training/serving.js";
+import { adaptQuery, learnersIn } from "../../training/serving.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
@@ -33,6 +37,8 @@ const LANES_AT = 24;
 const LANE_BYTES = 12;
 /** Neighbours that a node hears: those of the strongest edges. */
 const HEARD = 16;
+/** Fields kept at most: 10 MiB. */
+const MOST_FIELDS = 20_000;
 /** Candidates beyond the k asked for, as learners change the order. */
 const MORE = 64;
 /** Nothing learned needs more. */
@@ -52,12 +58,14 @@ export function learnedSections(dimensions: number, nodes: number, kind: number)
     { kind, name: "overlay", stride, reserveBytes: (nodes + 1) * stride },
     { kind: kind + 1, name: "parameters", stride: 1, reserveBytes: PARAMETERS_RESERVE_BYTES },
     { kind: EDGES_KIND, name: "edges", stride: EDGES_STRIDE, reserveBytes: (nodes + 1) * EDGES_STRIDE },
+    { kind: NETWORK_KIND, name: "network", stride: 1, reserveBytes: MOST_NETWORK_BYTES },
   ];
 }
 
 const rounded = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 const slotStride = (dimensions: number): number => rounded(SLOT_HEADER_BYTES + SHIFT_AT + 4 * dimensions);
 const EDGES_KIND = 16;
+const NETWORK_KIND = 19;
 const EDGES_STRIDE = rounded(SLOT_HEADER_BYTES + LANES_AT + EDGES_PER_NODE * LANE_BYTES);
 
 /** The learners' options out of the config; `rank` is the store's own. */
@@ -80,7 +88,18 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
     window: learning.window,
     minimumEvents: learning.minimum_events,
     sourceShare: learning.source_share,
+    positionBias: learning.position_bias,
     edgeHalfLife: learning.edge_half_life,
+    network:
+      ruvector.propagation === "attention"
+        ? {
+            layers: ruvector.gnn_layers,
+            hidden: ruvector.gnn_hidden_dim,
+            heads: ruvector.gnn_heads,
+            dropout: ruvector.gnn_dropout,
+            rate: ruvector.learning_rate,
+          }
+        : undefined,
     replay: learning.replay,
   };
 }
@@ -95,6 +114,10 @@ export class Learned {
   /** How many nodes have disappeared. */
   forgotten = 0;
 
+  private readonly fields: Fields;
+  private propagator: Propagator | undefined;
+  /** The graph's state that the propagator's states were computed in. */
+  private propagatedAsOf = "";
   private readonly shifts: SlotTable;
   private readonly edges: SlotTable;
 
@@ -106,7 +129,8 @@ export class Learned {
     config: Config,
     rank: number,
   ) {
-    this.corpus = corpusOf(searcher, this);
+    this.fields = new Fields(searcher);
+    this.corpus = corpusOf(searcher, this, this.fields);
     this.state = new LearnedState(searcher.dimensions, searcher.metric, learningOptions(config, rank));
     this.shifts = new SlotTable(region, overlaySection, slotStride(searcher.dimensions));
     this.edges = new SlotTable(region, overlaySection + 2, EDGES_STRIDE);
@@ -123,6 +147,8 @@ export class Learned {
     for (const { at, bytes } of delta.parameters) this.region.write(this.overlaySection + 1, at, bytes);
     for (const change of delta.overlay) this.writeShift(change);
     for (const change of delta.edges) this.writeEdges(change);
+    for (const { at, bytes } of delta.network ?? []) this.region.write(this.overlaySection + 3, at, bytes);
+    if (delta.network?.length) this.propagator = undefined;
   }
 
   /** Nodes that disappeared take their shifts with them. */
@@ -130,6 +156,8 @@ export class Learned {
     if (nodes.length === 0) return;
     this.forgotten += nodes.length;
     this.onForget?.(nodes);
+    this.fields.clear(); // a number may come back with another vector
+    this.propagator?.clear();
     const delta = forget(this.state, nodes);
     if (delta) this.apply(delta);
   }
@@ -138,8 +166,9 @@ export class Learned {
    * Nodes by what the serving arm makes of a query: the graph is searched with the query as the arm turns it,
    * and what edges lead to and every shifted node compete with what that finds.
    * @param seeds what the query was made from by example
+   * @param depth layers of the network that the query goes through; all by default
    */
-  rank(query: Float32Array, seeds: readonly Seed[], plan: SearchPlan): Ranking {
+  rank(query: Float32Array, seeds: readonly Seed[], plan: SearchPlan, depth?: number): Ranking {
     const { searcher, state } = this;
     const { graph } = searcher;
     const arm = state.gate.serving;
@@ -152,7 +181,16 @@ export class Learned {
     const accept = (node: number) => (!bits || hasBit(bits, node)) && graph.isLive(node);
     const own = this.unit(Float32Array.from(query));
     const question = { query: own, seeds, excluded: new Set(seeds.map(({ node }) => node)) };
-    const contest = new Contest(this.corpus, learnersIn(state), question, search(own), search, accept, wide, [arm]);
+    const contest = new Contest(
+      this.corpus,
+      learnersIn(state, (asked) => this.attend(asked, depth).query),
+      question,
+      search(own),
+      search,
+      accept,
+      wide,
+      [arm],
+    );
     const scores = contest.scores(arm);
     const ranked = contest.nodes.map((node, i) => ({ node, score: scores[i] }));
     ranked.sort((a, b) => b.score - a.score || a.node - b.node);
@@ -161,15 +199,43 @@ export class Learned {
     return { nodes, distances: graph.distances(query, nodes), scores: best.map((r) => r.score) };
   }
 
-  /** A node's strongest edges in the graph, by how near their ends are. `scale`: unit of scores. */
-  field(node: number, scale: number): Field {
+  /**
+   * A query as the network turns it, and what it heard on the way; itself, and nothing, while no network serves.
+   * @param depth layers, at most those there are; all by default
+   */
+  attend(query: Float32Array, depth?: number): Attended {
+    const { network, header } = this.state;
+    if (!network || !header[FIELD.networkReady]) return { query, attention: [] };
+    if (!this.propagator || this.propagatedAsOf !== this.fields.asOfNow()) {
+      this.propagator?.clear();
+      this.propagator ??= new Propagator(createNetwork(network.shape), network, this.corpus, header[FIELD.scoreScale]);
+      this.propagatedAsOf = this.fields.asOfNow();
+    }
+    return this.propagator.attend(query, this.corpus.nearest(query, HEARD_BY_QUERY).nodes, depth);
+  }
+
+  /** Whether queries go through the network. */
+  get attends(): boolean {
+    return (this.state.gate.serving & ATTENTION) !== 0;
+  }
+
+  /** The query that the serving arm's network gets. */
+  served(query: Float32Array): Float32Array {
+    const own = this.unit(Float32Array.from(query));
+    return this.state.gate.serving & ADAPTER ? adaptQuery(this.state, own) : own;
+  }
+
+  /** All neighbours of a node, in the graph and by learned edges, with the weight of each edge. */
+  around(node: number): Field {
     const { graph } = this.searcher;
-    const around = graph.neighbors(node).filter((other) => graph.isLive(other));
-    const weights = edgeWeights(this.corpus.scores(graph.vector(node), around), this.searcher.metric, scale);
-    if (around.length <= HEARD) return { nodes: around, weights };
-    const order = Array.from(around.keys()).sort((a, b) => weights[b] - weights[a] || around[a] - around[b]);
-    const kept = order.slice(0, HEARD);
-    return { nodes: Uint32Array.from(kept, (i) => around[i]), weights: Float32Array.from(kept, (i) => weights[i]) };
+    const { edges, header } = this.state;
+    const strengths = new Map(edges.from(node, header[FIELD.clock]).map(({ to, strength }) => [to, strength]));
+    const others = new Set([...graph.neighbors(node), ...strengths.keys()]);
+    const nodes = Uint32Array.from(others).filter((other) => graph.isLive(other));
+    const scale = header[FIELD.started] ? header[FIELD.scoreScale] : 1;
+    const scores = this.corpus.scores(graph.vector(node), nodes);
+    const learned = Float32Array.from(nodes, (other) => strengths.get(other) ?? 0);
+    return { nodes, weights: edgeWeights(scores, this.searcher.metric, scale, learned) };
   }
 
   report(): LearningReport {
@@ -211,12 +277,38 @@ export class Learned {
     }
   }
 
+  /** @throws {HebbError} CONFIG_INVALID where the configuration asks for a network of another shape */
+  private loadNetwork(): void {
+    const { state } = this;
+    const header = this.region.read(this.overlaySection + 3, 0, NETWORK_HEADER_BYTES);
+    const network = new NetworkBytes(header, state.metric, state.options.shiftBound);
+    const { network: asked } = state.options;
+    const { shape, layers } = network;
+    const pairs = [
+      ["dimensions", shape.dimensions, state.dimensions],
+      ["gnn_layers", layers.length, asked?.layers ?? layers.length],
+      ["gnn_hidden_dim", shape.hidden, asked?.hidden ?? shape.hidden],
+      ["gnn_heads", shape.heads, asked?.heads ?? shape.heads],
+    ] as const;
+    for (const [name, stored, wanted] of pairs) {
+      if (stored === wanted) continue;
+      throw new HebbError(
+        "CONFIG_INVALID",
+        `the network in the store was trained with ${name} ${stored}, and is to be opened with ${wanted}; open it with ${stored}, or with ruvector.propagation = "linear"`,
+        { name, stored, wanted },
+      );
+    }
+    network.bytes.set(this.region.read(this.overlaySection + 3, 0, network.bytes.length));
+    state.network = network;
+  }
+
   /** Nothing is read past the header where nothing was learned. */
   private load(): void {
     const { header, bytes, overlay, edges } = this.state;
     bytes.set(this.region.read(this.overlaySection + 1, 0, header.byteLength));
     if (header[FIELD.started] === 0 && header[FIELD.events] === 0 && header[FIELD.clock] === 0) return;
     bytes.set(this.region.read(this.overlaySection + 1, 0, bytes.length));
+    if (header[FIELD.networkReady]) this.loadNetwork();
     for (const { node, bytes: slot } of this.shifts.load()) {
       const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
       const shift = new Float32Array(slot.slice(SHIFT_AT, SHIFT_AT + 4 * this.searcher.dimensions).buffer);
@@ -241,7 +333,48 @@ export class Learned {
   }
 }
 
-function corpusOf(searcher: Searcher, learned: Learned): Corpus {
+/** Fields that were asked for, until the graph changes. */
+class Fields {
+  private readonly known = new Map<number, Field>();
+  private asOf = "";
+
+  constructor(private readonly searcher: Searcher) {}
+
+  of(nodes: Uint32Array, scale: number): Field[] {
+    const now = `${this.asOfNow()} ${scale}`;
+    if (now !== this.asOf || this.known.size > MOST_FIELDS) this.known.clear();
+    this.asOf = now;
+    this.find(
+      nodes.filter((node) => !this.known.has(node)),
+      scale,
+    );
+    return Array.from(nodes, (node) => this.known.get(node)!);
+  }
+
+  private find(nodes: Uint32Array, scale: number): void {
+    const { graph, metric } = this.searcher;
+    if (nodes.length === 0) return;
+    const { nodes: around, distances, counts } = graph.fields(nodes, HEARD);
+    const stride = around.length / nodes.length;
+    nodes.forEach((node, i) => {
+      const [from, to] = [i * stride, i * stride + counts[i]];
+      const scores = distances.slice(from, to).map((distance) => this.searcher.scoreOf(distance));
+      this.known.set(node, { nodes: around.slice(from, to), weights: edgeWeights(scores, metric, scale) });
+    });
+  }
+
+  /** What changes whenever the graph does. */
+  asOfNow(): string {
+    const { graph } = this.searcher;
+    return `${graph.nodes} ${graph.live} ${graph.dead} ${graph.backlog}`;
+  }
+
+  clear(): void {
+    this.known.clear();
+  }
+}
+
+function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus {
   const { graph } = searcher;
   let nodes = new Uint32Array(0);
   let distances = new Float32Array(0);
@@ -254,7 +387,7 @@ function corpusOf(searcher: Searcher, learned: Learned): Corpus {
     vector: (node) => learned.unit(graph.vector(node)),
     isLive: (node) => graph.isLive(node),
     scores: (query, of) => graph.distances(query, of).map((distance) => searcher.scoreOf(distance)),
-    field: (node, scale) => learned.field(node, scale),
+    fields: (of, scale) => fields.of(of, scale),
     nearest(query, k) {
       const room = Math.min(k, graph.live);
       if (nodes.length < room) {

@@ -17,6 +17,7 @@ import { type Config, loadConfig } from "../config.js";
 import type { OpenOptions } from "../types.js";
 import { applyChanges, type Change, changeOf, type Parts } from "./changes.js";
 import { checkEncoder, ENCODER_SETTING, FROZEN_SETTING, TextEncoder } from "./encoding.js";
+import { GRADIENTS_KIND, GradientSlots, gradientSections } from "./gradient-slots.js";
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
@@ -35,6 +36,8 @@ const MOST_COMPACT = 4096;
 const LEVEL_SEED = 1;
 /** Rows of the log that are applied together while it is replayed. */
 const REPLAY_ROWS = 4096;
+/** Bytes of the log that are, whatever they hold. */
+const REPLAY_BYTES = 16 << 20;
 
 /** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
 interface StoredConfig {
@@ -117,7 +120,9 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const searcher = new Searcher(graph, catalog, tiering, d, stored, config.ruvector.hnsw_ef_search);
     const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
     const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
-    const parts: Parts = { graph, catalog, learned, tiering };
+    const at = sectionsOf(settings).findIndex(({ kind }) => kind === GRADIENTS_KIND);
+    const gradients = new GradientSlots(store.region, at, d, settings.maxNodes);
+    const parts: Parts = { graph, catalog, learned, gradients, tiering };
     if (readOnly) await checkNothingToReplay(directory, store, catalog);
     else await replay(store, parts);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
@@ -131,6 +136,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
         graph,
         catalog,
         learned,
+        gradients,
         tiering,
         config,
         durability,
@@ -233,7 +239,7 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     const [kind, bytes, records] = sizes[name];
     return { kind, name, stride: bytes, reserveBytes: bytes * records };
   });
-  return [...graph, ...learnedSections(options.dimensions, n, 7)];
+  return [...graph, ...learnedSections(options.dimensions, n, 7), ...gradientSections(options.dimensions, n)];
 }
 
 /** The next opening of an empty store need not name the built-in encoder. */
@@ -261,10 +267,12 @@ async function checkNothingToReplay(directory: string, store: Store, catalog: Ca
 async function replay(store: Store, parts: Parts): Promise<void> {
   let changes: Change[] = [];
   let rows = 0;
+  let bytes = 0;
   const flush = async () => {
     await applyChanges(changes);
     changes = [];
     rows = 0;
+    bytes = 0;
   };
   for await (const group of store.replay([parts.catalog.committedLsn])) {
     for (const { lsn, type, payload } of group.records) {
@@ -281,8 +289,9 @@ async function replay(store: Store, parts: Parts): Promise<void> {
         rows += nodes.length;
       }
       changes.push(changeOf(parts, lsn, type, payload));
+      bytes += payload.length;
     }
-    if (rows >= REPLAY_ROWS) await flush();
+    if (rows >= REPLAY_ROWS || bytes >= REPLAY_BYTES) await flush();
   }
   await flush();
 }

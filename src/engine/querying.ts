@@ -1,13 +1,15 @@
 /** The four query modes, and what a query may ask with. */
-import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
+import type { Seed } from "../../model/edges.js";
+import { firstNonFinite } from "../../native/index.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import { fuseRankings } from "../text/fuse.js";
-import { QUERY_MODES, type Query, type QueryInput, type QueryResult } from "../types.js";
+import { ESTIMATORS, QUERY_MODES, type Query, type QueryInput, type QueryMode, type QueryResult } from "../types.js";
 import { exampleVector } from "./examples.js";
 import { SEARCH_OPTIONS, type SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
-import { softSearch } from "./soft-search.js";
+import { type SoftSettings, softSearch } from "./soft-search.js";
 import { checkId, checkValues, checkVector, show } from "./validate.js";
 
 const INPUTS = ["vector", "text", "id", "positive", "negative", "weights"];
@@ -16,12 +18,18 @@ const OPTIONS = [
   "mode",
   "hybrid",
   "temperature",
+  "estimator",
+  "seed",
   "gnnDepth",
   "returnAttention",
   ...SEARCH_OPTIONS.filter((o) => o !== "exact" && o !== "rerank"),
 ];
+/** Nodes of a subgraph that hops may add up to. */
+const MOST_SUBGRAPH = 10_000;
 /** Rows that each ranking of a hybrid query contributes, at least. */
 const FUSED_LEAST = 100;
+/** Candidates of a differentiable query for each hit wanted, as in the specification. */
+const CANDIDATES_PER_HIT = 4;
 
 /** Nodes in the order of a mode, with what its hits tell. */
 export interface Ranking {
@@ -35,6 +43,8 @@ export interface Ranking {
 export interface Resolved {
   vector: Float32Array;
   from: Set<number>;
+  /** Of `from`, what to be like, and how much. */
+  seeds: Seed[];
 }
 
 export class Querier {
@@ -50,11 +60,8 @@ export class Querier {
     const mode = checkOneOf("mode", query.mode ?? "vector", QUERY_MODES);
     this.checkMode(query);
     const { searcher } = this.session;
-    const temperature = query.temperature ?? this.session.config.ruvector.temperature;
-    if (typeof temperature !== "number" || !(temperature > 0) || temperature === Infinity) {
-      throw new RangeError(`temperature is ${show(temperature)}; expected a number > 0`);
-    }
-    const { vector, from } = await this.resolveInFit("query", query);
+    const soft = this.softSettings(query, mode);
+    const { vector, from, seeds } = await this.resolveInFit("query", query);
     // Only now: rows, and so what a filter admits, may have changed while a text was encoded.
     const plan = searcher.plan({
       k: query.k,
@@ -63,22 +70,63 @@ export class Querier {
       include: query.include,
       maxDistance: query.maxDistance,
     });
-    const ranking = this.rank(vector, from, plan, mode === "neural", query.hybrid ? query.text : undefined);
-    const hits = searcher.hits(ranking.nodes, ranking.distances, ranking.nodes.length, plan, ranking.scores);
+    const wanted = mode === "differentiable" ? CANDIDATES_PER_HIT * plan.k : plan.k;
+    const wider = { ...plan, k: wanted, ef: Math.max(plan.ef, wanted) };
+    const text = query.hybrid ? query.text : undefined;
+    const ranking = this.rank(vector, { from, seeds }, wider, mode === "neural", text, query.gnnDepth);
+    const { nodes, distances, scores } = ranking;
+    const hits = searcher.hits(nodes, distances, Math.min(plan.k, nodes.length), plan, scores);
     const result: QueryResult = { hits, latencyMs: 0 };
-    if (mode === "subgraph") result.subgraph = this.subgraph(ranking.nodes);
+    if (mode === "subgraph") result.subgraph = this.subgraph(nodes, query.gnnDepth ?? 0, plan);
+    if (query.returnAttention) result.attention = this.attention(vector, mode, query.gnnDepth);
     if (mode === "differentiable") {
-      const candidates = Array.from(ranking.nodes, (node) => this.session.graph.vector(node));
-      if (candidates.length > 0) {
-        const soft = softSearch(vector, candidates, searcher.metric, temperature);
-        result.embeddings = [soft.vector];
-        result.backward = soft.backward;
-      } else {
-        result.embeddings = [];
-      }
+      const near = nodes.filter((_, i) => distances[i] <= plan.maxDistance);
+      Object.assign(result, this.soft(vector, near, soft));
     }
     result.latencyMs = performance.now() - start;
     return result;
+  }
+
+  /** How a differentiable query is answered. */
+  private softSettings({ temperature, estimator, seed }: Query, mode: QueryMode): SoftSettings {
+    const { config, metric } = this.session;
+    const by = temperature ?? config.ruvector.temperature;
+    if (typeof by !== "number" || !(by > 0) || by === Infinity) {
+      throw new RangeError(`temperature is ${show(by)}; expected a number > 0`);
+    }
+    if (estimator !== undefined && mode !== "differentiable") {
+      throw new TypeError(`estimator is ${show(estimator)} in mode "${mode}"; expected it with mode "differentiable"`);
+    }
+    const checked = checkOneOf("estimator", estimator ?? "soft", ESTIMATORS);
+    if (seed !== undefined && checked !== "gumbel") {
+      throw new TypeError(`seed is ${show(seed)} without noise to draw; expected it with estimator "gumbel"`);
+    }
+    return { metric, temperature: by, estimator: checked, seed: checkInteger("seed", seed ?? 1, 0, 2 ** 32 - 1) };
+  }
+
+  /** What a differentiable query returns beside its hits, from the nodes that are its candidates. */
+  private soft(
+    vector: Float32Array,
+    nodes: Uint32Array,
+    settings: SoftSettings,
+  ): Pick<QueryResult, "embeddings" | "candidates" | "backward"> {
+    const { graph, searcher, dimensions } = this.session;
+    if (nodes.length === 0) return { embeddings: [], candidates: [] };
+    const vectors = Array.from(nodes, (node) => graph.vector(node));
+    const result = softSearch(vector, vectors, settings);
+    const backward = (gradient: Float32Array) => {
+      if (!(gradient instanceof Float32Array) || gradient.length !== dimensions) {
+        throw new TypeError(
+          `gradient is not a Float32Array of ${dimensions} values, one for each of the soft vector's`,
+        );
+      }
+      const at = firstNonFinite(gradient);
+      if (at >= 0) throw new RangeError(`gradient holds ${gradient[at]} at position ${at}; expected finite numbers`);
+      const { query, candidates } = result.backward(gradient);
+      return { query: Float32Array.from(query), candidates: candidates.map((g) => Float32Array.from(g)) };
+    };
+    const candidates = searcher.ids(nodes, nodes.length);
+    return { embeddings: [Float32Array.from(result.vector)], candidates, backward };
   }
 
   private checkMode({ hybrid, text, gnnDepth, returnAttention }: Query): void {
@@ -86,12 +134,14 @@ export class Querier {
       throw new TypeError(`hybrid is ${show(hybrid)}; expected true or false`);
     if (hybrid && text === undefined)
       throw new TypeError("hybrid needs a text: it fuses the ranking by vectors with that by words");
-    if (gnnDepth !== undefined && gnnDepth !== 0) {
-      throw new RangeError(`gnnDepth is ${show(gnnDepth)}; expected 0, as this release has no message-passing layers`);
+    const layers = this.session.config.ruvector.gnn_layers;
+    if (gnnDepth !== undefined && !(Number.isInteger(gnnDepth) && gnnDepth >= 0 && gnnDepth <= layers)) {
+      throw new RangeError(
+        `gnnDepth is ${show(gnnDepth)}; expected an integer from 0 to ruvector.gnn_layers, which is ${layers}`,
+      );
     }
-    if (returnAttention !== undefined && returnAttention !== false) {
-      throw new TypeError("returnAttention is set; this release has no message passing, and so no attention to return");
-    }
+    if (returnAttention !== undefined && typeof returnAttention !== "boolean")
+      throw new TypeError(`returnAttention is ${show(returnAttention)}; expected true or false`);
   }
 
   /**
@@ -112,15 +162,19 @@ export class Querier {
     const isCosine = searcher.metric === "cosine";
     if (input.vector !== undefined) {
       // A copy: the query goes on after this turn, and so may the caller.
-      return { vector: checkVector(what, input.vector, searcher.dimensions, isCosine).slice(), from: new Set() };
+      return {
+        vector: checkVector(what, input.vector, searcher.dimensions, isCosine).slice(),
+        from: new Set(),
+        seeds: [],
+      };
     }
     if (input.text !== undefined) {
       const [vector] = await encoder.encode([input.text]);
-      return { vector, from: new Set() };
+      return { vector, from: new Set(), seeds: [] };
     }
     if (input.id !== undefined) {
       const node = this.nodeOf(input.id);
-      return { vector: this.session.graph.vector(node), from: new Set([node]) };
+      return { vector: this.session.graph.vector(node), from: new Set([node]), seeds: [{ node, weight: 1 }] };
     }
     return this.fromExamples(what, input);
   }
@@ -156,7 +210,8 @@ export class Querier {
       this.session.metric,
     );
     checkValues(`the vector that the examples of ${what} make`, vector, vector.length, false);
-    return { vector, from: new Set(nodes) };
+    const seeds = examples.slice(0, positive.length).map(({ weight }, i) => ({ node: nodes[i], weight }));
+    return { vector, from: new Set(nodes), seeds };
   }
 
   private nodeOf(given: Id): number {
@@ -171,15 +226,17 @@ export class Querier {
   /** The k best nodes, without those the query was made from. */
   private rank(
     vector: Float32Array,
-    from: Set<number>,
+    { from, seeds }: Pick<Resolved, "from" | "seeds">,
     plan: SearchPlan,
     neural: boolean,
     text: string | undefined,
+    depth: number | undefined,
   ): Ranking {
     const { searcher, learned } = this.session;
     const wanted = (text === undefined ? plan.k : Math.max(plan.k, FUSED_LEAST)) + from.size;
     const wider = { ...plan, k: wanted, ef: Math.max(plan.ef, wanted) };
-    const near: Ranking = neural && learned.serves ? learned.rank(vector, wider) : searcher.nearest(vector, wider);
+    const near: Ranking =
+      neural && learned.serves ? learned.rank(vector, seeds, wider, depth) : searcher.nearest(vector, wider);
     const ranking = text === undefined ? near : this.fuse(near, vector, text, wider);
     const kept = Array.from(ranking.nodes.keys())
       .filter((i) => !from.has(ranking.nodes[i]))
@@ -203,19 +260,39 @@ export class Querier {
     return { nodes, distances: graph.distances(vector, nodes), scores: fused.map(({ score }) => score) };
   }
 
-  /** The edges of the bottom layer among nodes, weighed by the score between both ends. */
-  private subgraph(nodes: Uint32Array): QueryResult["subgraph"] {
-    const { graph, searcher } = this.session;
+  /** What the query heard in each hop that it took; none where no network serves, or in another mode than neural. */
+  private attention(vector: Float32Array, mode: QueryMode, depth: number | undefined): QueryResult["attention"] {
+    const { learned, searcher } = this.session;
+    if (mode !== "neural" || !learned.attends) return [];
+    const { attention } = learned.attend(learned.served(vector), depth);
+    return attention.map(({ nodes, weights }) => ({ nodes: searcher.ids(nodes, nodes.length), weights }));
+  }
+
+  /**
+   * The edges among nodes and what lies within some hops of them: those of the graph's bottom layer, and learned ones.
+   * Each weighs sigmoid(alpha (sim - 1) + ln(1 + strength)), as message passing has it.
+   */
+  private subgraph(found: Uint32Array, hops: number, plan: SearchPlan): QueryResult["subgraph"] {
+    const { graph, searcher, learned } = this.session;
+    const accept = (node: number) => graph.isLive(node) && (!plan.bits || hasBit(plan.bits, node));
+    const place = new Map(Array.from(found, (node, i) => [node, i]));
+    let front = Array.from(found);
+    for (let hop = 0; hop < hops; hop++) {
+      const around = front.flatMap((node) => Array.from(learned.around(node).nodes));
+      front = [];
+      for (const node of around) {
+        if (place.size >= MOST_SUBGRAPH || place.has(node) || !accept(node)) continue;
+        place.set(node, place.size);
+        front.push(node);
+      }
+    }
+    const nodes = Uint32Array.from(place.keys());
     const ids = searcher.ids(nodes, nodes.length);
-    const place = new Map(Array.from(nodes, (node, i) => [node, i]));
     const edges = Array.from(nodes).flatMap((node, i) => {
-      const inside = graph.neighbors(node).filter((other) => place.has(other));
-      const distances = graph.distances(graph.vector(node), inside);
-      return Array.from(inside, (other, j) => ({
-        from: ids[i],
-        to: ids[place.get(other)!],
-        weight: searcher.scoreOf(distances[j]),
-      }));
+      const { nodes: others, weights } = learned.around(node);
+      return Array.from(others, (other, j) => ({ to: place.get(other), weight: weights[j] }))
+        .filter((edge) => edge.to !== undefined)
+        .map(({ to, weight }) => ({ from: ids[i], to: ids[to!], weight }));
     });
     return { nodes: ids, edges };
   }

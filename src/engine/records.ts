@@ -7,7 +7,16 @@ import type { Id } from "../../base/types.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 
 /** Types of log records. 0 is the closing marker of storage/. */
-export const RECORD = { put: 1, remove: 2, payload: 3, feedback: 4, learned: 5, setting: 6 } as const;
+export const RECORD = {
+  put: 1,
+  remove: 2,
+  payload: 3,
+  feedback: 4,
+  learned: 5,
+  setting: 6,
+  gradients: 7,
+  stepped: 8,
+} as const;
 
 /** A node where there is none. */
 export const NO_NODE = 0xffffffff;
@@ -21,6 +30,24 @@ export interface PutRecord {
   payloads: (string | undefined)[];
   /** nodes.length x dimensions */
   vectors: Float32Array;
+}
+
+/** Gradients to be added to what waits for these nodes. */
+export interface GradientsRecord {
+  /** Each once. */
+  nodes: Uint32Array;
+  /** nodes.length x dimensions */
+  gradients: Float32Array;
+}
+
+/** What an optimizer's step left beside the shifts of these nodes; nothing waits for them after it. */
+export interface SteppedRecord {
+  /** Each once. */
+  nodes: Uint32Array;
+  /** Of each, the steps that its moments come from. */
+  steps: Uint32Array;
+  /** nodes.length x 1 x dimensions (the buffer of a momentum) or x 2 x dimensions (both averages of Adam) */
+  moments: Float32Array;
 }
 
 class Writer {
@@ -127,6 +154,20 @@ export function encodeFeedback({ query, ...rest }: StoredFeedback): Uint8Array[]
 export function decodeFeedback(bytes: Uint8Array): StoredFeedback {
   const r = new Reader(bytes);
   return { query: r.floats(), ...r.json<Omit<StoredFeedback, "query">>() };
+}
+
+export const encodeGradients = (r: GradientsRecord): Uint8Array[] =>
+  new Writer().words(r.nodes).floats(r.gradients).done();
+export function decodeGradients(bytes: Uint8Array): GradientsRecord {
+  const r = new Reader(bytes);
+  return { nodes: r.words(), gradients: r.floats() };
+}
+
+export const encodeStepped = (r: SteppedRecord): Uint8Array[] =>
+  new Writer().words(r.nodes).words(r.steps).floats(r.moments).done();
+export function decodeStepped(bytes: Uint8Array): SteppedRecord {
+  const r = new Reader(bytes);
+  return { nodes: r.words(), steps: r.words(), moments: r.floats() };
 }
 
 export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] =>

@@ -10,6 +10,7 @@ import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
+import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";
 import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
@@ -51,6 +52,7 @@ export class Session {
   readonly graph: Graph;
   readonly catalog: Catalog;
   readonly learned: Learned;
+  readonly gradients: GradientSlots;
   readonly tiering: Tiering;
   readonly config: Config;
   readonly encoder: TextEncoder;
@@ -84,6 +86,7 @@ export class Session {
     this.graph = parts.graph;
     this.catalog = parts.catalog;
     this.learned = parts.learned;
+    this.gradients = parts.gradients;
     this.tiering = parts.tiering;
     this.config = parts.config;
     this.encoder = parts.encoder;

@@ -1,24 +1,25 @@
 /** Feedback in, changes of what was learned out: logged together, applied together. */
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
-import type { Prng } from "../../base/prng.js";
 import type { Id } from "../../base/types.js";
-import type { Corpus, LearnEvent } from "../../training/corpus.js";
+import { Edges } from "../../model/edges.js";
+import type { LearnEvent } from "../../training/corpus.js";
 import { learnEvents } from "../../training/learn.js";
-import { type Delta, encodeDelta } from "../../training/state.js";
+import { changedHeader, type Delta, encodeDelta, FIELD, withoutNodes } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
-import type { Feedback, TrainOptions } from "../types.js";
+import type { Feedback, LearnOptions, LearnResult, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, RECORD } from "./records.js";
-import { STANDARD_RERANK } from "./searching.js";
 import type { Session } from "./session.js";
 import { inSlices } from "./slices.js";
-import { show } from "./validate.js";
+import { idKey, show } from "./validate.js";
 
 const MAX_EVENTS = 100_000;
 /** Overlay entries of one log record, in bytes; a larger change is several records of one group. */
 const LEARNED_RECORD_BYTES = 4 << 20;
+/** Changes of learned edges in one log record: 2 MiB at most. */
+const EDGE_CHANGES_PER_RECORD = 1000;
 /** Earlier events that learning an event looks at. */
 const RECENT_EVENTS = 256;
 
@@ -32,16 +33,52 @@ export class Trainer {
 
   constructor(private readonly session: Session) {}
 
-  learn(events: Feedback[]): Promise<void> {
+  learn(events: Feedback[], options: LearnOptions = {}): Promise<LearnResult> {
+    checkOptions("learn", options, ["partial"]);
+    const { partial = false } = options;
+    if (typeof partial !== "boolean") throw new TypeError(`partial is ${show(partial)}; expected true or false`);
     if (!Array.isArray(events) || events.length === 0 || events.length > MAX_EVENTS) {
       throw new TypeError(`learn got ${show(events)}; expected an array of 1-${MAX_EVENTS} events`);
     }
     const given = Array.from(events, (event, i) => readFeedback(`event ${i}`, event));
-    return this.inTurn(() => this.learnNow(given));
+    return this.inTurn(() => this.learnNow(given, partial));
   }
 
   train(options: TrainOptions): Promise<void> {
     return this.inTurn(() => this.trainNow(options));
+  }
+
+  /**
+   * Adds learned edges between a row and others, both ways; durable once it resolves. They take part in `neural`
+   * queries as those of feedback do, where learned edges serve, and in `subgraph`.
+   * @param links strengths > 0; 1 is as strong as one event's choice
+   * @throws {HebbError} UNKNOWN_ID; nothing has changed then
+   */
+  connect(id: Id, links: readonly { id: Id; strength: number }[]): Promise<void> {
+    return this.inTurn(async () => {
+      await this.session.drain();
+      await this.session.logAlone(async () => {
+        const { state } = this.session.learned;
+        const from = this.nodeOf(id);
+        const header = state.header.slice();
+        const now = header[FIELD.clock] + 1;
+        header[FIELD.clock] = now;
+        const edges = new Edges(state.options.edgeHalfLife, state.edges);
+        for (const { id: other, strength } of links) {
+          const to = this.nodeOf(other);
+          edges.add(from, to, strength, now);
+          edges.add(to, from, strength, now);
+        }
+        const parameters = changedHeader(state.header, header);
+        return this.group(this.learnedRecords({ parameters, overlay: [], edges: edges.changes() }));
+      });
+    });
+  }
+
+  private nodeOf(id: Id): number {
+    const node = this.session.nodeOf(id);
+    if (node !== undefined) return node;
+    throw new HebbError("UNKNOWN_ID", `id ${show(id)} is not in the index; put it first, or leave it out`, { id });
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -50,26 +87,68 @@ export class Trainer {
     return result;
   }
 
-  private async learnNow(given: GivenFeedback[]): Promise<void> {
+  private async learnNow(given: GivenFeedback[], partial: boolean): Promise<LearnResult> {
     await this.session.drain(); // feedback may name what was put just before
-    const { encoder, querier } = this.session;
-    const resolve = async (): Promise<void> => {
-      for (const { what, input, stored } of given) {
-        stored.query = (await querier.resolve(`query of ${what}`, input)).vector;
-      }
-    };
+    const { encoder, learned } = this.session;
+    const unknown = new Map<string, Id>();
     const { fit } = encoder;
-    await resolve();
+    let asked = await this.resolve(given, partial, unknown);
     await this.session.logAlone(async () => {
-      if (encoder.fit !== fit) await resolve(); // fitted anew meanwhile; with feedback kept, it stays
-      const events = given.map(({ stored }) => this.event(stored, true)); // now that nothing can be deleted meanwhile
+      if (encoder.fit !== fit) asked = await this.resolve(given, partial, unknown); // fitted anew meanwhile; with feedback kept, it stays
+      const stored = this.known(asked, partial, unknown); // now that nothing can be deleted meanwhile
+      const events = stored.map((one) => this.event(one));
       const recent = this.recentEvents();
-      const { delta } = learnEvents(this.session.learned.state, this.corpus(), events, { recent });
+      const { delta } = learnEvents(learned.state, learned.corpus, events, {
+        recent,
+        attend: (query) => learned.attend(query).query,
+      });
       this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
       this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
-      const feedback = given.map(({ stored }) => ({ type: RECORD.feedback, payload: encodeFeedback(stored) }));
+      const feedback = stored.map((one) => ({ type: RECORD.feedback, payload: encodeFeedback(one) }));
       return this.group([...feedback, ...this.learnedRecords(delta)]);
     });
+    return { unknown: [...unknown.values()] };
+  }
+
+  /** Events with their queries as vectors; with `partial`, those that ask by unknown ids are left out. */
+  private async resolve(given: GivenFeedback[], partial: boolean, unknown: Map<string, Id>): Promise<StoredFeedback[]> {
+    const events: StoredFeedback[] = [];
+    for (const { what, input, stored } of given) {
+      try {
+        events.push({ ...stored, query: (await this.session.querier.resolve(`query of ${what}`, input)).vector });
+      } catch (error) {
+        if (!partial || !(error instanceof HebbError && error.code === "UNKNOWN_ID")) throw error;
+        const id = error.details.id as Id;
+        unknown.set(idKey(id), id);
+      }
+    }
+    return events;
+  }
+
+  /**
+   * Events without the ids that are not in the index, and only those that still choose something.
+   * @throws {HebbError} UNKNOWN_ID without `partial`, naming all of them
+   */
+  private known(events: StoredFeedback[], partial: boolean, unknown: Map<string, Id>): StoredFeedback[] {
+    const isKnown = (id: Id): boolean => {
+      if (this.session.nodeOf(id) !== undefined) return true;
+      unknown.set(idKey(id), id);
+      return false;
+    };
+    const kept = events.map((event) => ({
+      ...event,
+      chosen: event.chosen.filter(({ id }) => isKnown(id)),
+      shown: event.shown.filter(isKnown),
+      rejected: event.rejected.filter(isKnown),
+    }));
+    if (unknown.size === 0 || partial) return kept.filter(({ chosen }) => chosen.length > 0);
+    const ids = [...unknown.values()];
+    const others = ids.length === 1 ? ", which is" : ` and ${ids.length - 1} more, which are`;
+    throw new HebbError(
+      "UNKNOWN_ID",
+      `feedback names id ${show(ids[0])}${others} not in the index; put it first, leave it out, or learn the rest with partial: true`,
+      { id: ids[0], ids },
+    );
   }
 
   private async trainNow(options: TrainOptions): Promise<void> {
@@ -89,14 +168,13 @@ export class Trainer {
     };
     try {
       const events = await this.replayedFeedback();
-      const { delta } = await train(learned.state, this.corpus(), events, {
+      const { delta } = await train(learned.state, this.session.learned.corpus, events, {
         epochs,
         signal,
         onProgress: onProgress && (({ done, total }) => onProgress(done, total)),
       });
       await this.session.logAlone(async () => {
-        const overlay = delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node));
-        return this.group(this.learnedRecords({ ...delta, overlay }));
+        return this.group(this.learnedRecords(withoutNodes(delta, gone)));
       });
     } finally {
       learned.onForget = undefined;
@@ -109,32 +187,28 @@ export class Trainer {
     return { records, changes };
   }
 
-  private learnedRecords({ parameters, overlay }: Delta): { type: number; payload: Uint8Array[] }[] {
+  private learnedRecords({
+    parameters,
+    overlay,
+    edges,
+    network = [],
+  }: Delta): { type: number; payload: Uint8Array[] }[] {
     const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (this.session.dimensions * 4 + 12)));
-    const records = [];
-    if (parameters.length > 0) records.push(encodeDelta({ parameters, overlay: [] }));
+    // The network comes first: parameters say that it serves.
+    const records = network.map((piece) => encodeDelta({ parameters: [], overlay: [], edges: [], network: [piece] }));
+    if (parameters.length > 0) records.push(encodeDelta({ parameters, overlay: [], edges: [] }));
     for (let at = 0; at < overlay.length; at += perRecord) {
-      records.push(encodeDelta({ parameters: [], overlay: overlay.slice(at, at + perRecord) }));
+      records.push(encodeDelta({ parameters: [], overlay: overlay.slice(at, at + perRecord), edges: [] }));
+    }
+    for (let at = 0; at < edges.length; at += EDGE_CHANGES_PER_RECORD) {
+      records.push(encodeDelta({ parameters: [], overlay: [], edges: edges.slice(at, at + EDGE_CHANGES_PER_RECORD) }));
     }
     return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
   }
 
-  /**
-   * Feedback as learners take it. Ids that are not in the index any more are left out, or refused.
-   * @throws {HebbError} UNKNOWN_ID with `strict`
-   */
-  private event(stored: StoredFeedback, strict: boolean): LearnEvent {
-    const nodeOf = (id: Id): number | undefined => {
-      const node = this.session.nodeOf(id);
-      if (node === undefined && strict) {
-        throw new HebbError(
-          "UNKNOWN_ID",
-          `feedback names id ${show(id)}, which is not in the index; put it first, or leave it out`,
-          { id },
-        );
-      }
-      return node;
-    };
+  /** Feedback as learners take it. Ids that are not in the index any more are left out. */
+  private event(stored: StoredFeedback): LearnEvent {
+    const nodeOf = (id: Id): number | undefined => this.session.nodeOf(id);
     const nodesOf = (ids: readonly Id[]): number[] => ids.map(nodeOf).filter((node) => node !== undefined);
     const chosen = stored.chosen.flatMap(({ id, grade }) => {
       const node = nodeOf(id);
@@ -146,6 +220,9 @@ export class Trainer {
       shown: nodesOf(stored.shown),
       rejected: nodesOf(stored.rejected),
       examples: nodesOf(stored.examples ?? []),
+      seeds: (stored.weights ?? []).flatMap((weight, i) =>
+        nodesOf([stored.examples![i]]).map((node) => ({ node, weight })),
+      ),
       source: stored.source,
       time: stored.time,
     };
@@ -155,7 +232,7 @@ export class Trainer {
   private recentEvents(): LearnEvent[] {
     const { forgotten } = this.session.learned;
     if (this.recent === undefined || this.recentAsOf !== forgotten) {
-      this.recent = this.session.catalog.newestFeedback(RECENT_EVENTS).map((stored) => this.event(stored, false));
+      this.recent = this.session.catalog.newestFeedback(RECENT_EVENTS).map((stored) => this.event(stored));
       this.recentAsOf = forgotten;
     }
     return this.recent;
@@ -166,44 +243,10 @@ export class Trainer {
     const most = this.session.config.learning.replay;
     const events: LearnEvent[] = [];
     await inSlices(this.session.catalog.feedback(), (stored) => {
-      const event = this.event(stored, false);
+      const event = this.event(stored);
       if (event.chosen.length > 0) events.push(event);
       if (events.length === 2 * most) events.splice(0, most); // however much is kept, memory is bounded
     });
     return events.slice(-most);
-  }
-
-  /** The store as the learners see it. */
-  private corpus(): Corpus {
-    const { graph, searcher, learned } = this.session;
-    let nodes = new Uint32Array(0);
-    let distances = new Float32Array(0);
-    return {
-      dimensions: searcher.dimensions,
-      metric: searcher.metric,
-      get size() {
-        return graph.live;
-      },
-      vector: (node) => learned.unit(graph.vector(node)),
-      isLive: (node) => graph.isLive(node),
-      nearest(query, k) {
-        const room = Math.min(k, graph.live);
-        if (nodes.length < room) {
-          nodes = new Uint32Array(room);
-          distances = new Float32Array(room);
-        }
-        const count = room === 0 ? 0 : graph.search(query, room, room, nodes, distances, false, STANDARD_RERANK);
-        return { nodes: nodes.slice(0, count) };
-      },
-      sample(count: number, prng: Prng) {
-        const found: number[] = [];
-        const last = graph.nodes;
-        for (let tries = 0; found.length < count && tries < count * 20; tries++) {
-          const node = prng.below(last);
-          if (graph.isLive(node)) found.push(node);
-        }
-        return Uint32Array.from(found);
-      },
-    };
   }
 }
