@@ -169,7 +169,10 @@ export interface JudgedSet {
 }
 
 export function loadJudged(data: string): JudgedSet {
-  if (data === "synthetic") return { name: "synthetic", ...syntheticJudgements() };
+  if (data === "synthetic") return { name: data, ...syntheticJudgements() };
+  if (data === "synthetic-small") {
+    return { name: data, ...syntheticJudgements({ topics: 40, perTopic: 4, queries: 60, d: 16 }) };
+  }
   const folder = dataFolder(data);
   const lines = (file: string) => {
     if (!existsSync(join(folder, file))) throw new UsageError(`${folder} holds no ${file}`);

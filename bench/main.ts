@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run bench -- ann|learn|tiers|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+/** `npm run bench -- ann|learn|recommend|gnn|tiers|smoke [options]`; what each measures and how to read it is in bench/README.md. */
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
@@ -7,8 +7,12 @@ import { scaleSizes } from "./ann/options.js";
 import { hasStored, PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
 import { UsageError } from "./data.js";
-import { runLearn } from "./learn/run.js";
+import { GNN_PARTS, memorySizes } from "./gnn/options.js";
+import { runGnn } from "./gnn/run.js";
+import { type LearnPart, runLearn } from "./learn/run.js";
 import { Options } from "./options.js";
+import { RECOMMEND_PARTS } from "./recommend/options.js";
+import { runRecommend } from "./recommend/run.js";
 import { RESULTS } from "./record.js";
 import { runSmoke } from "./smoke.js";
 import { TIER_PARTS } from "./tiers/options.js";
@@ -32,6 +36,23 @@ ann    recall and speed of Hebb beside usearch and hnswlib-node, and what only H
 learn  feedback in 5 folds over queries: neural beside static and simple learners
   --data NAME,...         (ir-cranfield); also ir-cisi, ir-scifact
   --placebo               once more with the feedback shuffled: the gain must vanish
+  --clicks                instead: simulated clicks, by position bias and noise
+  --failures              instead: poisoning, forgetting, drift, collapse
+  --sessions N            of each query (5)            --seeds N             draws of the clicks (1)
+
+recommend  likes one after the other, each asked for before it is learned: neural beside static, popularity, item-kNN, EASE, iALS
+  --only PART,...         ${RECOMMEND_PARTS.join(",")} (all)
+  --data NAME,...         (rec-ml100k,rec-amazon-hin,rec-lastfm-lightgcn)
+  --max N                 events after the warm-up (all)
+  --seeds N               draws of the frozen item vectors (1)
+
+gnn    message passing and learning: what they cost
+  --only PART,...         ${GNN_PARTS.join(",")} (all)
+  --data NAME             of the part learn (ann-mnist)
+  --base N                its rows at most (all)
+  --events N              learned one by one (300)
+  --repeats N             turns of the part step (40)
+  --nodes N               that the part memory grows to (100000)
 
 tiers  precision tiers: recall beside plain quantizers, cost of codecs, whole stores, real access traces
   --only PART,...         ${TIER_PARTS.join(",")}
@@ -51,17 +72,12 @@ async function main([what, ...args]: string[]): Promise<boolean> {
   switch (what) {
     case "ann":
       return ann(args);
-    case "learn": {
-      const options = new Options(args, ["data", "out"], ["placebo"]);
-      let holds = true;
-      for (const data of options.text("data", "ir-cranfield").split(",")) {
-        const name = `{date}-learn-${basename(data).replace(/^ir-/, "")}`;
-        const placebo = options.flag("placebo");
-        holds =
-          (await runLearn({ data, placebo, smoke: false, out: resolve(options.text("out", RESULTS)), name })) && holds;
-      }
-      return holds;
-    }
+    case "learn":
+      return learn(args);
+    case "recommend":
+      return recommend(args);
+    case "gnn":
+      return gnn(args);
     case "tiers":
       return tiers(args);
     case "smoke":
@@ -73,7 +89,7 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return true;
     default:
       throw new UsageError(
-        `nothing is called "${what}"; there are ann, learn, tiers and smoke (npm run bench -- --help)`,
+        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers and smoke (npm run bench -- --help)`,
       );
   }
 }
@@ -111,6 +127,98 @@ function ann(args: string[]): Promise<boolean> {
     smoke: false,
     out: resolve(options.text("out", RESULTS)),
     name: `{date}-ann-${hasStored(parts) ? basename(data).replace(/^ann-/, "") : parts.join("-")}`,
+  });
+}
+
+async function learn(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["data", "sessions", "seeds", "out"], ["placebo", "clicks", "failures"]);
+  const asked = (["clicks", "failures"] as const).filter((part) => options.flag(part));
+  let holds = true;
+  for (const data of options.text("data", "ir-cranfield").split(",")) {
+    const parts: LearnPart[] = asked.length > 0 ? asked : ["folds"];
+    const name = basename(data).replace(/^ir-/, "");
+    holds =
+      (await runLearn({
+        data,
+        parts,
+        placebo: options.flag("placebo"),
+        sessions: options.count("sessions", 5),
+        seeds: options.count("seeds", 1),
+        passes: 3,
+        smoke: false,
+        out: resolve(options.text("out", RESULTS)),
+        name: `{date}-${["learn", ...asked, name].join("-")}`,
+      })) && holds;
+  }
+  return holds;
+}
+
+async function recommend(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "data", "max", "seeds", "out"]);
+  let holds = true;
+  for (const data of options.text("data", "rec-ml100k,rec-amazon-hin,rec-lastfm-lightgcn").split(",")) {
+    holds =
+      (await runRecommend({
+        data,
+        parts: options.words("only", RECOMMEND_PARTS),
+        max: options.count("max", Number.POSITIVE_INFINITY),
+        seeds: options.count("seeds", 1),
+        dimensions: 64,
+        warm: 0.2,
+        refit: 2000,
+        window: 500,
+        rounds: 20,
+        users: 100,
+        smoke: false,
+        out: resolve(options.text("out", RESULTS)),
+        name: `{date}-recommend-${basename(data).replace(/^rec-/, "")}`,
+      })) && holds;
+  }
+  return holds;
+}
+
+function gnn(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "data", "base", "events", "repeats", "nodes", "out"]);
+  const parts = options.words("only", GNN_PARTS);
+  return runGnn({
+    parts,
+    step: {
+      dimensions: 128,
+      hidden: 128,
+      heads: 4,
+      layers: 1,
+      anchors: 32,
+      neighbours: 16,
+      candidates: 65,
+      pool: 512,
+      repeats: options.count("repeats", 40),
+    },
+    hop: {
+      dimensions: 1024,
+      hidden: 512,
+      heads: 8,
+      layers: 3,
+      anchors: 1,
+      neighbours: 32,
+      candidates: 2,
+      pool: 32,
+      queries: 500,
+    },
+    learn: {
+      spec: {
+        data: options.text("data", "ann-mnist"),
+        base: options.count("base", 0) || undefined,
+        queries: 1000,
+        k: 10,
+        dimensions: 64,
+        seed: 1,
+      },
+      events: options.count("events", 300),
+    },
+    memory: { sizes: memorySizes(options.count("nodes", 100_000)), dimensions: 32, events: 300 },
+    smoke: false,
+    out: resolve(options.text("out", RESULTS)),
+    name: `{date}-gnn${parts.length === GNN_PARTS.length ? "" : `-${parts.join("-")}`}`,
   });
 }
 

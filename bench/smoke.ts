@@ -2,7 +2,9 @@
 import { ENGINES } from "./ann/engine.js";
 import { PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
-import { runLearn } from "./learn/run.js";
+import { smokeGnn } from "./gnn/smoke.js";
+import { smokeLearn } from "./learn/smoke.js";
+import { smokeRecommend } from "./recommend/smoke.js";
 import { smokeTiers } from "./tiers/smoke.js";
 
 export async function runSmoke(out: string): Promise<boolean> {
@@ -24,8 +26,12 @@ export async function runSmoke(out: string): Promise<boolean> {
     name: "smoke-ann",
   });
   console.log();
-  const learn = await runLearn({ data: "synthetic", placebo: false, smoke: true, out, name: "smoke-learn" });
+  const learn = await smokeLearn(out);
+  console.log();
+  const recommend = await smokeRecommend(out);
+  console.log();
+  const gnn = await smokeGnn(out);
   console.log();
   const tiers = await smokeTiers(out);
-  return ann && learn && tiers;
+  return ann && learn && recommend && gnn && tiers;
 }

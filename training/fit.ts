@@ -123,6 +123,11 @@ function* regress(context: FitContext, adapter: Adapter, examples: readonly Exam
     if (corpus.metric === "cosine") normalize(target);
     axpy(-1, query, target);
     project(adapter, query, h);
+    if (!Number.isFinite(dot(target, target) + dot(h, h))) {
+      context.skippedSteps++;
+      yield;
+      continue;
+    }
     for (let k = 0; k < rank; k++) {
       axpy(total * h[k]!, h, gram, 0, k * rank, rank);
       axpy(total * h[k]!, target, sums, 0, k * d, d);

@@ -6,14 +6,14 @@
  */
 
 import { edgeWeights } from "../model/field.js";
-import { MASKED, type Network, type NetworkShape, stateWidth } from "../native/gnn.js";
+import { halvesOf, MASKED, type Network, type NetworkShape, stateWidth } from "../native/gnn.js";
 import type { Corpus } from "./corpus.js";
 
 /** Nodes that a query hears: those nearest to it. */
 export const HEARD_BY_QUERY = 16;
 const HEARD_BY_NODE = 16;
-/** Bytes of keys and values that are kept. */
-const CACHE_BYTES = 64 << 20;
+/** Bytes of states, keys and values that are kept. */
+const CACHE_BYTES = 128 << 20;
 /** Rows that are propagated at once. */
 const BLOCK = 1024;
 
@@ -30,10 +30,13 @@ export interface Attended {
 }
 
 export class Propagator {
-  /** By layer, then node: keys and values. */
-  private readonly known: Map<number, Float32Array>[];
-  private readonly most: number;
-  private count = 0;
+  /** By layer, then node: keys and values in it. */
+  private readonly spoken: Map<number, Float32Array>[];
+  /** By layer, then node: the state that it leaves behind. */
+  private readonly left: Map<number, Float32Array>[];
+  private bytes = 0;
+  /** In half precision: a wide layer's time is that of its parameters on their way from memory. */
+  private readonly parameters: Uint16Array[];
 
   /** @param scale unit of scores */
   constructor(
@@ -42,14 +45,15 @@ export class Propagator {
     private readonly corpus: Corpus,
     private readonly scale: number,
   ) {
-    this.known = weights.layers.map(() => new Map());
-    this.most = Math.max(HEARD_BY_QUERY, Math.floor(CACHE_BYTES / 4 / stateWidth(weights.shape)));
+    this.parameters = weights.layers.map(halvesOf);
+    this.spoken = weights.layers.map(() => new Map());
+    this.left = weights.layers.map(() => new Map());
   }
 
   /** Forgets all states: vectors, edges or parameters changed. */
   clear(): void {
-    for (const layer of this.known) layer.clear();
-    this.count = 0;
+    for (const layer of [...this.spoken, ...this.left]) layer.clear();
+    this.bytes = 0;
   }
 
   /** The query after `depth` layers. `near`: the nodes nearest to it, best first. */
@@ -57,10 +61,10 @@ export class Propagator {
     const nodes = near.slice(0, HEARD_BY_QUERY);
     const logWeights = this.heardBy(query, nodes);
     const index = Uint32Array.from(nodes.keys());
-    const { shape, layers } = this.weights;
+    const { shape } = this.weights;
     const heads = shape.propagation === "linear" ? 1 : shape.heads;
     let x = query.slice();
-    const attention = layers.slice(0, depth).map((parameters, layer) => {
+    const attention = this.parameters.slice(0, depth).map((parameters, layer) => {
       const weights = new Float32Array(heads * nodes.length);
       const y = new Float32Array(x.length);
       this.network.attend(parameters, x, this.heard(layer, nodes), index, logWeights, y, weights);
@@ -82,16 +86,38 @@ export class Propagator {
 
   /** Nodes after `layer` layers, B x d. */
   states(layer: number, nodes: Uint32Array): Float32Array {
-    const { dimensions: d } = this.corpus;
-    const out = new Float32Array(nodes.length * d);
-    if (layer === 0) {
-      for (const [i, node] of nodes.entries()) out.set(this.corpus.vector(node), i * d);
-      return out;
+    // A layer whose gate is 0 leaves everything as it is.
+    const changing = this.weights.layers.findLastIndex((parameters, i) => i < layer && parameters.at(-1) !== 0);
+    if (changing < 0) return gather(nodes, this.corpus.dimensions, (node) => this.corpus.vector(node));
+    return this.remembered(this.left[changing]!, nodes, this.corpus.dimensions, (missing) =>
+      this.propagate(changing + 1, missing),
+    );
+  }
+
+  /**
+   * Rows of nodes, from what is kept and from `compute`, block by block.
+   * @param kept rows by node; gets what was computed while there is room
+   */
+  private remembered(
+    kept: Map<number, Float32Array>,
+    nodes: Uint32Array,
+    width: number,
+    compute: (missing: Uint32Array) => Float32Array,
+  ): Float32Array {
+    const fresh = new Map<number, Float32Array>();
+    const missing = nodes.filter((node) => !kept.has(node));
+    const known = new Map(Array.from(nodes, (node) => [node, kept.get(node)]));
+    for (let at = 0; at < missing.length; at += BLOCK) {
+      const block = missing.subarray(at, at + BLOCK);
+      const rows = compute(block);
+      for (const [i, node] of block.entries()) fresh.set(node, rows.slice(i * width, (i + 1) * width));
     }
-    for (let at = 0; at < nodes.length; at += BLOCK) {
-      out.set(this.propagate(layer, nodes.subarray(at, at + BLOCK)), at * d);
+    if (this.bytes + 4 * width * fresh.size > CACHE_BYTES) this.clear();
+    if (4 * width * fresh.size <= CACHE_BYTES) {
+      for (const [node, row] of fresh) kept.set(node, row);
+      this.bytes += 4 * width * fresh.size;
     }
-    return out;
+    return gather(nodes, width, (node) => known.get(node) ?? fresh.get(node)!);
   }
 
   private propagate(layer: number, nodes: Uint32Array): Float32Array {
@@ -108,35 +134,28 @@ export class Propagator {
         logWeights[i * HEARD_BY_NODE + j] = Math.log(field.weights[j]!);
       });
     });
-    const { shape, layers } = this.weights;
+    const { shape } = this.weights;
     const heads = shape.propagation === "linear" ? 1 : shape.heads;
     const y = new Float32Array(nodes.length * d);
     const attention = new Float32Array(index.length * heads);
-    this.network.attend(layers[layer - 1]!, x, this.heard(layer - 1, union), index, logWeights, y, attention);
+    this.network.attend(this.parameters[layer - 1]!, x, this.heard(layer - 1, union), index, logWeights, y, attention);
     return y;
   }
 
-  /** Keys and values of nodes in a layer, computed where they are not known. */
+  /** Keys and values of nodes in a layer. */
   private heard(layer: number, nodes: Uint32Array): Float32Array {
     const width = stateWidth(this.weights.shape);
-    const known = this.known[layer]!;
-    const missing = nodes.filter((node) => !known.has(node));
-    if (missing.length > 0) {
-      if (this.count + missing.length > this.most) this.clear();
-      const fresh = new Float32Array(missing.length * width);
-      this.network.keysAndValues(this.weights.layers[layer]!, this.states(layer, missing), fresh);
-      for (const [i, node] of missing.entries()) known.set(node, fresh.slice(i * width, (i + 1) * width));
-      this.count += missing.length;
-    }
-    const out = new Float32Array(nodes.length * width);
-    for (const [i, node] of nodes.entries()) out.set(known.get(node) ?? this.alone(layer, node), i * width);
-    return out;
+    return this.remembered(this.spoken[layer]!, nodes, width, (missing) => {
+      const out = new Float32Array(missing.length * width);
+      this.network.keysAndValues(this.parameters[layer]!, this.states(layer, missing), out);
+      return out;
+    });
   }
+}
 
-  /** Keys and values of a node that the cache had to let go of while others were computed. */
-  private alone(layer: number, node: number): Float32Array {
-    const out = new Float32Array(stateWidth(this.weights.shape));
-    this.network.keysAndValues(this.weights.layers[layer]!, this.states(layer, Uint32Array.of(node)), out);
-    return out;
-  }
+/** Rows of nodes side by side. */
+function gather(nodes: Uint32Array, width: number, rowOf: (node: number) => Float32Array): Float32Array {
+  const out = new Float32Array(nodes.length * width);
+  for (const [i, node] of nodes.entries()) out.set(rowOf(node), i * width);
+  return out;
 }

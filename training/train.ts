@@ -27,7 +27,7 @@ import { capSources } from "./sources.js";
 import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, recordsOf, shiftsOf } from "./state.js";
 
 export interface TrainSettings {
-  /** Passes of the adapter over the feedback; the shift takes 2/3 of it. Default `options.adapterEpochs`. */
+  /** Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default `options.adapterEpochs`. */
   epochs?: number;
   /** Same seed, corpus and events: same result. Default 1. */
   seed?: number;
@@ -42,9 +42,9 @@ const CROSS_FITTED = 4096;
 const JUDGED = 2048;
 /** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
 const VISITS = 10_000;
-/** The network is fitted to the newest of so many events, this often. */
+/** The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far sooner. */
 const NETWORK_EVENTS = 512;
-const NETWORK_EPOCHS = 3;
+const NETWORK_EPOCHS_SHARE = 0.3;
 /** Bytes of the network in one log record. */
 const PIECE_BYTES = 4 << 20;
 /** Candidates whose neighbours are asked when an event is judged. */
@@ -112,7 +112,7 @@ export async function train(
     return edges;
   };
 
-  const network = networkSettings(state);
+  const network = networkSettings(state, settings.epochs ?? options.adapterEpochs);
   const networkFor = async (
     from: readonly Example[],
     queries: readonly Float32Array[],
@@ -204,12 +204,16 @@ export async function train(
 }
 
 /** How the network is trained; undefined where there is none. */
-function networkSettings({ dimensions, metric, options }: LearnedState): NetworkSettings | undefined {
+function networkSettings(
+  { dimensions, metric, options }: LearnedState,
+  adapterEpochs: number,
+): NetworkSettings | undefined {
   const { network, shiftBound } = options;
   if (!network || shiftBound === 0 || networkSize(dimensions, network) > MOST_NETWORK_BYTES) return undefined;
   const { hidden, heads, layers, dropout, rate } = network;
+  const epochs = Math.ceil(adapterEpochs * NETWORK_EPOCHS_SHARE);
   const shape = { dimensions, hidden, heads, propagation: "attention", metric, bound: shiftBound } as const;
-  return { shape, layers, dropout, rate, epochs: NETWORK_EPOCHS };
+  return { shape, layers, dropout, rate, epochs };
 }
 
 /** Whether the best arm with attention is ahead of the best one without. */

@@ -1,13 +1,11 @@
 /** The folds themselves: feedback from the training queries, every ranker asked for the test queries. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type Index, open, type Stats } from "../../src/index.js";
+import type { Index, Stats } from "../../src/index.js";
 import type { JudgedSet } from "../data.js";
 import { median } from "../stats.js";
 import { CONTROLS, chooseControl, DEPTH, dot, type Feedback, rank, unlearned } from "./controls.js";
 import { foldRandom, permutation, splitFolds } from "./folds.js";
 import { judge } from "./ndcg.js";
+import { ask, queryVector, type Subject, withDocuments } from "./store.js";
 import type { Outcomes } from "./strata.js";
 
 export const FOLDS = 5;
@@ -33,9 +31,10 @@ export interface Run {
 }
 
 export async function crossValidate(
-  set: JudgedSet,
+  subject: Subject,
   { shuffleFeedback, controls }: { shuffleFeedback: boolean; controls: boolean },
 ): Promise<Run> {
+  const { set } = subject;
   const random = foldRandom(SEED);
   const outcomes: Outcomes = new Map();
   const folds: FoldReport[] = [];
@@ -61,7 +60,7 @@ export async function crossValidate(
     }
     const plain = unlearned(set, feedback);
     for (const query of test) record("exact static", query, rank(set, plain, query));
-    const report = await withIndex(set, async (index) => {
+    const report = await withDocuments(subject, async (index) => {
       untouched = (await unchangedWithoutFeedback(index, set, test.slice(0, 20))) && untouched;
       return learnAndAsk(index, set, feedback, test, record);
     });
@@ -71,22 +70,6 @@ export async function crossValidate(
     );
   }
   return { outcomes, folds, untouched };
-}
-
-async function withIndex<T>(set: JudgedSet, use: (index: Index) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), "hebb-bench-"));
-  try {
-    const index = await open(join(folder, "learn.hebb"), { dimensions: set.d, metric: "cosine", durability: "off" });
-    try {
-      await index.putMany({ ids: set.documents, vectors: set.documentVectors });
-      await index.settle();
-      return await use(index);
-    } finally {
-      await index.close();
-    }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 async function learnAndAsk(
@@ -99,7 +82,7 @@ async function learnAndAsk(
   const started = performance.now();
   await index.learn(
     feedback.map(({ query, chosen }, i) => ({
-      query: vectorOf(set, query),
+      query: queryVector(set, query),
       chosen: chosen.map((document) => set.documents[document]),
       time: 1.7e12 + i * 1000,
     })),
@@ -107,18 +90,13 @@ async function learnAndAsk(
   const learned = performance.now();
   await index.train({});
   const trained = performance.now();
-  const numberOf = new Map(set.documents.map((id, i) => [id, i]));
   const elapsed = { vector: [] as number[], neural: [] as number[] };
   for (const query of test) {
     for (const mode of ["vector", "neural"] as const) {
       const start = performance.now();
-      const hits = await ask(index, set, query, mode);
+      const ranking = await ask(index, set, queryVector(set, query), mode);
       elapsed[mode].push(performance.now() - start);
-      record(
-        mode === "vector" ? "static" : "neural",
-        query,
-        hits.map(({ id }) => numberOf.get(String(id))!),
-      );
+      record(mode === "vector" ? "static" : "neural", query, ranking);
     }
   }
   return {
@@ -130,23 +108,17 @@ async function learnAndAsk(
   };
 }
 
-async function ask(index: Index, set: JudgedSet, query: number, mode: "vector" | "neural") {
-  const k = Math.min(DEPTH, set.documents.length);
-  return (await index.query({ vector: vectorOf(set, query), mode, k, ef: DEPTH })).hits;
-}
-
 async function unchangedWithoutFeedback(index: Index, set: JudgedSet, queries: number[]): Promise<boolean> {
   for (const query of queries) {
-    const answers = [await ask(index, set, query, "vector"), await ask(index, set, query, "neural")];
-    const [vector, neural] = answers.map((hits) =>
-      JSON.stringify(hits.map(({ id, score, distance }) => [id, score, distance])),
-    );
-    if (vector !== neural) return false;
+    const answers: string[] = [];
+    for (const mode of ["vector", "neural"] as const) {
+      const { hits } = await index.query({ vector: queryVector(set, query), mode, k: 100, ef: DEPTH });
+      answers.push(JSON.stringify(hits.map(({ id, score, distance }) => [id, score, distance])));
+    }
+    if (answers[0] !== answers[1]) return false;
   }
   return true;
 }
 
-const vectorOf = (set: JudgedSet, query: number) => set.queryVectors.subarray(query * set.d, (query + 1) * set.d);
-
 const isDistinct = (set: JudgedSet, query: number, train: number[]): boolean =>
-  train.every((other) => dot(vectorOf(set, query), vectorOf(set, other)) <= NEAR_DUPLICATE);
+  train.every((other) => dot(queryVector(set, query), queryVector(set, other)) <= NEAR_DUPLICATE);

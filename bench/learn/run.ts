@@ -3,15 +3,19 @@
  * what is measured is nDCG@10 of the others, asked as `vector` (static) and as `neural`, beside
  * simple learners with the same feedback. Three strata: all; disjoint, where documents that ever
  * were a training positive are taken out; and distinct, where test queries are taken out whose
- * cosine with a training query is above .95.
+ * cosine with a training query is above .95. Beside that, each on demand: simulated clicks instead of judgements, and the
+ * ways in which learning goes wrong.
  */
 import { type Claim, printClaims } from "../claims.js";
 import { type JudgedSet, loadJudged } from "../data.js";
 import { writeRecord } from "../record.js";
 import { median } from "../stats.js";
 import { count, fixed, table } from "../table.js";
+import { measureClicks } from "./clicks.js";
 import { CONTROLS, DEPTH } from "./controls.js";
 import { crossValidate, FOLDS, type FoldReport, NEAR_DUPLICATE, SEED } from "./cross-validate.js";
+import { measureFailures } from "./failures.js";
+import { SMALL_NETWORK, type Subject } from "./store.js";
 import {
   bestControl,
   type Comparison,
@@ -24,9 +28,18 @@ import {
   valuesIn,
 } from "./strata.js";
 
+export const LEARN_PARTS = ["folds", "clicks", "failures"] as const;
+export type LearnPart = (typeof LEARN_PARTS)[number];
+
 export interface LearnOptions {
   data: string;
   placebo: boolean;
+  parts: LearnPart[];
+  /** Of simulated clicks: sessions of each query, and draws of the clicks. */
+  sessions: number;
+  seeds: number;
+  /** Passes over the training queries before the flip of the drift; after it twice as many. */
+  passes: number;
   /** Held to no target: small seeded data say nothing about how much is learnt. */
   smoke: boolean;
   out: string;
@@ -42,14 +55,52 @@ export async function runLearn(options: LearnOptions): Promise<boolean> {
   console.log(
     `${set.name}: ${count(set.documents.length)} documents, ${count(set.queries.length)} queries, ${set.d} dimensions, ${FOLDS} folds\n`,
   );
-  const { outcomes, folds, untouched } = await crossValidate(set, { shuffleFeedback: false, controls: true });
+  const { parts, sessions, seeds, passes, smoke } = options;
+  const subject = { set, config: smoke ? SMALL_NETWORK : {} };
+  const claims: Claim[] = [];
+  const folds = parts.includes("folds") ? await measureFolds(subject, options, claims) : undefined;
+  const clicks = parts.includes("clicks")
+    ? await measureClicks(subject, { sessions, seeds, smoke }, claims)
+    : undefined;
+  const failures = parts.includes("failures")
+    ? await measureFailures(subject, { sessions, passes, smoke }, claims)
+    : undefined;
+  const held = smoke ? claims.filter(({ kind }) => kind === "assertion") : claims;
+  const stem = writeRecord(options.out, options.name, {
+    bench: "learn",
+    data: set.name,
+    settings: {
+      parts,
+      folds: FOLDS,
+      seed: SEED,
+      depth: DEPTH,
+      metric: "cosine",
+      nearDuplicate: NEAR_DUPLICATE,
+      sessions,
+      seeds,
+      passes,
+      documents: set.documents.length,
+      queries: set.queries.length,
+      dimensions: set.d,
+    },
+    claims: held,
+    results: { ...folds, clicks, failures },
+  });
+  console.log(`\nrecord ${stem}.json\n`);
+  return printClaims(held);
+}
+
+/** Feedback in folds over queries: what the bench is about. */
+async function measureFolds(subject: Subject, options: LearnOptions, claims: Claim[]) {
+  const { set } = subject;
+  const { outcomes, folds, untouched } = await crossValidate(subject, { shuffleFeedback: false, controls: true });
   printStrata(outcomes);
   const control = bestControl(outcomes, Object.keys(CONTROLS));
   const comparisons = compareWithNeural(outcomes, ["static", control]);
   printComparisons(comparisons);
   printTimes(folds);
 
-  const claims = claimsOf(set.name, comparisons, folds, untouched);
+  claims.push(...claimsOf(set.name, comparisons, folds, untouched));
   if (set.name in TARGETS) {
     const reached = strataOf(outcomes.get("neural")!).all;
     const target = TARGETS[set.name];
@@ -61,33 +112,15 @@ export async function runLearn(options: LearnOptions): Promise<boolean> {
     });
   }
   if (options.smoke) claims.push(gateOpens(set.name, folds));
-  const placebo = options.placebo ? await runPlacebo(set, claims) : undefined;
-  const held = options.smoke ? claims.filter(({ kind }) => kind === "assertion") : claims;
-  const stem = writeRecord(options.out, options.name, {
-    bench: "learn",
-    data: set.name,
-    settings: {
-      folds: FOLDS,
-      seed: SEED,
-      depth: DEPTH,
-      metric: "cosine",
-      nearDuplicate: NEAR_DUPLICATE,
-      documents: set.documents.length,
-      queries: set.queries.length,
-      dimensions: set.d,
-    },
-    claims: held,
-    results: {
-      strata: Object.fromEntries([...outcomes].map(([ranker, of]) => [ranker, strataOf(of)])),
-      bestControl: control,
-      comparisons,
-      placebo,
-      folds,
-      outcomes: Object.fromEntries([...outcomes].map(([ranker, of]) => [ranker, columnsOf(set, of)])),
-    },
-  });
-  console.log(`\nrecord ${stem}.json\n`);
-  return printClaims(held);
+  const placebo = options.placebo ? await runPlacebo(subject, claims) : undefined;
+  return {
+    strata: Object.fromEntries([...outcomes].map(([ranker, of]) => [ranker, strataOf(of)])),
+    bestControl: control,
+    comparisons,
+    placebo,
+    folds,
+    outcomes: Object.fromEntries([...outcomes].map(([ranker, of]) => [ranker, columnsOf(set, of)])),
+  };
 }
 
 /** The synthetic set is made so that there is much to learn, for documents never chosen as well: a gate that stays shut there is broken. */
@@ -102,9 +135,10 @@ function gateOpens(name: string, folds: FoldReport[]): Claim {
 }
 
 /** Once more, each training query given the documents chosen for another: there is nothing to learn. */
-async function runPlacebo(set: JudgedSet, claims: Claim[]): Promise<Comparison[]> {
+async function runPlacebo(subject: Subject, claims: Claim[]): Promise<Comparison[]> {
   console.log("\nplacebo, feedback shuffled:");
-  const { outcomes } = await crossValidate(set, { shuffleFeedback: true, controls: false });
+  const { set } = subject;
+  const { outcomes } = await crossValidate(subject, { shuffleFeedback: true, controls: false });
   const comparisons = compareWithNeural(outcomes, ["static"]);
   const { mean: gain, low, high } = comparisons[0];
   claims.push({

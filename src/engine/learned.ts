@@ -10,7 +10,7 @@
  */
 
 import { HebbError } from "../../base/errors.js";
-import type { Prng } from "../../base/prng.js";
+import { Prng } from "../../base/prng.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
 import { edgeWeights } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
@@ -20,6 +20,7 @@ import type { SectionSpec } from "../../storage/store.js";
 import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
 import type { Corpus, Field } from "../../training/corpus.js";
+import { measureScales } from "../../training/fit.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
 import { type Attended, HEARD_BY_QUERY, Propagator } from "../../training/propagator.js";
@@ -37,6 +38,8 @@ const LANES_AT = 24;
 const LANE_BYTES = 12;
 /** Neighbours that a node hears: those of the strongest edges. */
 const HEARD = 16;
+/** Rows that tell the unit of scores. */
+const SCALE_ROWS = 64;
 /** Fields kept at most: 10 MiB. */
 const MOST_FIELDS = 20_000;
 /** Candidates beyond the k asked for, as learners change the order. */
@@ -232,10 +235,16 @@ export class Learned {
     const strengths = new Map(edges.from(node, header[FIELD.clock]).map(({ to, strength }) => [to, strength]));
     const others = new Set([...graph.neighbors(node), ...strengths.keys()]);
     const nodes = Uint32Array.from(others).filter((other) => graph.isLive(other));
-    const scale = header[FIELD.started] ? header[FIELD.scoreScale] : 1;
+    const scale = header[FIELD.started] ? header[FIELD.scoreScale] : this.measuredScale();
     const scores = this.corpus.scores(graph.vector(node), nodes);
     const learned = Float32Array.from(nodes, (other) => strengths.get(other) ?? 0);
     return { nodes, weights: edgeWeights(scores, this.searcher.metric, scale, learned) };
+  }
+
+  /** The unit of scores, while no feedback has set it. */
+  private measuredScale(): number {
+    const sample = [...this.corpus.sample(SCALE_ROWS, new Prng(1))].map((node) => this.corpus.vector(node));
+    return measureScales(this.corpus, sample, new Prng(1)).score;
   }
 
   report(): LearningReport {

@@ -3,8 +3,10 @@
  * version of the format, whatever else passes: stores of the old one are out there.
  */
 import { describe, expect, test } from "vitest";
+import { Edges } from "../../model/edges.js";
 import * as records from "../../src/engine/records.js";
 import * as format from "../../storage/format.js";
+import { decodeDelta, encodeDelta } from "../../training/state.js";
 
 const storeId = Uint8Array.from({ length: 16 }, (_, i) => i);
 const hex = (bytes: Uint8Array | Uint8Array[]) => Buffer.concat([bytes].flat()).toString("hex");
@@ -54,7 +56,16 @@ describe("files", () => {
 
 describe("contents of log records", () => {
   test("have types that are for ever", () => {
-    expect(records.RECORD).toEqual({ put: 1, remove: 2, payload: 3, feedback: 4, learned: 5, setting: 6 });
+    expect(records.RECORD).toEqual({
+      put: 1,
+      remove: 2,
+      payload: 3,
+      feedback: 4,
+      learned: 5,
+      setting: 6,
+      gradients: 7,
+      stepped: 8,
+    });
   });
   test("put", () => {
     const put = {
@@ -90,6 +101,54 @@ describe("contents of log records", () => {
       "020000000000803f00000040560000007b2263686f73656e223a5b7b226964223a2261222c226772616465223a317d5d2c2273686f776e223a5b2261222c34325d2c2272656a6563746564223a5b5d2c2274696d65223a362c22736f75726365223a2273227d",
     );
     expect(records.decodeFeedback(Buffer.concat(bytes))).toEqual(event);
+  });
+  test("feedback by example", () => {
+    const event = {
+      query: Float32Array.of(1),
+      chosen: [{ id: 3, grade: 2 }],
+      shown: [],
+      rejected: [],
+      time: 6,
+      examples: [1, 2, "n"],
+      weights: [1, 0.5],
+    };
+    const bytes = records.encodeFeedback(event);
+    expect(Buffer.concat(bytes).subarray(12).toString()).toBe(
+      '{"chosen":[{"id":3,"grade":2}],"shown":[],"rejected":[],"time":6,"examples":[1,2,"n"],"weights":[1,0.5]}',
+    );
+    expect(records.decodeFeedback(Buffer.concat(bytes))).toEqual(event);
+  });
+  test("learned", () => {
+    const draft = new Edges(100);
+    draft.add(2, 5, 1.5, 7);
+    draft.choose(5, 0.5, 7);
+    draft.forget(9, 8);
+    draft.add(9, 5, 1, 8);
+    draft.forget(9, 9);
+    const delta = {
+      parameters: [{ at: 16, bytes: Uint8Array.of(1, 2) }],
+      overlay: [
+        { node: 3, shift: Float32Array.of(0.5), choices: 4 },
+        { node: 6, shift: null, choices: 0 },
+      ],
+      edges: [...draft.changes().filter(({ node }) => node !== 5), { node: 8, record: null, lanes: [] }],
+      network: [{ at: 32, bytes: Uint8Array.of(12) }],
+    };
+    const bytes = encodeDelta(delta);
+    expect(hex(bytes)).toBe(
+      [
+        "01000000020000000300000001000000", // counts of pieces, shifts, nodes with edges, and pieces of the network
+        "10000000020000000102",
+        "0300000004000000010000000000003f",
+        "060000000000000000000000",
+        "0200000001000000010000000000000007000000" + "0000c03f0000000001000000",
+        "00000000050000000000c03f07000000",
+        "0900000001000000000000000900000009000000000000000000000000000000",
+        "0800000000000000000000000000000000000000000000000000000000000000",
+        "20000000010000000c",
+      ].join(""),
+    );
+    expect(encodeDelta(decodeDelta(bytes))).toEqual(bytes);
   });
   test("setting", () => {
     expect(hex(records.encodeSetting("encoder", Uint8Array.of(1, 2)))).toBe("0900000022656e636f64657222020000000102");

@@ -74,34 +74,46 @@ describe.each(metrics)("under %s", (metric) => {
       expect(subgraph!.nodes).toContain(from);
       expect(subgraph!.nodes).toContain(to);
       expect(from).not.toBe(to);
-      const distance = distanceOf(metric, row(from as number), row(to as number));
-      expect(weight).toBeCloseTo(metric === "cosine" ? 1 - distance : -distance, 3);
+      expect(weight).toBeGreaterThan(0);
+      expect(weight).toBeLessThan(1);
+    }
+    // The nearer both ends, the heavier the edge.
+    const apart = ({ from, to }: { from: unknown; to: unknown }) =>
+      distanceOf(metric, row(from as number), row(to as number));
+    const edges = subgraph!.edges.toSorted((a, b) => apart(a) - apart(b));
+    for (const [i, { weight }] of edges.slice(1).entries()) expect(weight).toBeLessThanOrEqual(edges[i].weight + 1e-4);
+    if (metric === "cosine") {
+      for (const edge of edges) expect(edge.weight).toBeCloseTo(1 / (1 + Math.exp(8 * apart(edge))), 3);
     }
   });
 
   test("differentiable gives the softmax-weighted mean of the candidates", async () => {
     const temperature = 0.5;
-    const { hits, embeddings } = await index().query({
+    const { hits, candidates, embeddings } = await index().query({
       vector: asked,
       mode: "differentiable",
       k: 8,
       ef: 200,
       temperature,
     });
-    const powers = hits.map(({ score }) => Math.exp((score - hits[0].score) / temperature));
+    const near = index().search(asked, { k: 4 * 8, ef: 200 });
+    expect(hits).toEqual(near.slice(0, 8));
+    expect(candidates).toEqual(near.map(({ id }) => id));
+    const powers = near.map(({ score }) => Math.exp((score - near[0].score) / temperature));
     const total = powers.reduce((a, b) => a + b);
     for (let x = 0; x < d; x++) {
-      const mean = hits.reduce((sum, { id }, i) => sum + (powers[i] / total) * row(id as number)[x], 0);
+      const mean = near.reduce((sum, { id }, i) => sum + (powers[i] / total) * row(id as number)[x], 0);
       expect(embeddings![0][x]).toBeCloseTo(mean, 4);
     }
   });
 
   test("and backward, the gradients of it", async () => {
     const options = { mode: "differentiable" as const, k: 5, ef: 200, temperature: 2 };
-    const { hits, embeddings, backward } = await index().query({ vector: asked, ...options });
+    const { hits, candidates: ids, embeddings, backward } = await index().query({ vector: asked, ...options });
     const gradient = randomRows(1, d, 23);
     const { query, candidates } = backward!(gradient);
-    expect(candidates).toHaveLength(5);
+    expect(candidates).toHaveLength(4 * 5);
+    expect(ids!.slice(0, 5)).toEqual(hits.map(({ id }) => id));
     // The loss is gradient . embedding; its slope along each axis, by central differences on a copy of the formula.
     const loss = (q: ArrayLike<number>, vectors: ArrayLike<number>[]) => {
       const scores = vectors.map((v) =>
@@ -114,7 +126,7 @@ describe.each(metrics)("under %s", (metric) => {
         0,
       );
     };
-    const vectors = hits.map(({ id }) => Array.from(row(id as number)));
+    const vectors = ids!.map((id) => Array.from(row(id as number)));
     const q = Array.from(asked);
     const slope = (change: (by: number) => number) => (change(1e-4) - change(-1e-4)) / 2e-4;
     expect(loss(q, vectors)).toBeCloseTo(
@@ -126,7 +138,7 @@ describe.each(metrics)("under %s", (metric) => {
         slope((by) => loss(q.with(x, q[x] + by), vectors)),
         3,
       );
-      for (let c = 0; c < 5; c++) {
+      for (let c = 0; c < vectors.length; c++) {
         const moved = (by: number) => loss(q, vectors.with(c, vectors[c].with(x, vectors[c][x] + by)));
         expect(candidates[c][x]).toBeCloseTo(slope(moved), 3);
       }
@@ -180,8 +192,9 @@ describe("is refused", () => {
     ["exact, which is search's", { id: 1, exact: true }, /unknown option "exact"/],
     ["a temperature of 0", { id: 1, temperature: 0 }, /temperature is 0; expected a number > 0/],
     ["hybrid without text", { vector: asked, hybrid: true }, /hybrid needs a text/],
-    ["layers that are not there", { id: 1, gnnDepth: 2 }, /gnnDepth is 2; expected 0/],
-    ["attention that is not there", { id: 1, returnAttention: true }, /no attention/],
+    ["more layers than there are", { id: 1, gnnDepth: 4 }, /gnnDepth is 4; expected an integer from 0 to .*which is 3/],
+    ["half a layer", { id: 1, gnnDepth: 0.5 }, /gnnDepth is 0\.5/],
+    ["attention that is no yes or no", { id: 1, returnAttention: 1 }, /returnAttention is 1; expected true or false/],
     ["a vector of other dimensions", { vector: [1, 2] }, /2 values; expected 8/],
     ["k = 0", { id: 1, k: 0 }, /k is 0/],
   ];

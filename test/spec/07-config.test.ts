@@ -85,10 +85,10 @@ describe("loadConfig", () => {
 
   it("lists keys that are set and steer nothing yet, and only those", () => {
     const config = loadConfig({
-      ruvector: { gnn_layers: 3, gnn_heads: 4, hnsw_m: 8 },
+      ruvector: { prefetch_depth: 3, gnn_heads: 4, hnsw_m: 8 },
       storage: { keep_originals: false },
     });
-    expect(config.notBuilt).toEqual(["ruvector.gnn_heads"]);
+    expect(config.notBuilt).toEqual(["ruvector.prefetch_depth"]);
   });
 
   it("refuses an embedding_dim that contradicts the store, and no other", () => {

@@ -2,6 +2,7 @@
  * Learning from feedback: it shows in `neural` queries once a gate has seen it help on events it had not learned
  * from, in no other mode, and stays what it is through closing. Feedback without meaning changes nothing.
  */
+import { cpSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
 import { type Feedback, type Index, open } from "../../src/index.js";
@@ -26,7 +27,9 @@ function events(count: number, seed: number, chosenFor = (i: number, _: Prng) =>
 }
 
 async function filled(name: string, metric: "cosine" | "l2" | "dot" = "cosine"): Promise<Index> {
-  const index = await open(path(name), { dimensions: d, metric });
+  // Without the attention network, whose training takes longer than all that is tested here.
+  const config = { ruvector: { propagation: "linear" as const } };
+  const index = await open(path(name), { dimensions: d, metric, config });
   await index.putMany({ ids, vectors: rows, payloads: ids.map((i) => ({ even: i % 2 === 0 })) });
   await index.settle(); // answers are compared: they must not change because rows are linked meanwhile
   return index;
@@ -54,6 +57,125 @@ async function answers(index: Index, mode: "vector" | "neural") {
   }
   return lists;
 }
+
+/** Groups of eight rows that belong together, whatever their vectors say. */
+const GROUPS = n / 8;
+const groupOf = (i: number) => i % GROUPS;
+const membersOf = (group: number) => ids.filter((i) => groupOf(i) === group);
+
+/** What somebody who likes some of a group is after: another one of it. */
+function byExample(
+  count: number,
+  seed: number,
+): (Omit<Feedback, "query"> & { query: { positive: number[]; weights: number[] } })[] {
+  const prng = new Prng(seed);
+  return Array.from({ length: count }, (_, at) => {
+    const [chosen, ...positive] = prng.shuffle(membersOf(prng.below(GROUPS))).slice(0, 4);
+    return { query: { positive, weights: [1, 0.8, 0.64] }, chosen: [chosen], source: `s${at % 20}`, time: at };
+  });
+}
+
+/** Of the first ten, the share that is of the group asked by. */
+async function groupShare(index: Index, mode: "vector" | "neural"): Promise<number> {
+  let found = 0;
+  for (const { query } of byExample(50, 999)) {
+    const { hits } = await index.query({ ...query, mode, k: 10 });
+    found += hits.filter(({ id }) => groupOf(id as number) === groupOf(query.positive[0])).length / (10 * 50);
+  }
+  return found;
+}
+
+/** The answers to some questions by example, to the last bit. */
+async function answersByExample(index: Index, mode: "vector" | "neural") {
+  const lists = [];
+  for (const { query } of byExample(20, 998)) {
+    const positive = query.positive.filter((id) => index.has(id));
+    lists.push((await index.query({ positive, mode, k: 12 })).hits);
+  }
+  return lists;
+}
+
+describe("questions by example", () => {
+  test("teach edges: what was chosen with the examples is ranked up, by id as well, and through closing and death", async () => {
+    const index = await filled("groups");
+    expect(await answersByExample(index, "neural")).toEqual(await answersByExample(index, "vector"));
+    for (let batch = 0; batch < 5; batch++) await index.learn(byExample(100, 10 + batch));
+    const learning = index.stats().learning;
+    expect(learning.serving).toContain("edges");
+    expect(learning.learners.edges.serves).toBe(true);
+    expect(learning.learners.edges.adds).toBeGreaterThan(0.1);
+    expect(learning.linked).toBeGreaterThan(0.9 * n);
+    expect(await groupShare(index, "vector")).toBeLessThan(0.1);
+    expect(await groupShare(index, "neural")).toBeGreaterThan(0.25); // .5 at most: five of a group are left, of ten hits
+    const { hits } = await index.query({ id: 7, mode: "neural", k: 7 });
+    expect(hits.filter(({ id }) => groupOf(id as number) === 7).length).toBeGreaterThan(2);
+    expect(await answersByExample(index, "vector")).not.toEqual(await answersByExample(index, "neural"));
+
+    // What a process that dies here leaves: the files as they are. Once from the log alone, once with a checkpoint before its end.
+    const sameAs = async (name: string) => {
+      const ranked = await answersByExample(index, "neural");
+      cpSync(path("groups"), path(name), { recursive: true });
+      const again = await open(path(name));
+      expect(again.stats().learning).toEqual(index.stats().learning);
+      expect(await answersByExample(again, "neural")).toEqual(ranked);
+      expect((await again.check()).faults).toEqual([]);
+      await again.learn(byExample(5, 20));
+      await again.close();
+    };
+    await sameAs("groups-killed");
+    await index.checkpoint();
+    await index.learn(byExample(20, 21));
+    await index.delete([399]);
+    await sameAs("groups-killed-later");
+    const [ranked, report] = [await answersByExample(index, "neural"), index.stats().learning];
+    await index.close();
+    const again = await open(path("groups"), { readOnly: true });
+    expect(again.stats().learning).toEqual(report);
+    expect(await answersByExample(again, "neural")).toEqual(ranked);
+    await again.close();
+  });
+
+  test.each(["after it was learned", "while train runs"])(
+    "forget a row that is deleted %s, though its number is used again",
+    async (when) => {
+      const index = await filled(`forgotten ${when}`);
+      await index.learn(byExample(500, 10));
+      const [gone, left] = [membersOf(0).slice(0, 4), membersOf(0).slice(4)];
+      // What comes in their places points away from all that is asked by the rest of the group.
+      const away = Float32Array.from({ length: d }, (_, j) => -left.reduce((sum, i) => sum + rowOf(rows, i, d)[j], 0));
+      const replace = async () => {
+        await index.delete(gone);
+        await index.settle(); // their numbers are free
+        await index.putMany(gone.map((i) => ({ id: `stranger-${i}`, vector: away })));
+        await index.settle();
+      };
+      if (when === "while train runs") {
+        let replacing: Promise<void> | undefined;
+        let replaced = false;
+        await index.train({
+          onProgress: () => {
+            replacing ??= replace().then(() => {
+              replaced = true;
+            });
+          },
+        });
+        expect(replaced).toBe(true); // else nothing was tested
+        await replacing;
+      } else {
+        await replace();
+      }
+      expect(index.stats().learning.serving).toContain("edges");
+      // They have one vector: what tells them apart is what was learned of those before them.
+      for (const positive of [left, ...left.map((id) => [id])]) {
+        const { hits } = await index.query({ positive, mode: "neural", k: n });
+        const scores = hits.filter(({ id }) => typeof id === "string").map(({ score }) => score);
+        expect(scores).toHaveLength(gone.length);
+        expect(Math.max(...scores) - Math.min(...scores)).toBeLessThan(0.02);
+      }
+      await index.close();
+    },
+  );
+});
 
 describe("feedback that means something", () => {
   test.each(["cosine", "l2", "dot"] as const)("under %s: train serves what helps on other queries", async (metric) => {

@@ -546,7 +546,7 @@ describe("feedback", () => {
       "choosing an unknown id",
       learn({ query: q, chosen: ["ghost"] }),
       "UNKNOWN_ID",
-      /"ghost", which is not in the index; put it first, or leave it out$/,
+      /"ghost", which is not in the index; put it first, leave it out, or learn the rest with partial: true$/,
     ],
     ["in the second of two events", learn(good, { query: q, chosen: ["ghost"] }), "UNKNOWN_ID", /"ghost"/],
     ["showing an unknown id", learn({ ...good, shown: ["doc-1", "ghost"] }), "UNKNOWN_ID", /"ghost"/],

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
+import { Prng } from "../../base/prng.js";
 import { scaleSizes } from "../../bench/ann/options.js";
 import { PARTS } from "../../bench/ann/parts.js";
 import { profileClaims, profilesOf } from "../../bench/ann/profiles.js";
@@ -13,11 +14,22 @@ import { parseProcessors, processorCounts } from "../../bench/ann/threads.js";
 import { atLeast, atMost } from "../../bench/claims.js";
 import { dataFolder, loadAnn, loadJudged, UsageError } from "../../bench/data.js";
 import { clusteredVectors, sheetVectors } from "../../bench/generate.js";
+import { memorySizes } from "../../bench/gnn/options.js";
+import { clicksOn } from "../../bench/learn/clicks.js";
 import { CONTROLS, chooseControl, rank, solvePositiveDefinite, unlearned } from "../../bench/learn/controls.js";
+import { halved, topics } from "../../bench/learn/failures.js";
 import { foldRandom, permutation, splitFolds } from "../../bench/learn/folds.js";
 import { judge, ndcg } from "../../bench/learn/ndcg.js";
+import { effectiveRank, eigenvalues } from "../../bench/learn/rank.js";
 import { readNpy } from "../../bench/npy.js";
 import { Options } from "../../bench/options.js";
+import { everything, fading, History, historyOf, itemVectors } from "../../bench/recommend/history.js";
+import { inverse } from "../../bench/recommend/inverse.js";
+import { gini } from "../../bench/recommend/loop.js";
+import { candidatesOf, choose, credit, CONTROLS as RECOMMENDERS, rankOf } from "../../bench/recommend/rankers.js";
+import { windowsOf } from "../../bench/recommend/run.js";
+import { shuffledTrain } from "../../bench/recommend/split.js";
+import { loadSplit, loadTimeline } from "../../bench/recommend/timeline.js";
 import {
   bootstrapInterval,
   envelope,
@@ -237,6 +249,12 @@ describe("what is run", () => {
     expect(processorCounts(12)).toEqual([1, 2, 4, 8, 12]);
   });
 
+  it("grows tenfold where memory is measured", () => {
+    expect(memorySizes(100_000)).toEqual([10_000, 100_000]);
+    expect(memorySizes(1_000_000)).toEqual([10_000, 100_000, 1_000_000]);
+    expect(memorySizes(500)).toEqual([500]);
+  });
+
   it("is every part, or those that are named", () => {
     const parts = (...args: string[]) => new Options(args, ["only"]).words("only", PARTS);
     expect(parts()).toEqual(PARTS);
@@ -296,6 +314,162 @@ describe("simple learners", () => {
     for (const name of Object.keys(CONTROLS)) {
       expect(reached(chooseControl(name, set, feedback).learner(set, feedback)), name).toBeGreaterThan(still + 0.05);
     }
+  });
+});
+
+describe("recommenders", () => {
+  const liking = (user: number, item: number, liked = true) => ({ user, item, liked, time: 0 });
+
+  it("invert what times its inverse is the unit matrix", () => {
+    const sides = fc.integer({ min: 1, max: 23 });
+    fc.assert(
+      fc.property(sides, fc.integer(), (n, seed) => {
+        const random = new Prng(seed);
+        const factor = Float64Array.from({ length: n * n }, () => random.gaussian());
+        const a = new Float64Array(n * n);
+        for (let i = 0; i < n; i++) {
+          for (let j = 0; j < n; j++) {
+            for (let k = 0; k < n; k++) a[i * n + j] += factor[i * n + k] * factor[j * n + k];
+            if (i === j) a[i * n + j] += 1;
+          }
+        }
+        const b = inverse(a, n);
+        for (let i = 0; i < n; i++) {
+          for (let j = 0; j < n; j++) {
+            let sum = 0;
+            for (let k = 0; k < n; k++) sum += a[i * n + k] * b[k * n + j];
+            expect(sum).toBeCloseTo(i === j ? 1 : 0, 8);
+          }
+        }
+      }),
+      runs(60),
+    );
+    expect(() => inverse([1, 2, 2, 1], 2)).toThrow(/not positive definite/);
+  });
+
+  it("give equal scores the middle of their places, and skip what was seen", () => {
+    const scores = Float64Array.of(5, 1, 1, 1, 0);
+    expect(rankOf(0, scores, new Set())).toBe(0);
+    expect(rankOf(1, scores, new Set())).toBe(2);
+    expect(rankOf(1, scores, new Set([0, 2]))).toBe(0.5);
+    expect(rankOf(2, new Float64Array(100), new Set())).toBe(49.5); // knowing nothing earns nothing
+    expect([credit(0), credit(9.5), credit(10), credit(-1)]).toEqual([1, 1 / Math.log2(11.5), 0, 0]);
+  });
+
+  it("keep what is known at a moment, and nothing later", () => {
+    const history = historyOf(4, [liking(1, 0), liking(1, 2), liking(2, 3, false), liking(1, 3)]);
+    expect(history.likedBy(1)).toEqual([0, 2, 3]);
+    expect([...history.seenBy(2)]).toEqual([3]);
+    expect([...history.likes]).toEqual([1, 0, 1, 1]);
+    expect(history.both[0 * 4 + 2] + history.both[2 * 4 + 0]).toBe(2);
+    expect(history.near[1 * 4 + 2]).toBe(0);
+    expect(fading([7, 8, 9], 2, 0.5)).toEqual({ items: [8, 9], weights: [0.5, 1] });
+    expect(everything([7, 8]).weights).toEqual([1, 1]);
+    const long = new History(60);
+    for (let item = 0; item < 60; item++) long.reveal(liking(1, item));
+    expect([long.both[59], long.near[59], long.near[9 * 60 + 59]]).toEqual([1, 0, 1]);
+    const vectors = itemVectors(history, 8, 1);
+    for (let i = 0; i < 4; i++) expect(Math.hypot(...vectors.subarray(i * 8, (i + 1) * 8))).toBeCloseTo(1, 6);
+  });
+
+  it("that know who likes what beat popularity where there are groups", () => {
+    const { items, events } = loadTimeline("synthetic");
+    const known = Math.floor(events.length * 0.7);
+    const reached = RECOMMENDERS.map((control) => {
+      const [only] = candidatesOf(control, true);
+      const { tried } = choose([only, only], items.length, events.slice(0, known), events.slice(known));
+      return tried[0].ndcg;
+    });
+    for (const better of reached.slice(1)) expect(better).toBeGreaterThan(reached[0] + 0.05);
+  });
+
+  it("solve EASE as its closed form says", () => {
+    // Two users like 0 and 1, one likes 2: B = I - P diag(1 / P), P = (G + lambda I)^-1, by hand for the block of 0 and 1.
+    const history = historyOf(3, [liking(1, 0), liking(1, 1), liking(2, 0), liking(2, 1), liking(3, 2)]);
+    const { model, settings } = candidatesOf("EASE", true)[0];
+    model.refit(history);
+    const lambda = Number(/lambda (\d+)/.exec(settings)![1]);
+    const out = new Float64Array(3);
+    model.scores(everything([0]), history, out);
+    expect(out[1]).toBeCloseTo(2 / (2 + lambda), 10);
+    expect([out[0], out[2]].map(Math.abs)).toEqual([0, 0]);
+  });
+
+  it("are tested on a timeline in its order, and on a split that shares no interaction", () => {
+    const { events } = loadTimeline("synthetic");
+    expect(events.every(({ time }, i) => i === 0 || time >= events[i - 1].time)).toBe(true);
+    expect(new Set(events.map(({ user, item }) => `${user} ${item}`)).size).toBe(events.length);
+    const split = loadSplit("synthetic-split");
+    const name = ({ user, item }: { user: number; item: number }) => `${user} ${item}`;
+    const train = new Set(split.train.map(name));
+    expect(split.test.some((event) => train.has(name(event)))).toBe(false);
+    const some = shuffledTrain(split, 50, 1);
+    expect(some).toEqual(shuffledTrain(split, 50, 1));
+    for (const user of new Set(some.map((event) => event.user))) {
+      const whole = split.train.filter((event) => event.user === user).length;
+      expect(some.filter((event) => event.user === user)).toHaveLength(whole);
+    }
+  });
+
+  it("are compared by means of windows", () => {
+    expect([...windowsOf([1, 3, 5, 7, 9], 2)]).toEqual([2, 6, 9]);
+    expect([...windowsOf([1, 1, 1, 1, 9], 4)]).toEqual([1]);
+    expect([...windowsOf([4], 10)]).toEqual([4]);
+  });
+
+  it("expose all alike at Gini 0 and one alone at almost 1", () => {
+    expect(gini(Float64Array.of(3, 3, 3))).toBeCloseTo(0, 12);
+    expect(gini(Float64Array.of(0, 0, 0, 8))).toBeCloseTo(3 / 4, 12);
+    expect(gini(new Float64Array(5))).toBe(0);
+  });
+});
+
+describe("simulated feedback", () => {
+  it("is clicked on as often as eta and noise say", () => {
+    const random = new Prng(1);
+    const relevant = [true, false, true, false];
+    const counts = [0, 0, 0, 0];
+    const draws = 20_000;
+    for (let i = 0; i < draws; i++)
+      for (const place of clicksOn(relevant, { eta: 1, noise: 0.2 }, random)) counts[place]++;
+    [0.8, 0.1 / 2, 0.8 / 3, 0.1 / 4].forEach((share, place) => {
+      expect(counts[place] / draws).toBeCloseTo(share, 1.5);
+    });
+    expect(clicksOn(relevant, { eta: 0, noise: 0 }, random)).toEqual([0, 2]);
+  });
+
+  it("flips between two halves of the documents that share nothing", () => {
+    const set = loadJudged("synthetic-small");
+    const [first, second] = halved(set);
+    for (const [query, gains] of set.relevant.entries()) {
+      const parts = [...first.relevant[query].keys(), ...second.relevant[query].keys()];
+      expect(parts.sort((x, y) => x - y)).toEqual([...gains.keys()].sort((x, y) => x - y));
+    }
+    expect(first.relevant.flatMap((gains) => [...gains.keys()]).length).toBeGreaterThan(50);
+  });
+
+  it("falls into two topics that share no query", () => {
+    const set = loadJudged("synthetic-small");
+    const [a, b] = topics(set);
+    expect([...a, ...b].sort((x, y) => x - y)).toEqual([...set.queries.keys()]);
+    expect(b.length).toBeGreaterThan(5);
+    expect(a.length).toBeGreaterThanOrEqual(b.length);
+  });
+});
+
+describe("collapse", () => {
+  it("shows in the effective rank", () => {
+    expect(effectiveRank([1, 0, 0, 0, 1, 0, 0, 0, 1], 3)).toBeCloseTo(3, 9);
+    expect(effectiveRank([1, 2, 3, 2, 4, 6], 3)).toBeCloseTo(1, 5);
+    const random = new Prng(3);
+    const flat = Float64Array.from({ length: 200 * 6 }, (_, at) => (at % 6 < 4 ? random.gaussian() : 0));
+    expect(effectiveRank(flat, 6)).toBeGreaterThan(3.9);
+    expect(effectiveRank(flat, 6)).toBeLessThanOrEqual(4);
+  });
+
+  it("is computed from eigenvalues that add up and multiply as they must", () => {
+    const found = [...eigenvalues(Float64Array.of(2, 1, 0, 1, 2, 0, 0, 0, 5), 3)].sort((a, b) => a - b);
+    for (const [i, value] of [1, 3, 5].entries()) expect(found[i]).toBeCloseTo(value, 9);
   });
 });
 

@@ -1,8 +1,12 @@
 /** A small world for the learners: documents around topics, and queries that see topics through a distortion. */
 import { Prng } from "../../base/prng.js";
 import type { Metric } from "../../base/types.js";
+import { edgeWeights } from "../../model/field.js";
 import { normalize, score } from "../../model/scoring.js";
-import type { Corpus, LearnEvent } from "../../training/corpus.js";
+import type { Corpus, Field, LearnEvent } from "../../training/corpus.js";
+
+/** Neighbours that a node hears, as in a store. */
+const HEARD = 16;
 
 export interface World {
   corpus: Corpus & { vectors: Float32Array[]; dead: Set<number> };
@@ -13,10 +17,19 @@ export interface World {
   events(count: number, seed: number, distortion?: number): LearnEvent[];
 }
 
-/** Exact search over `vectors`, with as many deleted nodes as `dead` holds. */
+/** Exact search over `vectors`, with as many deleted nodes as `dead` holds; a node hears its 16 nearest live ones. */
 export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus"] {
   const dead = new Set<number>();
   const live = () => vectors.map((_, i) => i).filter((i) => !dead.has(i));
+  const fields = new Map<number, Field>();
+  let asOf = "";
+  const fieldOf = (node: number, scale: number): Field => {
+    const all = vectors.map((v) => score(metric, vectors[node]!, v));
+    const heard = live().filter((other) => other !== node);
+    const nodes = Uint32Array.from(heard.sort((x, y) => all[y]! - all[x]! || x - y)).slice(0, HEARD);
+    const scores = Float32Array.from(nodes, (other) => all[other]!);
+    return { nodes, weights: edgeWeights(scores, metric, scale) };
+  };
   return {
     vectors,
     dead,
@@ -27,6 +40,14 @@ export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus
     },
     vector: (node) => vectors[node]!,
     isLive: (node) => node < vectors.length && !dead.has(node),
+    scores: (query, nodes) => Float32Array.from(nodes, (node) => score(metric, query, vectors[node]!)),
+    fields(nodes, scale) {
+      const now = `${scale} ${[...dead]}`;
+      if (now !== asOf) fields.clear();
+      asOf = now;
+      for (const node of nodes) if (!fields.has(node)) fields.set(node, fieldOf(node, scale));
+      return Array.from(nodes, (node) => fields.get(node)!);
+    },
     nearest: (query, k) => {
       const scores = vectors.map((v) => score(metric, query, v));
       return { nodes: Uint32Array.from(live().sort((a, b) => scores[b]! - scores[a]! || a - b)).slice(0, k) };
