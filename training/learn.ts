@@ -31,6 +31,12 @@ export interface LearnSettings {
    * single events are learned without them, the adapter steps on one event at a time.
    */
   recent?: readonly LearnEvent[];
+  /**
+   * Draws `count` events at random from all that was ever learned, with repeats: each event is learned together with one
+   * of them, and each step of the adapter with 32, so that what is new does not displace what is old (experience
+   * replay). Without it, both draw from `recent`.
+   */
+  older?: (count: number, prng: Prng) => LearnEvent[];
   /** What the network makes of a query. */
   attend?: Learners["attend"];
 }
@@ -132,13 +138,16 @@ class Draft {
       this.count(FIELD.skippedEvents);
       return;
     }
-    const adapted = this.adapt(example.query);
     const learners = this.learners();
     this.judge(example, learners);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
     learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
-    this.stepShift(example, adapted && this.gate.serving & ADAPTER ? adapted : example.query);
+    this.stepShift(example, true);
+    for (const old of this.older(1, history)) {
+      const again = prepareExample(this.pool, this.corpus, old, false, this.state.options.positionBias);
+      if (again) this.stepShift(again, false);
+    }
     this.count(FIELD.events);
     this.count(FIELD.pending);
     if (header[FIELD.pending]! >= STEP_EVERY) {
@@ -198,8 +207,10 @@ class Draft {
   }
 
   /** Several bounded steps of the chosen documents towards the query, and of strong rivals away from it. */
-  private stepShift(example: Example, query: Float32Array): void {
+  private stepShift(example: Example, isNew: boolean): void {
     const { corpus, pool, context } = this;
+    const adapted = this.gate.serving & ADAPTER ? this.adapt(example.query) : undefined;
+    const query = adapted ?? example.query;
     const { options, scales } = context;
     const d = corpus.dimensions;
     const most = options.negatives + example.positives.length;
@@ -212,6 +223,7 @@ class Draft {
       places,
     );
     const positives = example.positives.length;
+    if (!isNew && count === positives) return; // nothing to tell it from
     const ws = new Workspace(d, most, Float32Array);
     const loss = lossSettings(corpus.metric, options, scales);
     const shifts = new Map<number, Float32Array>();
@@ -228,7 +240,7 @@ class Draft {
     const choices = Array.from({ length: count }, (_, j) => {
       const node = pool.nodes[places[j]!]!;
       const before = (this.overlay.has(node) ? this.overlay : this.state.overlay).choicesOf(node);
-      return j < positives ? before + 1 : before;
+      return isNew && j < positives ? before + 1 : Math.max(before, 1);
     });
     const rates = choices.map((n) => shiftRate(n, options, scales));
     const moved = new Set(Array.from({ length: positives }, (_, j) => j));
@@ -252,10 +264,16 @@ class Draft {
     this.overlay.refresh((node) => corpus.vector(node));
   }
 
+  /** Earlier events, from all there were or from the recent ones. */
+  private older(count: number, history: readonly LearnEvent[]): LearnEvent[] {
+    const { prng } = this.context;
+    if (this.settings.older) return this.settings.older(count, prng);
+    return prng.shuffle([...history]).slice(0, count);
+  }
+
   private stepAdapter(history: readonly LearnEvent[]): void {
     const { corpus, context, header } = this;
-    const older = context.prng.shuffle(history.slice(0, -STEP_EVERY)).slice(0, STEP_EVERY);
-    const examples = [...older, ...history.slice(-STEP_EVERY)]
+    const examples = [...this.older(STEP_EVERY, history.slice(0, -STEP_EVERY)), ...history.slice(-STEP_EVERY)]
       .map((event) => prepareExample(this.pool, corpus, event, false, this.state.options.positionBias))
       .filter((example) => example !== undefined);
     if (examples.length === 0) return;

@@ -9,10 +9,10 @@ export async function smokeRecommend(out: string): Promise<boolean> {
       (await runRecommend({
         data,
         parts: [...RECOMMEND_PARTS],
-        max: 150,
+        max: 120,
         seeds: 1,
         dimensions: 16,
-        warm: 0.2,
+        warm: 0.15,
         refit: 150,
         window: 50,
         rounds: 2,

@@ -11,6 +11,7 @@ import type { Feedback, LearnOptions, LearnResult, TrainOptions } from "../types
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, RECORD } from "./records.js";
+import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
 import { inSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
@@ -30,6 +31,9 @@ export class Trainer {
   /** The events before the next one, oldest first, and how many nodes had disappeared when they were read. */
   private recent: LearnEvent[] | undefined;
   private recentAsOf = -1;
+
+  /** Filled from the catalog when it is first needed. */
+  private replay: ReplayBuffer | undefined;
 
   constructor(private readonly session: Session) {}
 
@@ -91,6 +95,7 @@ export class Trainer {
     await this.session.drain(); // feedback may name what was put just before
     const { encoder, learned } = this.session;
     const unknown = new Map<string, Id>();
+    const replay = await this.replayBuffer();
     const { fit } = encoder;
     let asked = await this.resolve(given, partial, unknown);
     await this.session.logAlone(async () => {
@@ -100,9 +105,11 @@ export class Trainer {
       const recent = this.recentEvents();
       const { delta } = learnEvents(learned.state, learned.corpus, events, {
         recent,
+        older: (count, prng) => replay.draw(count, prng).map((one) => this.event(one)),
         attend: (query) => learned.attend(query).query,
       });
       this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
+      for (const one of stored) replay.add(one);
       this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
       const feedback = stored.map((one) => ({ type: RECORD.feedback, payload: encodeFeedback(one) }));
       return this.group([...feedback, ...this.learnedRecords(delta)]);
@@ -226,6 +233,15 @@ export class Trainer {
       source: stored.source,
       time: stored.time,
     };
+  }
+
+  private async replayBuffer(): Promise<ReplayBuffer> {
+    if (this.replay === undefined) {
+      const buffer = new ReplayBuffer();
+      await inSlices(this.session.catalog.feedback(), (stored) => buffer.add(stored));
+      this.replay = buffer;
+    }
+    return this.replay;
   }
 
   /** Read from the catalog again where nodes may have changed hands since. */

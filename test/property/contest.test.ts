@@ -410,7 +410,7 @@ describe("the gate", () => {
     }));
     gate.replace(noise);
     expect(gate.serving).toBe(STATIC);
-    expect(gate.refusal(SHIFT)).toMatch(/gain 0.0010 is not certain: its lower bound is -0.0/);
+    expect(gate.refusal(SHIFT)).toMatch(/gain 0.0010 is not certain: its lower bound is -0.1193/);
     const two = { [ADAPTER]: 0.3, [SHIFT]: 0.1, [EDGES_STRONG]: 0.2 };
     gate.replace(judgements(100, two, { [ADAPTER]: -disjointTolerance * 4 }));
     expect(gate.serving).toBe(EDGES_STRONG);
