@@ -47,7 +47,7 @@ export interface Example {
 /** More positives than this are cut to the first ones: a mean over hundreds says nothing more. */
 const MOST_POSITIVES = 256;
 /** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
-export const CANDIDATES = 200;
+export const CANDIDATES = 128;
 
 /**
  * @param bias eta: what stands at place r is looked at with probability (1 / r)^eta

@@ -42,6 +42,8 @@ const CROSS_FITTED = 4096;
 const JUDGED = 2048;
 /** Visits of an event by a learner in one fit; with more feedback, fewer epochs. */
 const VISITS = 10_000;
+/** With fewer events a network learns them by heart. */
+const NETWORK_LEAST = 100;
 /** The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far sooner. */
 const NETWORK_EVENTS = 512;
 const NETWORK_EPOCHS_SHARE = 0.3;
@@ -128,7 +130,7 @@ export async function train(
 
   // Judge every arm on events it was not fitted to.
   let judgements: Judgement[] = [];
-  let triesNetwork = true;
+  let triesNetwork = examples.length >= NETWORK_LEAST;
   const crossFitted = examples.slice(-CROSS_FITTED);
   const folds = assignFolds(crossFitted, prng);
   const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);

@@ -188,7 +188,13 @@ describe("what freezes the fit", () => {
       },
       false,
     ],
-    ["feedback", (index) => index.learn([{ query: { text: "lift" }, chosen: [0], time: 0 }]), true],
+    [
+      "feedback",
+      async (index) => {
+        await index.learn([{ query: { text: "lift" }, chosen: [0], time: 0 }]);
+      },
+      true,
+    ],
   ])("%s", async (_, act, freezes) => {
     const directory = fresh();
     let index = await start(directory);
