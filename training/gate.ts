@@ -75,7 +75,7 @@ const KEPT_SHARE = 1 / 8;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
 const TAKEOVER = 0.005;
 /** nDCG that each learner more has to bring: of equals, the simplest serves. */
-const PER_LEARNER = 0.001;
+export const PER_LEARNER = 0.001;
 /** Where never-chosen documents answer less than this share of events, the overall gain speaks for them. */
 const RARE_DISJOINT = 0.05;
 

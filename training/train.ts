@@ -18,6 +18,7 @@ import { learnEdges } from "./edges.js";
 import { CANDIDATES, type Example, Pool, prepareExample } from "./examples.js";
 import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales } from "./fit.js";
 import { fitNetwork, type NetworkSettings } from "./fit-network.js";
+import { PER_LEARNER } from "./gate.js";
 import { type Judgement, judge } from "./judge.js";
 import { MOST_NETWORK_BYTES, networkPieces, networkSize } from "./network-bytes.js";
 import { type NetworkWeights, Propagator } from "./propagator.js";
@@ -218,12 +219,12 @@ function networkSettings(
   return { shape, layers, dropout, rate, epochs };
 }
 
-/** Whether the best arm with attention is ahead of the best one without. */
+/** Whether the best arm with attention is ahead of the best one without, by what a learner has to bring. */
 function networkHelps(judgements: readonly Judgement[]): boolean {
   const { arms } = judgements[0]!;
   const sums = arms.map((_, i) => judgements.reduce((sum, { all }) => sum + all[i]!, 0));
   const best = (has: boolean) => Math.max(...sums.filter((_, i) => ((arms[i]! & ATTENTION) !== 0) === has));
-  return best(true) > best(false);
+  return best(true) > best(false) + PER_LEARNER * judgements.length;
 }
 
 function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
