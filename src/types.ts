@@ -190,7 +190,7 @@ export interface StoredThought {
 }
 
 export interface ContextOptions {
-  /** Message-passing hops, 0-8, default 1. This release has no layers: it changes nothing. */
+  /** Hops, 0-8, default 1. It is checked and changes nothing yet: no more than the k nearest thoughts come back. */
   depth?: number;
   /** How many thoughts, 1-1,000,000. Default 20. */
   k?: number;

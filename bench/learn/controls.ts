@@ -3,6 +3,8 @@
  * lines of linear algebra each, their one or two settings chosen by 5-fold cross-validation on the
  * training queries alone. Rows are unit length; scores are inner products.
  */
+
+import { solvePositiveDefinite } from "../../model/solve.js";
 import type { JudgedSet } from "../data.js";
 import { mean } from "../stats.js";
 import { splitFolds } from "./folds.js";
@@ -178,23 +180,4 @@ function unit(vector: Float32Array): Float32Array {
   const length = Math.sqrt(dot(vector, vector)) || 1;
   for (let j = 0; j < vector.length; j++) vector[j] /= length;
   return vector;
-}
-
-/** Solves A X = B in place (B becomes X) for symmetric positive definite A (n x n) by Cholesky; B is n x m. */
-export function solvePositiveDefinite(a: Float64Array, b: Float64Array, n: number, m: number): void {
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      let sum = a[i * n + j];
-      for (let p = 0; p < j; p++) sum -= a[i * n + p] * a[j * n + p];
-      a[i * n + j] = i === j ? Math.sqrt(sum) : sum / a[j * n + j];
-    }
-  }
-  for (let i = 0; i < n; i++) {
-    for (let p = 0; p < i; p++) for (let c = 0; c < m; c++) b[i * m + c] -= a[i * n + p] * b[p * m + c];
-    for (let c = 0; c < m; c++) b[i * m + c] /= a[i * n + i];
-  }
-  for (let i = n - 1; i >= 0; i--) {
-    for (let p = i + 1; p < n; p++) for (let c = 0; c < m; c++) b[i * m + c] -= a[p * n + i] * b[p * m + c];
-    for (let c = 0; c < m; c++) b[i * m + c] /= a[i * n + i];
-  }
 }

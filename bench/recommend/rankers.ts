@@ -3,7 +3,7 @@
  * come from small grids, chosen on the last part of the warm-up.
  */
 import { Prng } from "../../base/prng.js";
-import { solvePositiveDefinite } from "../learn/controls.js";
+import { solvePositiveDefinite } from "../../model/solve.js";
 import { type Basket, everything, fading, type History, historyOf } from "./history.js";
 import { inverse } from "./inverse.js";
 import type { Event } from "./timeline.js";

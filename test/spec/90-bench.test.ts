@@ -16,7 +16,7 @@ import { dataFolder, loadAnn, loadJudged, UsageError } from "../../bench/data.js
 import { clusteredVectors, sheetVectors } from "../../bench/generate.js";
 import { memorySizes } from "../../bench/gnn/options.js";
 import { clicksOn } from "../../bench/learn/clicks.js";
-import { CONTROLS, chooseControl, rank, solvePositiveDefinite, unlearned } from "../../bench/learn/controls.js";
+import { CONTROLS, chooseControl, rank, unlearned } from "../../bench/learn/controls.js";
 import { halved, topics } from "../../bench/learn/failures.js";
 import { foldRandom, permutation, splitFolds } from "../../bench/learn/folds.js";
 import { judge, ndcg } from "../../bench/learn/ndcg.js";
@@ -42,6 +42,7 @@ import {
 } from "../../bench/stats.js";
 import { drawChart, linearTicks, logTicks } from "../../bench/svg.js";
 import { kthDistances, recallOf, squaredL2 } from "../../bench/truth.js";
+import { solvePositiveDefinite } from "../../model/solve.js";
 import { runs } from "../support/seed.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hebb-bench-test-"));
