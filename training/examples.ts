@@ -26,8 +26,12 @@ export class Pool {
 /** One event; documents are places in the pool. */
 export interface Example {
   query: Float32Array;
-  /** node -> grade, live documents only; what nDCG is measured against. */
+  /** node -> grade, live documents only. */
   chosen: Map<number, number>;
+  /** node -> grade times what its place on display calls for: what nDCG is measured against. */
+  gains: Map<number, number>;
+  /** What was on display, first place first; empty where nobody knows. */
+  displayed: readonly number[];
   /** What the query was made from by example; empty otherwise. */
   seeds: readonly Seed[];
   /** Nodes that are no answers: what the query was made from. */
@@ -72,13 +76,18 @@ export function prepareExample(
   const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
   const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
   const sum = [...chosen.values()].reduce((a, b) => a + b, 0);
+  const gains = new Map(
+    Array.from(chosen, ([node, grade]) => [node, grade * propensityWeight(event, node, bias)] as const),
+  );
   return {
     query: event.query,
     chosen,
+    gains,
+    displayed: event.shown.filter((node) => corpus.isLive(node) && !excluded.has(node)),
     seeds: (event.seeds ?? []).filter(({ node }) => corpus.isLive(node)),
     excluded,
     positives: places(chosen.keys()),
-    weights: Float32Array.from(chosen, ([node, grade]) => (grade / sum) * propensityWeight(event, node, bias)),
+    weights: Float32Array.from(gains.values(), (gain) => gain / sum),
     // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
     // further down nobody may have looked.
     explicit: places(new Set([...event.rejected, ...passedOver].filter(usable))),
@@ -89,7 +98,7 @@ export function prepareExample(
 }
 
 /** No choice counts for more than so many: rare clicks far down are noise as often as not. */
-const MOST_PROPENSITY = 4;
+const MOST_PROPENSITY = 10;
 
 /** Inverse of the probability that the document was looked at, clipped (Joachims, Swaminathan & Schnabel 2017). */
 function propensityWeight({ shown }: LearnEvent, node: number, bias: number): number {

@@ -34,6 +34,16 @@ function idealGain(grades: Iterable<number>): number {
   return best.reduce((sum, grade, i) => sum + grade * DISCOUNTS[i]!, 0);
 }
 
+/**
+ * What nobody could choose, because it was not on display, counts as what stood in the lower half of the display did:
+ * as nothing, and no arm could gain by bringing up what static search had hidden; left out of the ranking, and an arm could
+ * push it to the top unpunished.
+ */
+function gainOfUnseen(gains: ReadonlyMap<number, number>, displayed: readonly number[]): number {
+  const lower = displayed.slice(displayed.length >> 1);
+  return lower.reduce((sum, node) => sum + (gains.get(node) ?? 0), 0) / Math.max(1, lower.length);
+}
+
 export interface Judgement {
   /** Arms by number, static first. */
   arms: readonly number[];
@@ -43,6 +53,16 @@ export interface Judgement {
   disjoint: Float64Array | undefined;
 }
 
+/** What is known of the answers to a question. */
+export interface Answers {
+  /** node -> grade of what was chosen. */
+  chosen: ReadonlyMap<number, number>;
+  /** The same, times what its place on display calls for. */
+  gains: ReadonlyMap<number, number>;
+  /** What was on display, first place first; empty where nobody knows. */
+  displayed: readonly number[];
+}
+
 /**
  * @param arms static first
  * @param wasChosen whether a document was chosen in what the arms learned from
@@ -50,12 +70,15 @@ export interface Judgement {
 export function judge(
   contest: Contest,
   arms: readonly number[],
-  chosen: ReadonlyMap<number, number>,
+  { chosen, gains: known, displayed }: Answers,
   wasChosen: (node: number) => boolean,
 ): Judgement {
   const { nodes } = contest;
-  const gains = Float64Array.from(nodes, (node) => chosen.get(node) ?? 0);
+  const unseen = gainOfUnseen(known, displayed);
+  const seen = new Set(displayed);
+  const gains = Float64Array.from(nodes, (node) => known.get(node) ?? (seen.has(node) ? 0 : unseen));
   const isNew = nodes.map((node) => !wasChosen(node));
+  // Of grades, not of gains: a choice far down has to weigh more than one at the top, in an event of its own too.
   const ideal = idealGain(chosen.values());
   const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
   const rest = idealGain(left);

@@ -193,11 +193,11 @@ class Draft {
       arms.length * candidates * RANKING_COST;
     const events = this.header[FIELD.events]!;
     if (events >= ALWAYS_JUDGED && events % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
-    const { chosen, near } = example;
+    const { near } = example;
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
     const isLive = (node: number) => corpus.isLive(node);
     const contest = new Contest(corpus, learners, example, near, search, isLive, JUDGED_REACH, arms);
-    this.gate.record(judge(contest, arms, chosen, (node) => this.wasChosen(node)));
+    this.gate.record(judge(contest, arms, example, (node) => this.wasChosen(node)));
     this.count(FIELD.judged);
     this.gate.decide();
   }

@@ -157,7 +157,7 @@ export async function train(
     const arms = armsIn(learners);
     for (const example of heldOut) {
       const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
-      judgements.push(judge(contest, arms, example.chosen, (node) => learners.overlays[0]!.has(node)));
+      judgements.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
       await breathe.now();
     }
     // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
