@@ -17,7 +17,7 @@ export const EDGES_PER_NODE = 128;
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
 /** Supports beyond the strongest of these are not worth a look. */
-const MOST_SUPPORTED = 512;
+export const MOST_SUPPORTED = 512;
 
 /** What leaves one node, and how much it was asked and chosen. Counts and strengths are as of the tick beside them. */
 export interface EdgeRecord {

@@ -77,7 +77,9 @@ export class Contest {
   private readonly found = new Map<number, Uint32Array>();
   private readonly plainScores = new Map<number, Float64Array>();
   private readonly memo = new Map<number, Float64Array>();
-  private readonly support: Map<number, number>;
+  private readonly shifted = new Map<readonly Overlay[], readonly { rows: Float32Array[]; places: number[] }[]>();
+  /** Candidates that edges support, the strongest first, and how much: 1 at most. */
+  readonly supported: readonly { place: number; support: number }[];
 
   /**
    * @param arms whose searches make the candidates
@@ -98,15 +100,16 @@ export class Contest {
     this.versions.set(0, question.query);
     this.found.set(0, near);
     const usesEdges = edges && arms.some((arm) => edgeWeight(arm) > 0);
-    this.support = usesEdges
+    const support = usesEdges
       ? edges.spread(seedsOf(corpus, question, near, scale), now, (node) => this.admits(node))
-      : new Map();
+      : new Map<number, number>();
     const versions = new Set(arms.map(versionOf));
     for (const version of versions) {
       // Where all arms are asked, what the linear hop would find is near enough to what its query found before it.
       if (versions.size === 1 || (version & LINEAR) === 0) for (const node of this.foundBy(version)) this.add(node);
     }
-    for (const node of this.support.keys()) this.add(node);
+    for (const node of support.keys()) this.add(node);
+    this.supported = Array.from(support, ([node, share]) => ({ place: this.places.get(node)!, support: share }));
     this.plain = this.nodes.length;
     if (!arms.some((arm) => arm & SHIFT)) return;
     for (const overlay of new Set([...learners.overlays, ...learners.adaptedOverlays])) {
@@ -116,15 +119,22 @@ export class Contest {
 
   /** Score of each candidate in an arm; -Infinity for one that the arm does not see. */
   scores(arm: number): Float64Array {
-    const weight = edgeWeight(arm) * this.learners.scale;
-    const own = this.spreadScores(arm & (ADAPTER | SHIFT | LINEAR | ATTENTION));
+    const weight = this.edgeWeight(arm);
+    const own = this.ownScores(arm);
     if (weight === 0) return own;
     const out = own.slice();
-    for (const [node, support] of this.support) {
-      const place = this.places.get(node)!;
-      out[place] = out[place]! + weight * support;
-    }
+    for (const { place, support } of this.supported) out[place] = out[place]! + weight * support;
     return out;
+  }
+
+  /** What full support adds to a score in an arm. */
+  edgeWeight(arm: number): number {
+    return edgeWeight(arm) * this.learners.scale;
+  }
+
+  /** The same without what edges add: arms that differ in those alone share it. */
+  ownScores(arm: number): Float64Array {
+    return this.spreadScores(arm & (ADAPTER | SHIFT | LINEAR | ATTENTION));
   }
 
   private admits(node: number): boolean {
@@ -184,14 +194,14 @@ export class Contest {
   private spreadScores(bits: number): Float64Array {
     let scores = this.memo.get(bits);
     if (!scores) {
-      scores = bits & LINEAR ? this.spread(bits) : this.ownScores(bits);
+      scores = bits & LINEAR ? this.spread(bits) : this.unspread(bits);
       this.memo.set(bits, scores);
     }
     return scores;
   }
 
   /** Scores of rows and shifted rows, not spread: `bits` may have LINEAR, which turns the query. */
-  private ownScores(bits: number): Float64Array {
+  private unspread(bits: number): Float64Array {
     const version = versionOf(bits);
     let plain = this.plainScores.get(version);
     if (!plain) {
@@ -202,22 +212,39 @@ export class Contest {
     if (!(bits & SHIFT)) return plain;
     const scores = plain.slice();
     const query = this.query(version);
-    for (const overlay of this.overlaysFor(bits)) {
-      overlay.nodes.forEach((node, slot) => {
-        const place = this.places.get(node);
-        if (place !== undefined) scores[place] = score(this.corpus.metric, query, overlay.row(slot));
+    const { metric } = this.corpus;
+    for (const { rows, places } of this.shiftedFor(bits)) {
+      places.forEach((place, i) => {
+        scores[place] = score(metric, query, rows[i]!);
       });
     }
     return scores;
   }
 
-  private overlaysFor(bits: number): readonly Overlay[] {
-    return bits & ADAPTER ? this.learners.adaptedOverlays : this.learners.overlays;
+  /** Rows of candidates in the overlays of an arm, and their places. */
+  private shiftedFor(bits: number): readonly { rows: Float32Array[]; places: number[] }[] {
+    const overlays = bits & ADAPTER ? this.learners.adaptedOverlays : this.learners.overlays;
+    let shifted = this.shifted.get(overlays);
+    if (!shifted) {
+      shifted = overlays.map((overlay) => {
+        const rows: Float32Array[] = [];
+        const places: number[] = [];
+        overlay.nodes.forEach((node, slot) => {
+          const place = this.places.get(node);
+          if (place === undefined) return;
+          rows.push(overlay.row(slot));
+          places.push(place);
+        });
+        return { rows, places };
+      });
+      this.shifted.set(overlays, shifted);
+    }
+    return shifted;
   }
 
   private spread(bits: number): Float64Array {
     const { corpus, nodes } = this;
-    const own = this.ownScores(bits);
+    const own = this.unspread(bits);
     const out = new Float64Array(nodes.length).fill(Number.NEGATIVE_INFINITY);
     const asked = best(own, this.reach);
     const fields = corpus.fields(
@@ -248,12 +275,35 @@ export class Contest {
   }
 }
 
-/** Places of the `count` greatest values above -Infinity, in order of place. */
+/** Places of the `count` greatest values above -Infinity, in order of place; more where the last ones are equal. */
 function best(values: Float64Array, count: number): number[] {
-  const least = values.length > count ? values.slice().sort()[values.length - count]! : Number.NEGATIVE_INFINITY;
+  const least = values.length > count ? nthGreatest(values.slice(), count) : Number.NEGATIVE_INFINITY;
   const places: number[] = [];
   for (let i = 0; i < values.length; i++) {
     if (values[i]! >= least && values[i]! > Number.NEGATIVE_INFINITY) places.push(i);
   }
   return places;
+}
+
+/** The value that stands at place n, from 1 on, of the values by size; they are moved (quickselect, Hoare 1961). */
+function nthGreatest(values: Float64Array, n: number): number {
+  let [from, to] = [0, values.length - 1];
+  const wanted = n - 1;
+  while (from < to) {
+    const pivot = values[(from + to) >> 1]!;
+    let [i, j] = [from, to];
+    while (i <= j) {
+      while (values[i]! > pivot) i++;
+      while (values[j]! < pivot) j--;
+      if (i <= j) {
+        const value = values[i]!;
+        values[i++] = values[j]!;
+        values[j--] = value;
+      }
+    }
+    if (wanted <= j) to = j;
+    else if (wanted >= i) from = i;
+    else break;
+  }
+  return values[wanted]!;
 }

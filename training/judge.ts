@@ -4,27 +4,37 @@ import type { Contest } from "./contest.js";
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
 
-/** The ten best candidates seen so far; of equals the first stays ahead. */
+/** The ten best candidates seen so far; of equals the one with the lower place is ahead. */
 class Top {
   private readonly scores = new Float64Array(CUTOFF);
-  private readonly gains = new Float64Array(CUTOFF);
+  private readonly places = new Int32Array(CUTOFF);
   private count = 0;
 
-  add(value: number, gain: number): void {
-    if (this.count === CUTOFF && value <= this.scores[CUTOFF - 1]!) return;
-    let i = this.count < CUTOFF ? this.count++ : CUTOFF - 1;
-    for (; i > 0 && this.scores[i - 1]! < value; i--) {
-      this.scores[i] = this.scores[i - 1]!;
-      this.gains[i] = this.gains[i - 1]!;
+  constructor(from?: Top) {
+    if (!from) return;
+    this.scores.set(from.scores);
+    this.places.set(from.places);
+    this.count = from.count;
+  }
+
+  add(value: number, place: number): void {
+    const { scores, places } = this;
+    const last = CUTOFF - 1;
+    if (value === Number.NEGATIVE_INFINITY || (this.count === CUTOFF && value < scores[last]!)) return;
+    if (this.count === CUTOFF && value === scores[last]! && place > places[last]!) return;
+    let i = this.count < CUTOFF ? this.count++ : last;
+    for (; i > 0 && (scores[i - 1]! < value || (scores[i - 1]! === value && places[i - 1]! > place)); i--) {
+      scores[i] = scores[i - 1]!;
+      places[i] = places[i - 1]!;
     }
-    this.scores[i] = value;
-    this.gains[i] = gain;
+    scores[i] = value;
+    places[i] = place;
   }
 
   /** Discounted gain over the best possible one (Järvelin & Kekäläinen 2002, gains as graded). */
-  ndcg(ideal: number): number {
+  ndcg(gains: Float64Array, ideal: number): number {
     let sum = 0;
-    for (let i = 0; i < this.count; i++) sum += this.gains[i]! * DISCOUNTS[i]!;
+    for (let i = 0; i < this.count; i++) sum += gains[this.places[i]!]! * DISCOUNTS[i]!;
     return sum / ideal;
   }
 }
@@ -81,20 +91,34 @@ export function judge(
   // Of grades, not of gains: a choice far down has to weigh more than one at the top, in an event of its own too.
   const ideal = idealGain(chosen.values());
   const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
-  const rest = idealGain(left);
+  const idealLeft = idealGain(left);
   const all = new Float64Array(arms.length);
   const disjoint = left.length > 0 ? new Float64Array(arms.length) : undefined;
+  const supports = new Float64Array(nodes.length);
+  for (const { place, support } of contest.supported) supports[place] = support;
+  // Arms that differ in the weight of edges alone have the same order of what edges do not support.
+  const unsupported = new Map<Float64Array, { top: Top; among: Top }>();
   arms.forEach((arm, at) => {
-    const scores = contest.scores(arm);
-    const top = new Top();
-    const among = new Top();
-    for (let i = 0; i < nodes.length; i++) {
-      if (scores[i] === Number.NEGATIVE_INFINITY) continue;
-      top.add(scores[i]!, gains[i]!);
-      if (disjoint && isNew[i]) among.add(scores[i]!, gains[i]!);
+    const own = contest.ownScores(arm);
+    let rest = unsupported.get(own);
+    if (!rest) {
+      rest = { top: new Top(), among: new Top() };
+      for (let i = 0; i < nodes.length; i++) {
+        if (supports[i]! > 0) continue;
+        rest.top.add(own[i]!, i);
+        if (disjoint && isNew[i]) rest.among.add(own[i]!, i);
+      }
+      unsupported.set(own, rest);
     }
-    all[at] = top.ndcg(ideal);
-    if (disjoint) disjoint[at] = among.ndcg(rest);
+    const [top, among] = [new Top(rest.top), new Top(rest.among)];
+    const weight = contest.edgeWeight(arm);
+    for (const { place, support } of contest.supported) {
+      const score = own[place]! + weight * support;
+      top.add(score, place);
+      if (disjoint && isNew[place]) among.add(score, place);
+    }
+    all[at] = top.ndcg(gains, ideal);
+    if (disjoint) disjoint[at] = among.ndcg(gains, idealLeft);
   });
   return { arms, all, disjoint };
 }

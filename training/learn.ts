@@ -5,10 +5,10 @@
  */
 import { Prng } from "../base/prng.js";
 import { adapterForward, fitBasis, project } from "../model/adapter.js";
-import { Edges } from "../model/edges.js";
+import { Edges, MOST_SUPPORTED } from "../model/edges.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
-import { ADAPTER } from "./arms.js";
+import { ADAPTER, edgeWeight } from "./arms.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
@@ -67,7 +67,7 @@ export function learnEvents(
   corpus: Corpus,
   events: readonly LearnEvent[],
   settings: LearnSettings = {},
-): { delta: Delta; report: LearningReport } {
+): { delta: Delta; readonly report: LearningReport } {
   state.overlay.refresh((node) => corpus.vector(node));
   const draft = new Draft(state, corpus, events, settings);
   const history = [...(settings.recent ?? []).slice(-MEMORY)];
@@ -76,7 +76,12 @@ export function learnEvents(
     history.push(event);
     if (history.length > 2 * MEMORY) history.splice(0, history.length - MEMORY);
   }
-  return { delta: draft.delta(), report: learningReport(state, draft.header) };
+  return {
+    delta: draft.delta(),
+    get report() {
+      return learningReport(state, draft.header);
+    },
+  };
 }
 
 /** The state as it will be: reads fall through to the real one, writes stay here. */
@@ -188,9 +193,9 @@ class Draft {
     const shifted = this.state.overlay.size + this.overlay.size;
     const arms = armsIn(learners);
     const candidates = shifted + 2 * CANDIDATES;
-    const cost =
-      (candidates * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions +
-      arms.length * candidates * RANKING_COST;
+    // Arms without edges are ranked whole; the others only where edges differ.
+    const ranked = arms.filter((arm) => edgeWeight(arm) === 0).length * candidates + arms.length * MOST_SUPPORTED;
+    const cost = (candidates * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions + ranked * RANKING_COST;
     const events = this.header[FIELD.events]!;
     if (events >= ALWAYS_JUDGED && events % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
     const { near } = example;

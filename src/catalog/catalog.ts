@@ -328,7 +328,7 @@ export class Catalog {
 
   /** The node of an id. While a batch replaces rows, two may hold one id: `isLive` tells which counts. */
   nodeOf(id: Id, isLive: (node: number) => boolean): number | undefined {
-    return this.#read("look an id up", () => this.#entries.byId(id)).find(([node]) => isLive(node))?.[0];
+    return this.#read("look an id up", () => this.#entries.nodeOf(id, isLive));
   }
 
   /** The payloads of the first `count` nodes: fresh objects, undefined where there is none. */

@@ -11,6 +11,8 @@ export type EntryRow = [node: number, id: Id, payload: string | null, crc: numbe
 const COLUMNS = "node, id, payload, crc";
 const PAGE_ROWS = 256;
 const CACHE_BYTES = 16 << 20;
+/** Ids that a node is remembered for: about 10 MiB. */
+const CACHE_IDS = 100_000;
 /** What a cached text costs beside its characters: a map's slot and a string's header. */
 const CACHE_SLOT_BYTES = 80;
 
@@ -24,6 +26,9 @@ export class EntryRows {
   /** Verified payload texts by node (null: a row without payload), oldest first. Objects are parsed anew each time. */
   readonly #cache = new Map<number, string | null>();
   #cacheBytes = 0;
+  /** Nodes that ids were found to name, and the other way round, oldest first. */
+  readonly #nodes = new Map<Id, number>();
+  readonly #ids = new Map<number, Id>();
 
   constructor(db: Database.Database) {
     this.#db = db;
@@ -57,8 +62,14 @@ export class EntryRows {
     return row && verified(row);
   }
 
-  byId(id: Id): EntryRow[] {
-    return (this.#byId.all(typeof id === "number" ? BigInt(id) : id) as EntryRow[]).map(verified);
+  /** The node with this id that is accepted; more than one has it while it is replaced. */
+  nodeOf(id: Id, accept: (node: number) => boolean): number | undefined {
+    const known = this.#nodes.get(id);
+    if (known !== undefined && accept(known)) return known;
+    const rows = this.#byId.all(typeof id === "number" ? BigInt(id) : id) as EntryRow[];
+    const node = rows.map(verified).find(([found]) => accept(found))?.[0];
+    if (node !== undefined) this.#rememberId(id, node);
+    return node;
   }
 
   /** Rows after `node`, in order, at most a page of them. */
@@ -95,6 +106,22 @@ export class EntryRows {
   forgetAll(): void {
     this.#cache.clear();
     this.#cacheBytes = 0;
+    this.#nodes.clear();
+    this.#ids.clear();
+  }
+
+  #rememberId(id: Id, node: number): void {
+    this.#forgetId(node);
+    this.#nodes.set(id, node);
+    this.#ids.set(node, id);
+    if (this.#ids.size > CACHE_IDS) this.#forgetId(this.#ids.keys().next().value!);
+  }
+
+  #forgetId(node: number): void {
+    const id = this.#ids.get(node);
+    if (id === undefined) return;
+    this.#ids.delete(node);
+    if (this.#nodes.get(id) === node) this.#nodes.delete(id);
   }
 
   #remember(node: number, text: string | null): void {
@@ -104,11 +131,17 @@ export class EntryRows {
     this.#cacheBytes += bytes;
     for (const oldest of this.#cache.keys()) {
       if (this.#cacheBytes <= CACHE_BYTES) break;
-      this.#forget(oldest);
+      this.#forgetText(oldest);
     }
   }
 
+  /** The row changes, or ends. */
   #forget(node: number): void {
+    this.#forgetId(node);
+    this.#forgetText(node);
+  }
+
+  #forgetText(node: number): void {
     const text = this.#cache.get(node);
     if (text === undefined) return;
     this.#cache.delete(node);

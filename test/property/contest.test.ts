@@ -33,7 +33,7 @@ import { learningReport } from "../../training/report.js";
 import { FIELD } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import { corpusOf, makeWorld, shuffleAnswers } from "../support/corpus.js";
-import { apply, contestOf, measure, newState, ranking } from "../support/learning.js";
+import { answersOf, apply, contestOf, measure, newState, ranking } from "../support/learning.js";
 import { runs } from "../support/seed.js";
 
 const D = 6;
@@ -300,17 +300,28 @@ describe("a judgement", () => {
         scenes,
         fc.array(fc.tuple(fc.nat({ max: NODES - 1 }), fc.integer({ min: 1, max: 3 })), { minLength: 1, maxLength: 6 }),
         nodes,
-        (scene, grades, old) => {
+        fc.uniqueArray(fc.nat({ max: NODES - 1 }), { maxLength: 12 }),
+        (scene, grades, old, others) => {
           const contest = setUp(scene).contest(ALL);
           const chosen = new Map(grades);
-          const { arms, all, disjoint } = judge(contest, ALL, chosen, (node) => old.includes(node));
+          // On display stood what was chosen, then others; or nobody knows.
+          const displayed = others.length > 5 ? [...new Set([...others, ...chosen.keys()])] : [];
+          const gains = new Map(
+            grades.map(([node, grade]) => [node, grade * (1 + Math.max(0, displayed.indexOf(node)))]),
+          );
+          const answers = { chosen, gains, displayed };
+          const { arms, all, disjoint } = judge(contest, ALL, answers, (node) => old.includes(node));
           expect(arms).toEqual(ALL);
+          const lower = displayed.slice(Math.floor(displayed.length / 2));
+          const unseen =
+            lower.length > 0 ? lower.reduce((sum, node) => sum + (gains.get(node) ?? 0), 0) / lower.length : 0;
+          const gain = (node: number) => gains.get(node) ?? (displayed.includes(node) ? 0 : unseen);
           const gainOf = (list: number[]) =>
             list.slice(0, 10).reduce((sum, gain, i) => sum + gain / Math.log2(i + 2), 0);
           const ndcg = (arm: number, counts: (node: number) => boolean) => {
             const ideal = [...chosen].filter(([node]) => counts(node)).map(([, grade]) => grade);
             const found = ranking(contest, arm).filter(({ node }) => counts(node));
-            return gainOf(found.map(({ node }) => chosen.get(node) ?? 0)) / gainOf(ideal.toSorted((a, b) => b - a));
+            return gainOf(found.map(({ node }) => gain(node))) / gainOf(ideal.toSorted((a, b) => b - a));
           };
           const isNew = (node: number) => !old.includes(node);
           for (const arm of [STATIC, SHIFT, LINEAR, EDGES_STRONG, ARMS - 1]) {
@@ -337,7 +348,7 @@ describe("a judgement", () => {
     const learners: Learners = { scale: 1, overlays: [], adaptedOverlays: [], now: 0 };
     const question = { query, seeds: [], excluded: new Set<number>() };
     const contest = new Contest(corpus, learners, question, search(), search, () => true, 12, [STATIC]);
-    const ndcg = (node: number) => judge(contest, [STATIC], new Map([[node, 1]]), () => false).all[0];
+    const ndcg = (node: number) => judge(contest, [STATIC], answersOf(new Map([[node, 1]])), () => false).all[0];
     expect(ndcg(10)).toBe(0);
     expect(ndcg(9)).toBeCloseTo(1 / Math.log2(11), 12);
   });

@@ -3,7 +3,7 @@ import { dot } from "../../model/scoring.js";
 import { STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
 import type { LearnEvent } from "../../training/corpus.js";
-import { judge } from "../../training/judge.js";
+import { type Answers, judge } from "../../training/judge.js";
 import { learnEvents } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
 import { armsIn, learnersIn } from "../../training/serving.js";
@@ -62,14 +62,17 @@ export function ranking(contest: Contest, arm: number): { node: number; score: n
     .sort((a, b) => b.score - a.score || a.node - b.node);
 }
 
+/** What was chosen, of an event that nobody knows the display of. */
+export const answersOf = (chosen: ReadonlyMap<number, number>): Answers => ({ chosen, gains: chosen, displayed: [] });
+
 /** Mean nDCG@10 of what is served, and of static, on events nobody learned from. */
 export function measure(state: LearnedState, world: World, events: readonly LearnEvent[]) {
   const { serving } = state.gate;
   const mean = { served: 0, static: 0 };
   for (const event of events) {
     const chosen = new Map(event.chosen.map(({ node, grade }) => [node, grade]));
-    const own = judge(contestOf(state, world, event, [STATIC]), [STATIC], chosen, () => false).all[0]!;
-    const served = judge(contestOf(state, world, event, [serving]), [serving], chosen, () => false).all[0]!;
+    const own = judge(contestOf(state, world, event, [STATIC]), [STATIC], answersOf(chosen), () => false).all[0]!;
+    const served = judge(contestOf(state, world, event, [serving]), [serving], answersOf(chosen), () => false).all[0]!;
     mean.served += served / events.length;
     mean.static += own / events.length;
   }
