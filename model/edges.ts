@@ -77,6 +77,13 @@ export class Edges {
     return this.records.size;
   }
 
+  /** Nodes that edges leave. */
+  get linked(): number {
+    let count = 0;
+    for (const record of this.records.values()) if (record.count > 0) count++;
+    return count;
+  }
+
   get isEmpty(): boolean {
     return this.records.size === 0 && (this.under?.isEmpty ?? true);
   }

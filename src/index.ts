@@ -1,8 +1,8 @@
 /** Hebb: an embedded vector index that learns from its use. The only public exports. */
 export { type ErrorCode, HebbError } from "../base/errors.js";
+export type { ArmReport, LearnerReport, LearningReport } from "../training/report.js";
 export type { GradientAccumulator } from "./engine/gradients.js";
 export { Index } from "./engine/hebb-index.js";
-export type { LearnerReport, LearningReport } from "./engine/learned.js";
 export { open } from "./engine/opening.js";
 export type { Stats } from "./engine/stats.js";
 export type { Symbols } from "./engine/symbols.js";

@@ -70,6 +70,8 @@ export class RunningDifference {
 const MOVES_ALL = ADAPTER | LINEAR | ATTENTION;
 /** Withdrawal looks at this part of the window, so that harm is noticed before it averages out. */
 const FAST_SHARE = 1 / 8;
+/** With fewer events nothing is said of lately. */
+const LEAST_LATELY = 16;
 /** Once `train` has decided, its judgements count as this part of the window beside those of later events. */
 const KEPT_SHARE = 1 / 8;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
@@ -181,6 +183,7 @@ export class Gate {
     }
     const lower = gain.lower(confidence);
     if (lower <= 0) return `gain ${gain.mean.toFixed(4)} is not certain: its lower bound is ${lower.toFixed(4)}`;
+    if (this.fallsLately(arm)) return `fell below static lately: ${this.fast(arm).mean.toFixed(4)}`;
     if (!(arm & MOVES_ALL)) return undefined;
     const disjoint = this.disjoint(arm);
     if (disjoint.events < RARE_DISJOINT * n) return undefined;
@@ -193,15 +196,18 @@ export class Gate {
   }
 
   private falls(arm: number): boolean {
-    const fast = this.fast(arm);
-    if (this.gain(arm).mean <= 0) return true;
-    if (fast.events >= 16 && fast.mean + fast.standardError < 0) return true;
+    if (this.gain(arm).mean <= 0 || this.fallsLately(arm)) return true;
     const disjoint = this.disjoint(arm);
     return (
       (arm & MOVES_ALL) !== 0 &&
       disjoint.events >= RARE_DISJOINT * this.gain(arm).events &&
       disjoint.mean < -this.options.disjointTolerance
     );
+  }
+
+  private fallsLately(arm: number): boolean {
+    const fast = this.fast(arm);
+    return fast.events >= LEAST_LATELY && fast.mean + fast.standardError < 0;
   }
 
   private fast(arm: number): RunningDifference {

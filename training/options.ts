@@ -40,7 +40,7 @@ export interface LearningOptions {
   sourceShare: number;
   /**
    * `learning.position_bias`: eta; what stands at place r of `shown` was looked at with probability (1 / r)^eta, and a choice there
-   * counts as many times more, at most 4. Default 1; 0 counts all alike.
+   * counts as many times more, at most 10. Default 1; 0 counts all alike.
    */
   positionBias: number;
   /** `learning.edge_half_life`: events after which a learned edge counts half, default 20,000. Shorter follows what changes, longer remembers. */

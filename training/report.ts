@@ -24,8 +24,9 @@ export interface LearnerReport {
 }
 
 export interface LearningReport {
-  /** Events learned from by `learn`, and by the last `train`. */
+  /** Feedback events kept. */
   events: number;
+  /** Events that the last `train` learned from. */
   trainedEvents: number;
   serving: "static" | Learner[];
   /** Each set of learners that was judged, by name; of several weights of the edges, the best. */
@@ -61,7 +62,7 @@ export function learningReport(state: LearnedState, header: Float64Array = state
       LEARNERS.map((learner) => [learner, { serves: serving.includes(learner), adds: adds(gate, judged, learner) }]),
     ) as Record<Learner, LearnerReport>,
     shifted: state.overlay.size,
-    linked: state.edges.size,
+    linked: state.edges.linked,
     adapterSteps: header[FIELD.adapterSteps]!,
     skippedSteps: header[FIELD.skippedSteps]!,
     skippedEvents: header[FIELD.skippedEvents]!,
@@ -85,7 +86,7 @@ function armReport(gate: Gate, arm: number, confidence: number): ArmReport {
   const rival = gate.serving === STATIC ? "none serves yet" : `another arm gains more: ${nameOf(gate.serving)}`;
   let why = refusal ?? rival;
   if (withdrawn) why = `fell below static and was withdrawn; ${why}`;
-  if (serves) why = `gains ${gain.mean.toFixed(4)} nDCG@10 over static, lower bound ${lower.toFixed(4)}`;
+  if (serves) why = `gains ${gain.mean.toFixed(4)} nDCG@10 over static on ${Math.round(gain.events)} events`;
   return {
     state: serves ? "serving" : withdrawn ? "withdrawn" : "challenger",
     gain: gain.mean,

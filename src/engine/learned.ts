@@ -24,7 +24,7 @@ import { measureScales } from "../../training/fit.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
 import { type Attended, HEARD_BY_QUERY, Propagator } from "../../training/propagator.js";
-import { learningReport, type LearningReport as Report } from "../../training/report.js";
+import { type LearningReport, learningReport } from "../../training/report.js";
 import { adaptQuery, learnersIn } from "../../training/serving.js";
 import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
@@ -46,13 +46,6 @@ const MOST_FIELDS = 20_000;
 const MORE = 64;
 /** Nothing learned needs more. */
 const PARAMETERS_RESERVE_BYTES = 2 ** 30;
-
-export type LearnerReport = Report["arms"][keyof Report["arms"]];
-
-export interface LearningReport extends Report {
-  /** Feedback events kept. */
-  events: number;
-}
 
 /** The sections of a store of `dimensions` and at most `nodes` nodes, kinds from `kind` on. */
 export function learnedSections(dimensions: number, nodes: number, kind: number): SectionSpec[] {

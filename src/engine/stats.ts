@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Metric, Tier } from "../../base/types.js";
 import { GRAPH_SECTIONS, type GraphProfile } from "../../native/graph.js";
 import { kernelName } from "../../native/index.js";
-import type { LearningReport } from "./learned.js";
+import type { LearningReport } from "../../training/report.js";
 import type { Session } from "./session.js";
 import type { TierStats } from "./tiering.js";
 

@@ -427,6 +427,17 @@ describe("the gate", () => {
     expect(gate.serving).toBe(EDGES_STRONG);
   });
 
+  test("withdraws an arm that falls lately, and lets none begin that falls lately too, whatever both gained before", () => {
+    const gate = newGate();
+    record(gate, judgements(2000, { [SHIFT]: 0.1, [EDGES_STRONG]: 0.09 }));
+    expect(gate.serving).toBe(SHIFT);
+    record(gate, judgements(250, { [SHIFT]: -0.1, [EDGES_STRONG]: -0.1 }));
+    expect(gate.withdrawn(SHIFT)).toBe(true);
+    expect(gate.gain(EDGES_STRONG).lower(LEARNING_DEFAULTS.confidence)).toBeGreaterThan(0);
+    expect(gate.refusal(EDGES_STRONG)).toMatch(/^fell below static lately: -0\.0/);
+    expect(gate.serving).toBe(STATIC);
+  });
+
   test("of equals lets the one with fewer learners serve, and of those the lightest edges", () => {
     const equal = Object.fromEntries(ALL.slice(1).map((arm) => [arm, 0.1]));
     const gate = newGate();
@@ -487,7 +498,7 @@ describe("a placebo", () => {
       expect(Object.keys(report.arms).length).toBeGreaterThan(10);
       for (const arm of Object.values(report.arms)) {
         expect(arm.state).toBe("challenger");
-        expect(arm.why).toMatch(/gain .* lower bound|never-chosen/);
+        expect(arm.why).toMatch(/gain .* lower bound|never-chosen|below static lately/);
       }
       for (const { serves } of Object.values(report.learners)) expect(serves).toBe(false);
     },
