@@ -61,7 +61,9 @@ export async function runSplit(split: Split, options: RecommendOptions): Promise
     chosen.model.refit(history);
     return { ranker: control, settings: chosen.settings, ...judgeAll(wanted, (user) => bestOf(chosen, history, user)) };
   });
-  return withItems(split.items, history, { ...options, seed: 1 }, async (store) => {
+  // Vectors know the first users only, as in a stream: of what they know already, feedback could teach nothing.
+  const known = historyOf(split.items.length, train.slice(0, Math.ceil(options.warm * train.length)));
+  return withItems(split.items, known, { ...options, seed: 1 }, async (store) => {
     const untouched = await sameWithoutLessons(store, history.liked);
     const learned = await learnLeftOut(store, history);
     for (const mode of ["vector", "neural"] as const) {
