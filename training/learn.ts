@@ -41,6 +41,12 @@ export interface LearnSettings {
   attend?: Learners["attend"];
 }
 
+/** What events taught. */
+export interface Lesson {
+  delta: Delta;
+  readonly report: LearningReport;
+}
+
 /** Events between two steps of the adapter; each step also visits as many older ones. */
 const STEP_EVERY = 32;
 /** Older events that a step may draw from. */
@@ -60,21 +66,23 @@ const REPELLED = 0.02;
 
 /**
  * Judges and learns `events` (oldest first). The state does not change: log the delta, then apply it.
- * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784.
+ * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784, and every 32 events a step of the adapter that
+ * takes many times as long: it yields after each small piece of work, so that searches can run in between.
  */
-export function learnEvents(
+export function* learning(
   state: LearnedState,
   corpus: Corpus,
   events: readonly LearnEvent[],
   settings: LearnSettings = {},
-): { delta: Delta; readonly report: LearningReport } {
+): Generator<void, Lesson> {
   state.overlay.refresh((node) => corpus.vector(node));
   const draft = new Draft(state, corpus, events, settings);
   const history = [...(settings.recent ?? []).slice(-MEMORY)];
   for (const event of events) {
-    draft.learn(event, history);
+    yield* draft.learn(event, history);
     history.push(event);
     if (history.length > 2 * MEMORY) history.splice(0, history.length - MEMORY);
+    yield;
   }
   return {
     delta: draft.delta(),
@@ -82,6 +90,15 @@ export function learnEvents(
       return learningReport(state, draft.header);
     },
   };
+}
+
+/** The same at once. */
+export function learnEvents(...given: Parameters<typeof learning>): Lesson {
+  const work = learning(...given);
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
 }
 
 /** The state as it will be: reads fall through to the real one, writes stay here. */
@@ -132,7 +149,7 @@ class Draft {
     this.sampler = new Sampler(this.pool, prng);
   }
 
-  learn(event: LearnEvent, history: readonly LearnEvent[]): void {
+  *learn(event: LearnEvent, history: readonly LearnEvent[]): Generator<void, void> {
     const { header } = this;
     if (isCapped(event, history.slice(-MEMORY), this.state.options.sourceShare)) {
       this.count(FIELD.cappedEvents);
@@ -157,7 +174,7 @@ class Draft {
     this.count(FIELD.pending);
     if (header[FIELD.pending]! >= STEP_EVERY) {
       header[FIELD.pending] = 0;
-      this.stepAdapter([...history, event]);
+      yield* this.stepAdapter([...history, event]);
     }
   }
 
@@ -276,7 +293,7 @@ class Draft {
     return prng.shuffle([...history]).slice(0, count);
   }
 
-  private stepAdapter(history: readonly LearnEvent[]): void {
+  private *stepAdapter(history: readonly LearnEvent[]): Generator<void, void> {
     const { corpus, context, header } = this;
     const examples = [...this.older(STEP_EVERY, history.slice(0, -STEP_EVERY)), ...history.slice(-STEP_EVERY)]
       .map((event) => prepareExample(this.pool, corpus, event, false, this.state.options.positionBias))
@@ -289,7 +306,7 @@ class Draft {
       const { dimensions, rank } = this.adapter;
       const basis = new Float32Array(rank * dimensions);
       const documents = [...corpus.sample(rank, context.prng)].map((node) => corpus.vector(node));
-      run(fitBasis(basis, rank, dimensions, [...history.slice(-MEMORY).map((e) => e.query), ...documents]));
+      yield* fitBasis(basis, rank, dimensions, [...history.slice(-MEMORY).map((e) => e.query), ...documents]);
       this.adapter = { ...this.adapter, basis };
       this.basisChanged = true;
       header[FIELD.adapterReady] = 1;
@@ -297,7 +314,7 @@ class Draft {
     const others = new Set([...chosenPlaces(examples), ...this.otherPlaces(MEMORY)]);
     const visits = header[FIELD.adapterSteps]! * 2 * STEP_EVERY;
     const population = Math.max(MEMORY, Math.min(header[FIELD.events]!, POPULATION));
-    run(fitAdapter(context, this.adapter, examples, [...others], 1, population, visits));
+    yield* fitAdapter(context, this.adapter, examples, [...others], 1, population, visits);
     this.count(FIELD.adapterSteps);
   }
 
@@ -329,12 +346,5 @@ class Draft {
       parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
     }
     return { parameters, overlay: shiftsOf(this.overlay), edges: this.edges.changes() };
-  }
-}
-
-function run<T>(work: Generator<void, T>): T {
-  for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
   }
 }

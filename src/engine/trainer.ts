@@ -3,7 +3,7 @@ import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { Edges } from "../../model/edges.js";
 import type { LearnEvent } from "../../training/corpus.js";
-import { learnEvents } from "../../training/learn.js";
+import { learning } from "../../training/learn.js";
 import { changedHeader, type Delta, encodeDelta, FIELD, withoutNodes } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
@@ -13,7 +13,7 @@ import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, RECORD } from "./records.js";
 import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
-import { inSlices } from "./slices.js";
+import { inSlices, workInSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
 const MAX_EVENTS = 100_000;
@@ -103,11 +103,13 @@ export class Trainer {
       const stored = this.known(asked, partial, unknown); // now that nothing can be deleted meanwhile
       const events = stored.map((one) => this.event(one));
       const recent = this.recentEvents();
-      const { delta } = learnEvents(learned.state, learned.corpus, events, {
-        recent,
-        older: (count, prng) => replay.draw(count, prng).map((one) => this.event(one)),
-        attend: (query) => learned.attend(query).query,
-      });
+      const { delta } = await workInSlices(
+        learning(learned.state, learned.corpus, events, {
+          recent,
+          older: (count, prng) => replay.draw(count, prng).map((one) => this.event(one)),
+          attend: (query) => learned.attend(query).query,
+        }),
+      );
       this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
       for (const one of stored) replay.add(one);
       this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
