@@ -41,7 +41,7 @@ if (!prebuilt()) {
     );
   const gyp = process.env.npm_config_node_gyp;
   const [command, ...args] = gyp ? [process.execPath, gyp] : ["node-gyp"];
-  const built = spawnSync(command, [...args, "rebuild"], { cwd: root, encoding: "utf8" });
+  const built = spawnSync(command, [...args, "rebuild", "--jobs=max"], { cwd: root, encoding: "utf8" });
   if (built.status !== 0) {
     const lines = `${built.stdout ?? ""}\n${built.stderr ?? ""}`.split("\n");
     const telling = lines.filter((line) => /error|ERR!/.test(line)).slice(0, 8);
