@@ -1,7 +1,9 @@
 // The kernel without Node, to run under ASan and UBSan: `npm run test:kernel`.
 // Every failure prints its seed; `kernel-test SEED` replays it. `kernel-test SEED SHARE` divides sizes by SHARE.
+// `kernel-test SEED SHARE NAME...` runs the tests that are named.
 #include "testing.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -72,6 +74,8 @@ int main(int argc, char** argv) {
                {"entropy", testEntropy},
                {"tiers", testTiers}};
   for (const auto& test : tests) {
+    const auto named = [&](const char* name) { return std::strcmp(name, test.name) == 0; };
+    if (argc > 3 && std::none_of(argv + 3, argv + argc, named)) continue;
     const auto start = std::chrono::steady_clock::now();
     test.run();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
