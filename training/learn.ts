@@ -20,7 +20,17 @@ import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
-import { bytesOf, changedHeader, type Delta, FIELD, gateOf, type LearnedState, offsetOf, shiftsOf } from "./state.js";
+import {
+  bytesOf,
+  changedHeader,
+  curveOf,
+  type Delta,
+  FIELD,
+  gateOf,
+  type LearnedState,
+  offsetOf,
+  shiftsOf,
+} from "./state.js";
 
 export interface LearnSettings {
   /** Same seed, state, corpus and events: same delta. Default 1. */
@@ -219,7 +229,9 @@ class Draft {
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
     const isLive = (node: number) => corpus.isLive(node);
     const contest = new Contest(corpus, learners, example, near, search, isLive, JUDGED_REACH, arms);
-    this.gate.record(judge(contest, arms, example, (node) => this.wasChosen(node)));
+    const judgement = judge(contest, arms, example, (node) => this.wasChosen(node));
+    curveOf(this.header).judge(events + 1, judgement, this.gate.serving);
+    this.gate.record(judgement);
     this.count(FIELD.judged);
     this.gate.decide();
   }

@@ -1,7 +1,7 @@
 /** What was learned, and why it is served or not, for `stats().learning`. */
 import { ARMS, LEARNERS, type Learner, learnersOf, nameOf, STATIC } from "./arms.js";
 import type { Gate } from "./gate.js";
-import { FIELD, gateOf, type LearnedState } from "./state.js";
+import { curveOf, FIELD, gateOf, type LearnedState } from "./state.js";
 
 export interface ArmReport {
   state: "challenger" | "serving" | "withdrawn";
@@ -23,6 +23,22 @@ export interface LearnerReport {
   adds: number | undefined;
 }
 
+export interface CurvePoint {
+  /** Events learned from by then. */
+  events: number;
+  /**
+   * Mean nDCG@10 above static of what served, -1 to 1, over the judged events since the point before; 0 while static
+   * served. A training's cross-fitted estimate counts as one event.
+   */
+  gain: number;
+  /** Judged events behind the gain. */
+  judged: number;
+  /** What served last. */
+  serving: "static" | Learner[];
+  /** Whether `train` ran since the point before. */
+  trained: boolean;
+}
+
 export interface LearningReport {
   /** Feedback events kept. */
   events: number;
@@ -32,6 +48,11 @@ export interface LearningReport {
   /** Each set of learners that was judged, by name; of several weights of the edges, the best. */
   arms: Record<string, ArmReport>;
   learners: Record<Learner, LearnerReport>;
+  /**
+   * What queries gained over the store's life, oldest first: at most 32 points, each of as many judged events, at first 16
+   * and twice as many whenever there is no room. A training begins a point.
+   */
+  curve: CurvePoint[];
   /** Documents with a shift, and with learned edges. */
   shifted: number;
   linked: number;
@@ -44,7 +65,7 @@ export interface LearningReport {
 /** @param header a draft's header instead of the state's own */
 export function learningReport(state: LearnedState, header: Float64Array = state.header): LearningReport {
   const gate = gateOf(header, state.options);
-  const serving = learnersOf(gate.serving);
+  const serving = servingOf(gate.serving);
   const best = new Map<string, number>();
   for (let arm = 1; arm < ARMS; arm++) {
     if (gate.gain(arm).events === 0) continue;
@@ -56,11 +77,15 @@ export function learningReport(state: LearnedState, header: Float64Array = state
   return {
     events: header[FIELD.events]!,
     trainedEvents: header[FIELD.trainedEvents]!,
-    serving: serving.length > 0 ? serving : "static",
+    serving,
     arms: Object.fromEntries(judged.map((arm) => [nameOf(arm), armReport(gate, arm, state.options.confidence)])),
     learners: Object.fromEntries(
-      LEARNERS.map((learner) => [learner, { serves: serving.includes(learner), adds: adds(gate, judged, learner) }]),
+      LEARNERS.map((learner) => [
+        learner,
+        { serves: serving !== "static" && serving.includes(learner), adds: adds(gate, judged, learner) },
+      ]),
     ) as Record<Learner, LearnerReport>,
+    curve: curveOf(header).points.map((point) => ({ ...point, serving: servingOf(point.serving) })),
     shifted: state.overlay.size,
     linked: state.edges.linked,
     adapterSteps: header[FIELD.adapterSteps]!,
@@ -68,6 +93,10 @@ export function learningReport(state: LearnedState, header: Float64Array = state
     skippedEvents: header[FIELD.skippedEvents]!,
     cappedEvents: header[FIELD.cappedEvents]!,
   };
+}
+
+function servingOf(arm: number): "static" | Learner[] {
+  return arm === STATIC ? "static" : learnersOf(arm);
 }
 
 function adds(gate: Gate, judged: readonly number[], learner: Learner): number | undefined {

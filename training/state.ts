@@ -9,6 +9,7 @@ import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
 import { Overlay } from "../model/overlay.js";
+import { Curve } from "./curve.js";
 import { Gate } from "./gate.js";
 import { NetworkBytes } from "./network-bytes.js";
 import type { LearningOptions } from "./options.js";
@@ -16,8 +17,9 @@ import type { LearningOptions } from "./options.js";
 const HEADER_DOUBLES = 1024;
 const HEADER_BYTES = HEADER_DOUBLES * 8;
 const GATE_AT = 24;
+const CURVE_AT = GATE_AT + Gate.LENGTH;
 
-/** Header fields by number; the gate's statistics follow from 24. The meaning of zero: not yet. */
+/** Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet. */
 export const FIELD = {
   /** Events learned from. */
   events: 0,
@@ -101,6 +103,11 @@ export class LearnedState {
 /** The gate over a header: the state's own, or a draft's. */
 export function gateOf(header: Float64Array, options: LearningOptions): Gate {
   return new Gate(header.subarray(GATE_AT, GATE_AT + Gate.LENGTH), options);
+}
+
+/** The learning curve over a header. */
+export function curveOf(header: Float64Array): Curve {
+  return new Curve(header.subarray(CURVE_AT, CURVE_AT + Curve.LENGTH));
 }
 
 /** Byte offset of a header field, the basis or the output, for deltas. */

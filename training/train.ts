@@ -25,7 +25,17 @@ import { type NetworkWeights, Propagator } from "./propagator.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
-import { bytesOf, type Delta, FIELD, gateOf, type LearnedState, offsetOf, recordsOf, shiftsOf } from "./state.js";
+import {
+  bytesOf,
+  curveOf,
+  type Delta,
+  FIELD,
+  gateOf,
+  type LearnedState,
+  offsetOf,
+  recordsOf,
+  shiftsOf,
+} from "./state.js";
 
 export interface TrainSettings {
   /** Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default `options.adapterEpochs`. */
@@ -169,6 +179,7 @@ export async function train(
   }
   const gate = gateOf(header, options);
   gate.replace(judgements);
+  const estimate = gate.gain(gate.serving).mean;
 
   // Refit on everything, the shift following the query that will be served.
   const adapter = newAdapter();
@@ -193,6 +204,8 @@ export async function train(
   header[FIELD.documentScale] = scales.document;
   // Counters that `learn` moved meanwhile keep their newer values.
   for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents]) header[field] = state.header[field]!;
+  curveOf(header).copy(curveOf(state.header));
+  curveOf(header).record(header[FIELD.events]!, estimate, gate.serving, true);
   const delta: Delta = {
     parameters: [
       { at: 0, bytes: bytesOf(header) },

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { filterOf, idOf, integerOf, vectorOf } from "../../src/cli/arguments.js";
+import { curveChart } from "../../src/cli/curve-chart.js";
 import { hitTable } from "../../src/cli/print.js";
 import { run } from "../../src/cli/program.js";
 import { counted, during, formatBytes, formatDuration, Progress, progressState } from "../../src/cli/progress.js";
@@ -145,6 +146,36 @@ it("nDCG@10 with one relevant id", () => {
   expect(ndcgAt10([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], 11)).toBe(0);
 });
 
+describe("the learning curve", () => {
+  const point = (events: number, gain: number, serves = gain !== 0, trained = false) => ({
+    events,
+    gain,
+    judged: 16,
+    serving: serves ? ["shift" as const] : ("static" as const),
+    trained,
+  });
+  const lines = (...points: ReturnType<typeof point>[]) => curveChart(points).split("\n").slice(1);
+
+  it("is drawn above and below zero, with what served", () => {
+    expect(lines(point(16, 0), point(32, -0.04), point(48, 0.04, true, true), point(1600, 0.1))).toEqual([
+      "+0.1000 |      #",
+      "        |      #",
+      "        |      #",
+      "        |    # #",
+      "        |    # #",
+      "      0 |. = T =",
+      "        |  #",
+      "-0.0400 |  #",
+      "         16  1,600",
+    ]);
+  });
+
+  it("is a line of zeros while static serves, and nothing before the first judged event", () => {
+    expect(lines(point(16, 0), point(20, 0))).toEqual(["      0 |. .", "         16  20"]);
+    expect(curveChart([])).toBe("");
+  });
+});
+
 it("hits fit into the terminal's width", () => {
   const hit = {
     id: "a-name-of-some-length.md",
@@ -282,7 +313,9 @@ describe("texts, from create to train", () => {
       learning: { events: 71 },
       tiers: { hot: { count: 41 } },
     });
-    expect((await hebb("stats", "notes.hebb")).out).toMatch(/rows +41\n/);
+    const { out } = await hebb("stats", "notes.hebb");
+    expect(out).toMatch(/rows +41\n/);
+    expect(out).toMatch(/nDCG@10 gained over static.*\n(.*\n)* +0 \|[.=] .*T\n/);
   });
 
   it("names the line of an event that cannot be learned", async () => {
@@ -372,7 +405,7 @@ describe("a new user's first steps", () => {
 
 describe("demo", () => {
   it("indexes, searches, learns, tests on other questions, and leaves a store to try", async () => {
-    const { packages, tested, folds, stats } = await json("demo", "demo.hebb", "--folds", "3");
+    const { packages, tested, folds, stats } = await json("demo", "demo.hebb", "--folds", "2");
     expect(packages).toBeGreaterThan(40);
     expect(stats).toMatchObject({
       size: packages,

@@ -95,6 +95,30 @@ async function answersByExample(index: Index, mode: "vector" | "neural") {
   return lists;
 }
 
+test("the curve shows what queries gained, from nothing on, and stays through learning, training and closing", async () => {
+  let index = await filled("curve");
+  expect(index.stats().learning.curve).toEqual([]);
+  for (let batch = 0; batch < 3; batch++) await index.learn(events(100, 60 + batch));
+  const { curve: learned } = index.stats().learning;
+  expect(learned[0]).toEqual({ events: 16, gain: 0, judged: 16, serving: "static", trained: false });
+  expect(learned.at(-1)!.serving).not.toBe("static");
+  expect(learned.at(-1)!.gain).toBeGreaterThan(0.05);
+  expect(learned.length).toBeLessThanOrEqual(32);
+
+  await index.train({ epochs: 3 });
+  const { curve, serving } = index.stats().learning;
+  expect(curve.slice(0, -1)).toEqual(learned);
+  expect(curve.at(-1)).toMatchObject({ events: 300, judged: 1, serving, trained: true });
+  expect(curve.at(-1)!.gain).toBeGreaterThan(0.05);
+
+  await index.close();
+  index = await open(path("curve"));
+  expect(index.stats().learning.curve).toEqual(curve);
+  await index.learn(events(3, 99));
+  expect(index.stats().learning.curve.slice(0, -1)).toEqual(learned);
+  await index.close();
+});
+
 describe("questions by example", () => {
   test("teach edges: what was chosen with the examples is ranked up, by id as well, and through closing and death", async () => {
     const index = await filled("groups");

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Stats } from "../../index.js";
+import { curveChart } from "../curve-chart.js";
 import { learningText, print, table, tierTable } from "../print.js";
 import { formatBytes, formatCount } from "../progress.js";
 import { warn, withStore } from "../store.js";
@@ -15,7 +16,9 @@ export function statsCommand(program: Command): void {
   program
     .command("stats")
     .summary("sizes, tiers, and what was learned")
-    .description("Shows how much a store holds, where its bytes are, and what the learners are doing.")
+    .description(
+      "Shows how much a store holds, where its bytes are, what the learners are doing, and what queries gained by it so far.",
+    )
     .argument("<store>", "directory of the store")
     .option("--json", "print one line of JSON")
     .addHelpText("after", "\nExample:\n  hebb stats notes.hebb --json")
@@ -36,5 +39,6 @@ function statsText(stats: Stats): string {
     ["not linked yet", formatCount(stats.backlog)],
     ...Object.entries(stats.bytes).map(([what, bytes]) => [BYTES[what] ?? what, formatBytes(bytes)]),
   ];
-  return [table(facts), "", tierTable(stats), "", learningText(stats.learning)].join("\n");
+  const parts = [table(facts), tierTable(stats), learningText(stats.learning), curveChart(stats.learning.curve)];
+  return parts.filter((part) => part !== "").join("\n\n");
 }
