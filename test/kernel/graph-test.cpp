@@ -171,6 +171,8 @@ void testSameGraph() {
     }
     const std::vector<uint8_t> small = bytesOf(historyOf(metric, 100, m, 2100, 1));
     for (const Kernel* k : kernelsHere()) {
+      // Where time is short, one metric does for the others: test/kernel/kernels.test.ts compares all of them.
+      if (share > 1 && k != chosen && metric != Metric::kL2) continue;
       kernel = k;
       check(bytesOf(historyOf(metric, 100, m, 2100, 2)) == small,
             "metric " + name + ": " + k->name + " builds the graph that " + chosen->name + " builds");

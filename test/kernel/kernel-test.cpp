@@ -1,6 +1,6 @@
 // The kernel without Node, to run under ASan and UBSan: `npm run test:kernel`.
 // Every failure prints its seed; `kernel-test SEED` replays it. `kernel-test SEED SHARE` divides sizes by SHARE.
-// `kernel-test SEED SHARE NAME...` runs the tests that are named.
+// `kernel-test SEED SHARE NAME...` runs the tests that are named; `kernel-test --list` names all.
 #include "testing.hpp"
 
 #include <algorithm>
@@ -48,6 +48,7 @@ std::vector<const Kernel*> kernelsHere() {
 
 int main(int argc, char** argv) {
   using namespace hebb::test;
+  const bool list = argc > 1 && std::strcmp(argv[1], "--list") == 0;
   if (argc > 1) seed = std::strtoull(argv[1], nullptr, 10);
   if (argc > 2) share = static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10));
   const char* error = nullptr;
@@ -74,6 +75,10 @@ int main(int argc, char** argv) {
                {"entropy", testEntropy},
                {"tiers", testTiers}};
   for (const auto& test : tests) {
+    if (list) std::puts(test.name);
+  }
+  if (list) return 0;
+  for (const auto& test : tests) {
     const auto named = [&](const char* name) { return std::strcmp(name, test.name) == 0; };
     if (argc > 3 && std::none_of(argv + 3, argv + argc, named)) continue;
     const auto start = std::chrono::steady_clock::now();
@@ -82,6 +87,7 @@ int main(int argc, char** argv) {
     std::printf("%s: %.1f s\n", test.name, took.count());
     std::fflush(stdout);
   }
+  check(passed + failed > 0, "no test has such a name; kernel-test --list names all");
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed ? 1 : 0;
 }
