@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+const long = process.env.HEBB_LONG !== undefined;
 const dist = fileURLToPath(new URL("./dist/", import.meta.url));
 
 export default defineConfig({
@@ -12,7 +13,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     pool: "forks",
     maxWorkers: "100%", // much of the time is waiting for disks and other processes
-    testTimeout: 120_000,
+    testTimeout: long ? 0 : 120_000,
     hookTimeout: 120_000,
   },
 });

@@ -9,14 +9,13 @@ import { BLOCK_BYTES } from "../../native/index.js";
 import type { SectionEntry } from "../../storage/format.js";
 import { type Call, Killed, Simulator, type Verdict } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
+import { long } from "../support/seed.js";
 import { DIRECTORY, IDENTITY, live, Model, randomGroup, Subject } from "../support/store-model.js";
 
 const only = process.env.HEBB_SEED === undefined ? undefined : Number(process.env.HEBB_SEED);
 function seeds(count: number): number[] {
   return only === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [only];
 }
-
-const long = process.env.HEBB_LONG !== undefined;
 
 /** Runs with the seed named in whatever goes wrong. */
 async function seeded<T>(seed: number, more: string, action: () => Promise<T>): Promise<T> {
@@ -64,7 +63,7 @@ async function callsOf(seed: number): Promise<number> {
 }
 
 test("killed at every call, the store opens with everything acknowledged", async () => {
-  for (const seed of seeds(3)) {
+  for (const seed of seeds(long ? 40 : 2)) {
     const calls = await callsOf(seed);
     for (let n = 1; n <= calls; n++) {
       await seeded(seed, `kill at call ${n}`, async () => {
@@ -110,7 +109,7 @@ test("killed at every call of a recovery, five deep, the next one ends as the fi
 
 test("after a power failure at any call nothing acknowledged is lost, also when it fails again in recovery", async () => {
   const lives = new Map<number, number>();
-  for (const seed of seeds(long ? 10_000 : 600)) {
+  for (const seed of seeds(long ? 10_000 : 200)) {
     const prng = new Prng(seed);
     const life = 1000 + (seed % 10);
     if (!lives.has(life)) lives.set(life, await callsOf(life));
@@ -170,7 +169,7 @@ test("one failed call at a time: the step fails with a code, nothing acknowledge
 
 test("a disk that is full for a while: steps fail cleanly, and work once there is space", async () => {
   const growing = new Set(["pwrite", "allocate", "open", "makeDirectory"]);
-  for (const seed of seeds(long ? 2000 : 150)) {
+  for (const seed of seeds(long ? 2000 : 60)) {
     const prng = new Prng(seed);
     const from = prng.below(200);
     const to = from + 1 + prng.below(60);
@@ -305,7 +304,7 @@ test("power failure at every call of a checkpoint that shrinks, reuses or moves,
     }
 
     for (let n = 1; n <= calls + 1; n++) {
-      for (const seed of seeds(long ? 20 : 2)) {
+      for (const seed of seeds(long ? 20 : 1)) {
         await seeded(seed, `${name}, power failure at call ${n} of ${calls}`, async () => {
           const simulator = Simulator.from(image, seed * 1000 + n);
           const store = await openBlocks(simulator);

@@ -115,7 +115,7 @@ describe("a catalog", () => {
         expect(await catalog.check()).toEqual([]);
         await catalog.close();
       }),
-      runs(40),
+      runs(25),
     );
   });
 
@@ -577,7 +577,7 @@ describe("damage", () => {
         expect(["none", "CATALOG_CORRUPT", "STORE_VERSION", "IO_ERROR", "STORE_MISMATCH"]).toContain(code);
         for (const end of ["", "-wal", "-shm"]) rmSync(copy + end, { force: true });
       }),
-      { ...runs(200), endOnFailure: true },
+      { ...runs(80), endOnFailure: true },
     );
     expect(outcomes.open + outcomes.read + outcomes.check).toBeGreaterThan(0);
   });

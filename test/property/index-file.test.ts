@@ -11,7 +11,7 @@ import { diskFiles } from "../../storage/files.js";
 import { decodeSlot, encodeSlot, type Meta, SLOT_BYTES } from "../../storage/format.js";
 import { Killed, Simulator } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
-import { runs } from "../support/seed.js";
+import { long, runs } from "../support/seed.js";
 import { DIRECTORY, IDENTITY, live, Model, PLACES, randomGroup, SECTIONS, Subject } from "../support/store-model.js";
 
 const INDEX = `${DIRECTORY}/index.hebb`;
@@ -92,7 +92,7 @@ test("a flipped bit anywhere in the closed file: reported, and never in an answe
   );
   const padding = (at: number) => at >= 2 * SLOT_BYTES && !meaning.some(({ from, to }) => at >= from && at < to);
   const interesting = [...Array(400).keys(), ...Array.from({ length: 40 }, () => SLOT_BYTES + prng.below(400))];
-  for (const at of [...interesting, ...Array.from({ length: 300 }, () => prng.below(size))]) {
+  for (const at of [...interesting, ...Array.from({ length: long ? 6000 : 100 }, () => prng.below(size))]) {
     const one = damaged(image, INDEX, (bytes) => {
       bytes[at] ^= 1 << prng.below(8);
       return undefined;
@@ -520,7 +520,7 @@ for (const disk of ["simulated", "real"]) {
         await subject.step({ do: "compact" });
         await subject.store.close();
       }),
-      runs(disk === "real" ? 20 : 15),
+      runs(8),
     );
   });
 }
@@ -530,7 +530,7 @@ test("growing and shrinking for ever: file and section table stay small", async 
   const subject = await Shrinking.open(directory, diskFiles);
   const prng = new Prng(1);
   let largest = 0;
-  for (let round = 0; round < 400; round++) {
+  for (let round = 0; round < (long ? 2000 : 160); round++) {
     const [i, block] = [prng.below(3), prng.below(40)];
     if (prng.below(2) === 0) await subject.step({ do: "discard", section: i, block });
     else await subject.step({ do: "write", section: i, at: block * BLOCK, length: 9, value: 1 + prng.below(255) });
