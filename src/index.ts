@@ -1,6 +1,6 @@
 /** Hebb: an embedded vector index that learns from its use. The only public exports. */
 export { type ErrorCode, HebbError } from "../base/errors.js";
-export type { ArmReport, LearnerReport, LearningReport } from "../training/report.js";
+export type { ArmReport, CurvePoint, LearnerReport, LearningReport } from "../training/report.js";
 export type { GradientAccumulator } from "./engine/gradients.js";
 export { Index } from "./engine/hebb-index.js";
 export { open } from "./engine/opening.js";

@@ -26,10 +26,11 @@ function events(count: number, seed: number, chosenFor = (i: number, _: Prng) =>
   });
 }
 
+/** Without the attention network, whose training takes longer than all that is tested here. */
+const CONFIG = { ruvector: { propagation: "linear" } } as const;
+
 async function filled(name: string, metric: "cosine" | "l2" | "dot" = "cosine"): Promise<Index> {
-  // Without the attention network, whose training takes longer than all that is tested here.
-  const config = { ruvector: { propagation: "linear" as const } };
-  const index = await open(path(name), { dimensions: d, metric, config });
+  const index = await open(path(name), { dimensions: d, metric, config: CONFIG });
   await index.putMany({ ids, vectors: rows, payloads: ids.map((i) => ({ even: i % 2 === 0 })) });
   await index.settle(); // answers are compared: they must not change because rows are linked meanwhile
   return index;
@@ -206,6 +207,20 @@ describe("questions by example", () => {
 });
 
 describe("feedback that means something", () => {
+  /** A store trained on 600 events, made once: each who asks gets a copy. */
+  async function trained(name: string): Promise<Index> {
+    base ??= (async () => {
+      const index = await filled("trained");
+      await index.learn(events(600, 1));
+      await index.train();
+      await index.close();
+    })();
+    await base;
+    cpSync(path("trained"), path(name), { recursive: true });
+    return open(path(name), { config: CONFIG });
+  }
+  let base: Promise<void> | undefined;
+
   test.each(["cosine", "l2", "dot"] as const)("under %s: train serves what helps on other queries", async (metric) => {
     const index = await filled(`trained-${metric}`, metric);
     const before = await answers(index, "vector");
@@ -244,9 +259,7 @@ describe("feedback that means something", () => {
   });
 
   test("hits stay sorted by score, fill k, follow filters and hold each row once", async () => {
-    const index = await filled("shape");
-    await index.learn(events(600, 1));
-    await index.train();
+    const index = await trained("shape");
     for (const options of [{ k: 30 }, { k: 30, filter: { even: true } }, { k: n }, { k: 5, maxDistance: 0.6 }]) {
       const { hits } = await index.query({ vector: randomRows(1, d, 5), mode: "neural", ...options });
       const scores = hits.map(({ score }) => score);
@@ -260,9 +273,7 @@ describe("feedback that means something", () => {
   });
 
   test("rows that are deleted or replaced take along what was learned of them", async () => {
-    const index = await filled("gone");
-    await index.learn(events(600, 1));
-    await index.train();
+    const index = await trained("gone");
     const chosen = ids.slice(0, n / 2);
     await index.delete(chosen);
     for (const hits of await answers(index, "neural")) {
@@ -281,7 +292,7 @@ describe("feedback that means something", () => {
       }
     }
     expect(index.stats().learning.shifted).toBeLessThanOrEqual(n / 2);
-    await index.train();
+    await index.train({ epochs: 1 });
     expect((await index.check()).faults).toEqual([]);
     await index.close();
   });
@@ -379,7 +390,7 @@ describe("train", () => {
     );
     expect(error).toMatchObject({ code: "ABORTED" });
     expect([index.stats().learning, await answers(index, "neural")]).toEqual(before);
-    await index.train();
+    await index.train({ epochs: 1 });
     await index.close();
   });
 
