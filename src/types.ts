@@ -275,7 +275,7 @@ export interface LearnResult {
 export interface TrainOptions {
   /** Passes of the adapter over the feedback, 1-1000; shifts take two thirds as many. Default: `learning.adapter_epochs`. */
   epochs?: number;
-  /** Called with what is done of a phase and how much that phase has; phases follow one another. */
+  /** Called with what is done and of how much: events read, then phases; those that an interrupted call ended are done at once. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }

@@ -1,5 +1,5 @@
 /**
- * Every byte of index.hebb, index.hebb-journal and the log, as docs/format.md draws it: constants,
+ * Every byte of index.hebb, index.hebb-journal, the log and train.progress, as docs/format.md draws it: constants,
  * and encoders and decoders of each structure. All numbers are little-endian. Decoders trust
  * nothing: a count, length or offset is checked before it is used or allocated for.
  */
@@ -14,6 +14,7 @@ export const FORMAT_VERSION = 1;
 const INDEX_MAGIC = Buffer.from("HEBBIDX\n");
 const JOURNAL_MAGIC = Buffer.from("HEBBJNL\n");
 const SEGMENT_MAGIC = Buffer.from("HEBBWAL\n");
+const PROGRESS_MAGIC = Buffer.from("HEBBPRG\n");
 
 export const STORE_ID_BYTES = 16;
 /** Numbers from a file are 64-bit; beyond this they are damage, and doubles stop being exact. */
@@ -294,6 +295,46 @@ export function entryIsWhole(head: Uint8Array, bytes: Uint8Array): boolean {
 
 function entryChecksum(head: Uint8Array, bytes: Uint8Array): number {
   return crc32c(bytes, crc32c(head.subarray(0, 20)));
+}
+
+// Progress: a header, and then parts.
+
+export const PROGRESS_HEADER_BYTES = 48;
+export const PART_HEADER_BYTES = 16;
+const FINGERPRINT_BYTES = 32;
+
+export function encodeProgressHeader(fingerprint: Uint8Array): Uint8Array {
+  const bytes = Buffer.alloc(PROGRESS_HEADER_BYTES);
+  PROGRESS_MAGIC.copy(bytes, 0);
+  bytes.writeUInt32LE(FORMAT_VERSION, 8);
+  bytes.set(fingerprint.subarray(0, FINGERPRINT_BYTES), 16);
+  bytes.writeUInt32LE(crc32c(bytes), 12);
+  return bytes;
+}
+
+/** The fingerprint; undefined where the header is not whole, or of another version: what is behind it is no use then. */
+export function decodeProgressHeader(bytes: Uint8Array): Uint8Array | undefined {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (view.length < PROGRESS_HEADER_BYTES || !hasMagic(view, PROGRESS_MAGIC)) return undefined;
+  if (view.readUInt32LE(12) !== crcWithout(view, 12) || view.readUInt32LE(8) !== FORMAT_VERSION) return undefined;
+  return Uint8Array.from(view.subarray(16, PROGRESS_HEADER_BYTES));
+}
+
+/** The head of a part's bytes. */
+export function encodePart(part: number, content: Uint8Array): Uint8Array {
+  const head = Buffer.alloc(PART_HEADER_BYTES);
+  head.writeUInt32LE(part, 0);
+  head.writeUInt32LE(content.length, 4);
+  head.writeUInt32LE(crc32c(content), 8);
+  head.writeUInt32LE(crc32c(head.subarray(0, 12)), 12);
+  return head;
+}
+
+/** Which part it is, how long, and the checksum of its bytes; undefined where the head is not whole. */
+export function decodePart(head: Uint8Array): { part: number; length: number; checksum: number } | undefined {
+  const view = Buffer.from(head.buffer, head.byteOffset, head.length);
+  if (view.length < PART_HEADER_BYTES || view.readUInt32LE(12) !== crc32c(view.subarray(0, 12))) return undefined;
+  return { part: view.readUInt32LE(0), length: view.readUInt32LE(4), checksum: view.readUInt32LE(8) };
 }
 
 // Log: segments, each a header and then records.

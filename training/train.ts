@@ -4,7 +4,11 @@
  * Five folds: each arm is fitted on four and judged on the fifth, so that every event is judged once
  * by learners that never saw it. The arm that passes is refitted on everything and served; where none
  * passes, static is served and the fitted learners stay challengers for `learn` to judge.
+ *
+ * A fold is a phase, and each refit is; every phase draws from numbers of its own, so that one whose result
+ * is known from an earlier run need not run again for the rest to come out the same.
  */
+import { deserialize, serialize } from "node:v8";
 import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
 import type { Adapter } from "../model/adapter.js";
@@ -34,6 +38,7 @@ import {
   type LearnedState,
   offsetOf,
   recordsOf,
+  type ShiftChange,
   shiftsOf,
 } from "./state.js";
 
@@ -42,11 +47,26 @@ export interface TrainSettings {
   epochs?: number;
   /** Same seed, corpus and events: same result. Default 1. */
   seed?: number;
+  /** `phase` is "reading feedback", then "training"; phases that an earlier run ended count as done from its start. */
   onProgress?: (progress: { phase: string; done: number; total: number }) => void;
   signal?: AbortSignal;
+  /** What phases of an earlier run over the same state, corpus, events and settings left. Default: nothing is kept. */
+  progress?: TrainProgress;
+}
+
+/** Results of phases, by number. */
+export interface TrainProgress {
+  get(phase: number): Uint8Array | undefined;
+  /** Resolves once it is kept. */
+  add(phase: number, bytes: Uint8Array): Promise<void>;
 }
 
 const FOLDS = 5;
+/** Phases: the folds, then the refits. */
+const ADAPTER_REFIT = FOLDS;
+const SHIFT_REFIT = FOLDS + 1;
+const NETWORK_REFIT = FOLDS + 2;
+const PHASES = FOLDS + 3;
 /** Events that are cross-fitted; beyond this a gain is certain enough, and time goes into the refit. */
 const CROSS_FITTED = 4096;
 /** Events judged in all; each costs a scan of the overlay. */
@@ -77,7 +97,7 @@ export async function train(
   settings: TrainSettings = {},
 ): Promise<{ delta: Delta; report: LearningReport }> {
   const { options } = state;
-  const prng = new Prng(settings.seed ?? 1);
+  const { seed = 1 } = settings;
   const breathe = new Breather(settings.signal);
   const kept = capSources(events.slice(-options.replay), options.sourceShare);
   const pool = new Pool(corpus);
@@ -99,9 +119,9 @@ export async function train(
   const scales = measureScales(
     corpus,
     examples.slice(-256).map((e) => e.query),
-    prng,
+    drawsOf(seed, PHASES),
   );
-  const context: FitContext = { corpus, pool, options, scales, prng, skippedSteps: 0 };
+  const phases = new Phases({ corpus, pool, options, scales }, settings);
   const epochsFor = (n: number) => {
     const asked = settings.epochs ?? options.adapterEpochs;
     const adapter = Math.max(1, Math.min(asked, Math.ceil(VISITS / n)));
@@ -127,6 +147,7 @@ export async function train(
 
   const network = networkSettings(state, settings.epochs ?? options.adapterEpochs);
   const networkFor = async (
+    context: FitContext,
     from: readonly Example[],
     queries: readonly Float32Array[],
   ): Promise<NetworkWeights | undefined> => {
@@ -141,62 +162,74 @@ export async function train(
 
   // Judge every arm on events it was not fitted to.
   let judgements: Judgement[] = [];
-  let triesNetwork = examples.length >= NETWORK_LEAST;
+  let triesNetwork = network !== undefined && examples.length >= NETWORK_LEAST;
   const crossFitted = examples.slice(-CROSS_FITTED);
-  const folds = assignFolds(crossFitted, prng);
+  const folds = assignFolds(crossFitted, drawsOf(seed, PHASES + 1));
   const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);
   for (let fold = 0; fold < FOLDS && crossFitted.length >= FOLDS; fold++) {
     const fitted = crossFitted.filter((_, i) => folds[i] !== fold);
     const heldOut = crossFitted.filter((_, i) => folds[i] === fold).slice(-judged);
     if (fitted.length === 0 || heldOut.length === 0) continue;
-    const adapter = newAdapter();
-    const epochs = epochsFor(fitted.length);
-    await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
-    const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
-    const queries = fitted.map((e) => e.query);
-    const weights = triesNetwork ? await networkFor(fitted, adapted) : undefined;
-    const learners: Learners = {
-      attend: weights && attendBy(weights),
-      scale: scales.score,
-      adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
-      overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
-      adaptedOverlays: [await breathe.run(fitShift(context, fitted, adapted, epochs.shift))],
-      edges: await breathe.run(edgesOf(fitted, 1)),
-      now: fitted.length,
-    };
-    const arms = armsIn(learners);
-    for (const example of heldOut) {
-      const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
-      judgements.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
-      await breathe.now();
-    }
+    const ofFold = await phases.run(fold, async (context) => {
+      const adapter = newAdapter();
+      const epochs = epochsFor(fitted.length);
+      await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
+      const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
+      const queries = fitted.map((e) => e.query);
+      const weights = triesNetwork ? await networkFor(context, fitted, adapted) : undefined;
+      const learners: Learners = {
+        attend: weights && attendBy(weights),
+        scale: scales.score,
+        adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
+        overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
+        adaptedOverlays: [await breathe.run(fitShift(context, fitted, adapted, epochs.shift))],
+        edges: await breathe.run(edgesOf(fitted, 1)),
+        now: fitted.length,
+      };
+      const arms = armsIn(learners);
+      const found: Judgement[] = [];
+      for (const example of heldOut) {
+        const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
+        found.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
+        await breathe.now();
+      }
+      return found;
+    });
+    judgements.push(...ofFold);
     // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
-    if (weights && !networkHelps(judgements)) {
+    if (triesNetwork && !networkHelps(judgements)) {
       triesNetwork = false;
       judgements = judgements.map(withoutNetwork);
     }
-    settings.onProgress?.({ phase: "cross-fitting", done: fold + 1, total: FOLDS + 1 });
   }
   const gate = gateOf(header, options);
   gate.replace(judgements);
   const estimate = gate.gain(gate.serving).mean;
 
   // Refit on everything, the shift following the query that will be served.
-  const adapter = newAdapter();
   const epochs = epochsFor(examples.length);
-  await breathe.run(fitAdapterFromStart(context, adapter, examples, epochs.adapter));
+  const adapter = await phases.run(ADAPTER_REFIT, async (context) => {
+    const fresh = newAdapter();
+    await breathe.run(fitAdapterFromStart(context, fresh, examples, epochs.adapter));
+    return fresh;
+  });
   const queries =
     gate.serving & ADAPTER
       ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
       : examples.map((e) => e.query);
-  const overlay = await breathe.run(fitShift(context, examples, queries, epochs.shift));
-  const serves = gate.serving & ATTENTION ? await networkFor(examples, queries) : undefined;
+  const shifts = await phases.run(SHIFT_REFIT, async (context) =>
+    shiftsOf(await breathe.run(fitShift(context, examples, queries, epochs.shift))),
+  );
+  const serves =
+    gate.serving & ATTENTION
+      ? await phases.run(NETWORK_REFIT, (context) => networkFor(context, examples, queries))
+      : undefined;
   header[FIELD.networkReady] = serves ? 1 : 0;
   const clock = header[FIELD.clock]!;
   const edges = await breathe.run(edgesOf(examples, clock + 1));
   header[FIELD.clock] = clock + examples.length;
-  settings.onProgress?.({ phase: "cross-fitting", done: FOLDS + 1, total: FOLDS + 1 });
-  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + context.skippedSteps;
+  phases.end();
+  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + phases.skippedSteps;
   header[FIELD.started] = 1;
   header[FIELD.adapterReady] = 1;
   header[FIELD.scoreScale] = scales.score;
@@ -212,7 +245,7 @@ export async function train(
       { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
       { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
     ],
-    overlay: replaceOverlay(state.overlay, overlay, corpus),
+    overlay: replaceOverlay(state.overlay, shifts, corpus),
     edges: replaceEdges(state.edges, edges),
     network: serves ? networkPieces(serves, PIECE_BYTES) : [],
   };
@@ -260,8 +293,8 @@ function assignFolds(examples: readonly Example[], prng: Prng): number[] {
 }
 
 /** Entries that turn the overlay `from` into `to`; nodes that died meanwhile are left out. */
-function replaceOverlay(from: Overlay, to: Overlay, corpus: Corpus): Delta["overlay"] {
-  const live = shiftsOf(to).filter(({ node }) => corpus.isLive(node));
+function replaceOverlay(from: Overlay, to: readonly ShiftChange[], corpus: Corpus): Delta["overlay"] {
+  const live = to.filter(({ node }) => corpus.isLive(node));
   const kept = new Set(live.map(({ node }) => node));
   const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
   return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
@@ -271,6 +304,59 @@ function replaceOverlay(from: Overlay, to: Overlay, corpus: Corpus): Delta["over
 function replaceEdges(from: Edges, to: Edges): Delta["edges"] {
   const gone = Array.from(from.nodes()).filter((node) => !to.record(node));
   return [...gone.map((node) => ({ node, record: null, lanes: [] })), ...recordsOf(to)];
+}
+
+/** Random numbers of a phase, and of what is drawn beside phases. */
+const drawsOf = (seed: number, phase: number): Prng => new Prng(Math.imul(seed, 0x9e3779b1) ^ (phase + 1));
+
+/** Runs phases, or takes over what they left in an earlier run. */
+class Phases {
+  /** Of all phases until now. */
+  skippedSteps = 0;
+  private done = 0;
+  private reported = 0;
+
+  constructor(
+    private readonly context: Pick<FitContext, "corpus" | "pool" | "options" | "scales">,
+    private readonly settings: TrainSettings,
+  ) {}
+
+  async run<T>(phase: number, work: (context: FitContext) => Promise<T>): Promise<T> {
+    const { seed = 1, progress } = this.settings;
+    let left = this.leftBy<T>(phase);
+    this.done = phase;
+    if (left === undefined) {
+      this.report();
+      const context = { ...this.context, prng: drawsOf(seed, phase), skippedSteps: 0 };
+      const result = await work(context);
+      left = { result, skippedSteps: context.skippedSteps };
+      await progress?.add(phase, serialize(left));
+    }
+    this.skippedSteps += left.skippedSteps;
+    return left.result;
+  }
+
+  /** All are done. */
+  end(): void {
+    this.done = PHASES;
+    this.report();
+  }
+
+  /** Tells how many phases are done, where that is news. */
+  private report(): void {
+    if (this.done === this.reported) return;
+    this.reported = this.done;
+    this.settings.onProgress?.({ phase: "training", done: this.done, total: PHASES });
+  }
+
+  private leftBy<T>(phase: number): { result: T; skippedSteps: number } | undefined {
+    const bytes = this.settings.progress?.get(phase);
+    try {
+      return bytes && (deserialize(bytes) as { result: T; skippedSteps: number });
+    } catch {
+      return undefined; // of a newer runtime
+    }
+  }
 }
 
 /** Runs work in slices of a few milliseconds, so that searches go on between them. */

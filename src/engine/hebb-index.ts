@@ -246,7 +246,9 @@ export class Index {
 
   /**
    * Trains the learners on the feedback kept (the newest `learning.replay` events), and decides by
-   * cross-fitting which of them serve. Searches and writes go on.
+   * cross-fitting which of them serve. Searches and writes go on. What it has done is kept phase by phase: after a
+   * crash or an abort, a call with the same options goes on from there, unless rows, feedback or settings changed
+   * since, and comes to the same result. Deterministic.
    * @throws {HebbError} ABORTED by `signal`; nothing has changed then
    */
   async train(options: TrainOptions = {}): Promise<void> {

@@ -120,6 +120,11 @@ export class Session {
     return this.searcher.metric;
   }
 
+  /** The last record of the log that rows, feedback and all else hold. */
+  get appliedTo(): number {
+    return this.appliedLsn;
+  }
+
   /** The node that an id names now. */
   nodeOf(id: Id): number | undefined {
     return this.catalog.nodeOf(id, (node) => this.graph.isLive(node));

@@ -1,7 +1,11 @@
 /** Feedback in, changes of what was learned out: logged together, applied together. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { Edges } from "../../model/edges.js";
+import { diskFiles } from "../../storage/files.js";
+import { Progress } from "../../storage/progress.js";
 import type { LearnEvent } from "../../training/corpus.js";
 import { learning } from "../../training/learn.js";
 import { changedHeader, type Delta, encodeDelta, FIELD, withoutNodes } from "../../training/state.js";
@@ -23,6 +27,9 @@ const LEARNED_RECORD_BYTES = 4 << 20;
 const EDGE_CHANGES_PER_RECORD = 1000;
 /** Earlier events that learning an event looks at. */
 const RECENT_EVENTS = 256;
+/** What phases of `train` left; its version is raised where the same phase leaves something else. */
+const PROGRESS_NAME = "train.progress";
+const PROGRESS_VERSION = 1;
 
 export class Trainer {
   /** `learn` and `train` change the same state, one after the other. */
@@ -175,19 +182,47 @@ export class Trainer {
     learned.onForget = (nodes) => {
       for (const node of nodes) gone.add(node);
     };
+    let progress: Progress | undefined;
     try {
+      progress = await this.progress(epochs);
       const events = await this.replayedFeedback();
       const { delta } = await train(learned.state, this.session.learned.corpus, events, {
         epochs,
         signal,
+        progress,
         onProgress: onProgress && (({ done, total }) => onProgress(done, total)),
       });
       await this.session.logAlone(async () => {
         return this.group(this.learnedRecords(withoutNodes(delta, gone)));
       });
+      await progress.remove();
     } finally {
       learned.onForget = undefined;
+      await progress?.close();
     }
+  }
+
+  /**
+   * What an interrupted training of the very same store left. Where there is nothing of it, a checkpoint comes first:
+   * a crash then leaves the graph as this training sees it.
+   */
+  private async progress(epochs: number | undefined): Promise<Progress> {
+    const path = join(this.session.directory, PROGRESS_NAME);
+    const progress = await Progress.open(diskFiles, path, this.fingerprint(epochs));
+    if (progress.isBegun) return progress;
+    await progress.close();
+    await this.session.checkpoint();
+    return Progress.open(diskFiles, path, this.fingerprint(epochs));
+  }
+
+  /** Of all that the result of a training depends on: rows and feedback by the last record of the log that changed any. */
+  private fingerprint(epochs: number | undefined): Uint8Array {
+    const { store, graph, catalog, appliedTo, learned } = this.session;
+    const of = [PROGRESS_VERSION, [...store.meta.storeId], appliedTo, catalog.feedbackCount, epochs ?? 0];
+    const rows = [graph.nodes, graph.live, graph.dead, graph.backlog];
+    return createHash("sha256")
+      .update(JSON.stringify([of, rows, learned.state.options]))
+      .digest();
   }
 
   private group(records: { type: number; payload: Uint8Array[] }[]) {
