@@ -131,6 +131,8 @@ const KEYS = {
     temperature: between(0.07, 0.01, 10),
     batch_size: integer(256, 1, 65536),
     negative_samples: integer(64, 1, 65536),
+    local_steps: integer(LEARNED.localSteps, 0, 100),
+    propagate_updates: flag(LEARNED.propagateUpdates),
   },
   tensor_compress: {
     hot_threshold: frequency(0.8),

@@ -237,7 +237,12 @@ class Draft {
   }
 
   private wasChosen(node: number): boolean {
-    return this.overlay.has(node) || this.state.overlay.has(node);
+    return this.choicesOf(node) > 0;
+  }
+
+  /** How often a document was chosen; rows that arrived later may have a shift, and 0. */
+  private choicesOf(node: number): number {
+    return (this.overlay.has(node) ? this.overlay : this.state.overlay).choicesOf(node);
   }
 
   /** Several bounded steps of the chosen documents towards the query, and of strong rivals away from it. */
@@ -272,9 +277,8 @@ class Draft {
       return row;
     });
     const choices = Array.from({ length: count }, (_, j) => {
-      const node = pool.nodes[places[j]!]!;
-      const before = (this.overlay.has(node) ? this.overlay : this.state.overlay).choicesOf(node);
-      return isNew && j < positives ? before + 1 : Math.max(before, 1);
+      const before = this.choicesOf(pool.nodes[places[j]!]!);
+      return j < positives ? Math.max(before + (isNew ? 1 : 0), 1) : before;
     });
     const rates = choices.map((n) => shiftRate(n, options, scales));
     const moved = new Set(Array.from({ length: positives }, (_, j) => j));
@@ -342,7 +346,7 @@ class Draft {
       const nodes = overlay.nodes;
       for (let i = 0; i < count && nodes.length > 0; i++) {
         const node = nodes[nodes.length <= count ? i % nodes.length : prng.below(nodes.length)]!;
-        if (i < nodes.length && this.corpus.isLive(node)) places.push(this.pool.add(node));
+        if (i < nodes.length && this.wasChosen(node) && this.corpus.isLive(node)) places.push(this.pool.add(node));
       }
     }
     return places;

@@ -64,15 +64,20 @@ export function adapterLoss(
   const length = adapterForward(adapter, loss.metric, query, h, ws.adapted);
   const value = candidateLoss(ws, loss, ws.adapted, candidates);
   if (!Number.isFinite(value)) return value;
+  queryGradient(ws, loss, candidates);
+  adapterBackward(adapter, loss.metric, h, ws.adapted, length, ws.gradient, gOutput, gQuery);
+  return value;
+}
+
+/** dL/dq' into `ws.gradient`, from the dL/dz that `candidateLoss` left. */
+export function queryGradient(ws: Workspace, loss: LossSettings, { rows, places, count }: Candidates): Floats {
   // dscore/dq' = v, and -2 (q' - v) for l2, where q' drops out because the dL/dz sum to 0.
   const factor = (loss.metric === "l2" ? 2 : 1) / loss.divisor;
   ws.gradient.fill(0);
-  for (let j = 0; j < candidates.count; j++) {
-    if (Math.abs(ws.dLogits[j]!) > loss.negligible)
-      axpy(ws.dLogits[j]! * factor, candidates.rows[candidates.places[j]!]!, ws.gradient);
+  for (let j = 0; j < count; j++) {
+    if (Math.abs(ws.dLogits[j]!) > loss.negligible) axpy(ws.dLogits[j]! * factor, rows[places[j]!]!, ws.gradient);
   }
-  adapterBackward(adapter, loss.metric, h, ws.adapted, length, ws.gradient, gOutput, gQuery);
-  return value;
+  return ws.gradient;
 }
 
 /** dL/ddelta of one shifted candidate into `ws.gradient`: `row` is v', `length` what `shiftForward` returned. */

@@ -22,6 +22,10 @@ export interface LearningOptions {
   shiftBound: number;
   /** `learning.shift_epochs`: passes over the feedback for the shift, default 6. `learn` takes as many steps on its one event. */
   shiftEpochs: number;
+  /** `ruvector.local_steps`: steps that the shift of a new row takes among its neighbours, default 3; with 0 new rows stay where they are. */
+  localSteps: number;
+  /** `ruvector.propagate_updates`: whether its neighbours take one too, default false. */
+  propagateUpdates: boolean;
   /**
    * `learning.confidence`: standard errors by which a gain must exceed 0, default 3: dozens of arms are looked at, online
    * again and again. At 2 one placebo in four was served for a while, at 3 none of 12. Lower serves sooner, and sooner
@@ -76,6 +80,8 @@ export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {
   shiftRate: 0.08,
   shiftBound: 0.5,
   shiftEpochs: 6,
+  localSteps: 3,
+  propagateUpdates: false,
   confidence: 3,
   disjointTolerance: 0.005,
   disjointConfidence: 0.5,

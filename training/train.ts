@@ -13,14 +13,15 @@ import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
 import type { Adapter } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
-import type { Overlay } from "../model/overlay.js";
+import { Overlay } from "../model/overlay.js";
 import { createNetwork } from "../native/gnn.js";
 import { ADAPTER, ATTENTION } from "./arms.js";
+import { Arrivals } from "./arrivals.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
 import { CANDIDATES, type Example, Pool, prepareExample } from "./examples.js";
-import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales } from "./fit.js";
+import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales, type Scales } from "./fit.js";
 import { fitNetwork, type NetworkSettings } from "./fit-network.js";
 import { PER_LEARNER } from "./gate.js";
 import { type Judgement, judge } from "./judge.js";
@@ -220,6 +221,7 @@ export async function train(
   const shifts = await phases.run(SHIFT_REFIT, async (context) =>
     shiftsOf(await breathe.run(fitShift(context, examples, queries, epochs.shift))),
   );
+  const arrived = await breathe.run(inheriting(state, shifts, corpus, scales));
   const serves =
     gate.serving & ATTENTION
       ? await phases.run(NETWORK_REFIT, (context) => networkFor(context, examples, queries))
@@ -245,7 +247,7 @@ export async function train(
       { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
       { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
     ],
-    overlay: replaceOverlay(state.overlay, shifts, corpus),
+    overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
     edges: replaceEdges(state.edges, edges),
     network: serves ? networkPieces(serves, PIECE_BYTES) : [],
   };
@@ -290,6 +292,29 @@ function assignFolds(examples: readonly Example[], prng: Prng): number[] {
   const folds: number[] = new Array(examples.length).fill(0);
   for (const [at, group] of prng.shuffle([...groups.values()]).entries()) for (const i of group) folds[i] = at % FOLDS;
   return folds;
+}
+
+/** Rows that arrived after what they inherited from inherit anew, from what is there now. */
+function* inheriting(
+  { overlay: before, options }: LearnedState,
+  shifts: readonly ShiftChange[],
+  corpus: Corpus,
+  scales: Scales,
+): Generator<void, ShiftChange[]> {
+  const overlay = new Overlay(corpus.dimensions, corpus.metric);
+  for (const { node, shift, choices } of shifts) overlay.set(node, shift!, choices);
+  const arrived = Array.from(before.nodes)
+    .filter((node) => before.choicesOf(node) === 0 && !overlay.has(node) && corpus.isLive(node))
+    .sort((a, b) => a - b);
+  if (arrived.length === 0 || options.localSteps === 0) return [];
+  overlay.refresh((node) => corpus.vector(node));
+  const arrivals = new Arrivals(overlay, corpus, options, scales);
+  for (const node of arrived) {
+    if (corpus.isLive(node)) arrivals.add(node, corpus.vector(node));
+    yield;
+  }
+  // Neighbours that were fitted just now stay as they were fitted.
+  return arrivals.changes().filter(({ choices }) => choices === 0);
 }
 
 /** Entries that turn the overlay `from` into `to`; nodes that died meanwhile are left out. */

@@ -18,6 +18,7 @@ import { createNetwork } from "../../native/gnn.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
 import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
+import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
 import type { Corpus, Field } from "../../training/corpus.js";
 import { measureScales } from "../../training/fit.js";
@@ -31,6 +32,7 @@ import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
+import { inSlices } from "./slices.js";
 import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
 const SHIFT_AT = 8;
@@ -78,6 +80,8 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
     shiftRate: learning.shift_rate,
     shiftBound: learning.shift_bound,
     shiftEpochs: learning.shift_epochs,
+    localSteps: ruvector.local_steps,
+    propagateUpdates: ruvector.propagate_updates,
     confidence: learning.confidence,
     disjointTolerance: learning.disjoint_tolerance,
     disjointConfidence: learning.disjoint_confidence,
@@ -138,7 +142,31 @@ export class Learned {
     return this.state.gate.serving !== STATIC;
   }
 
-  apply(delta: Delta): void {
+  /**
+   * What rows that are about to enter take over from those near them that feedback moved; undefined while no shifts
+   * serve, which costs nothing.
+   * @param vectors nodes.length x dimensions
+   */
+  async arrive(nodes: Uint32Array, vectors: Float32Array): Promise<Delta | undefined> {
+    const { state, corpus } = this;
+    const { options, overlay, header } = state;
+    if (options.localSteps === 0 || !(state.gate.serving & SHIFT)) return undefined;
+    overlay.refresh((node) => corpus.vector(node));
+    const arrivals = new Arrivals(overlay, corpus, options, {
+      score: header[FIELD.scoreScale],
+      query: header[FIELD.queryScale],
+      document: header[FIELD.documentScale],
+    });
+    const d = corpus.dimensions;
+    await inSlices(nodes, (node, i) => arrivals.add(node, this.unit(vectors.slice(i * d, (i + 1) * d))));
+    const changes = arrivals.changes();
+    return changes.length > 0 ? { parameters: [], overlay: changes, edges: [] } : undefined;
+  }
+
+  apply(given: Delta): void {
+    // A neighbour that a new row moved may be gone by now.
+    const overlay = given.overlay.filter(({ node, shift }) => shift === null || this.searcher.graph.isLive(node));
+    const delta = { ...given, overlay };
     applyDelta(this.state, delta);
     for (const { at, bytes } of delta.parameters) this.region.write(this.overlaySection + 1, at, bytes);
     for (const change of delta.overlay) this.writeShift(change);

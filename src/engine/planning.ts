@@ -5,8 +5,17 @@
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import type { NewRecord } from "../../storage/log.js";
-import { type Change, changeOf, type Parts, putChange, removeChange } from "./changes.js";
-import { encodePayload, encodePut, encodeRemove, encodeSetting, NO_NODE, type PutRecord, RECORD } from "./records.js";
+import { type Change, changeOf, learnedChange, type Parts, putChange, removeChange } from "./changes.js";
+import {
+  encodePayload,
+  encodePut,
+  encodeRemove,
+  encodeSetting,
+  learnedRecords,
+  NO_NODE,
+  type PutRecord,
+  RECORD,
+} from "./records.js";
 import { inSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
@@ -77,11 +86,14 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
       const record: PutRecord = { nodes: taken, replaces, ids, payloads, vectors };
       const kept = settings.map(({ name, value }) => ({ type: RECORD.setting, payload: encodeSetting(name, value) }));
       const puts = splitPut(record, dimensions).map((part) => ({ type: RECORD.put, payload: encodePut(part) }));
+      const delta = await parts.learned.arrive(taken, vectors);
+      const learned = delta ? learnedRecords(delta, dimensions) : [];
       return {
-        records: [...kept, ...puts],
+        records: [...kept, ...puts, ...learned],
         changes: (first, last) => [
           ...kept.map((r, i) => changeOf(parts, first + i, r.type, Buffer.concat(r.payload))),
-          putChange(parts, last, record),
+          putChange(parts, last - learned.length, record),
+          ...(delta ? [learnedChange(parts, last, delta)] : []),
         ],
         remember(group) {
           ids.forEach((id, i) => {

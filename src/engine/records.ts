@@ -4,6 +4,7 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
+import { type Delta, encodeDelta } from "../../training/state.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 
 /** Types of log records. 0 is the closing marker of storage/. */
@@ -17,6 +18,11 @@ export const RECORD = {
   gradients: 7,
   stepped: 8,
 } as const;
+
+/** Overlay entries of one log record, in bytes; a larger change is several records of one group. */
+const LEARNED_RECORD_BYTES = 4 << 20;
+/** Changes of learned edges in one log record: 2 MiB at most. */
+const EDGE_CHANGES_PER_RECORD = 1000;
 
 /** A node where there is none. */
 export const NO_NODE = 0xffffffff;
@@ -175,4 +181,22 @@ export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] =>
 export function decodeSetting(bytes: Uint8Array): { name: string; value: Uint8Array } {
   const r = new Reader(bytes);
   return { name: r.json<string>(), value: r.bytes() };
+}
+
+/** What was learned, as the records of one group. */
+export function learnedRecords(
+  { parameters, overlay, edges, network = [] }: Delta,
+  dimensions: number,
+): { type: number; payload: Uint8Array[] }[] {
+  const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (dimensions * 4 + 12)));
+  // The network comes first: parameters say that it serves.
+  const records = network.map((piece) => encodeDelta({ parameters: [], overlay: [], edges: [], network: [piece] }));
+  if (parameters.length > 0) records.push(encodeDelta({ parameters, overlay: [], edges: [] }));
+  for (let at = 0; at < overlay.length; at += perRecord) {
+    records.push(encodeDelta({ parameters: [], overlay: overlay.slice(at, at + perRecord), edges: [] }));
+  }
+  for (let at = 0; at < edges.length; at += EDGE_CHANGES_PER_RECORD) {
+    records.push(encodeDelta({ parameters: [], overlay: [], edges: edges.slice(at, at + EDGE_CHANGES_PER_RECORD) }));
+  }
+  return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
 }

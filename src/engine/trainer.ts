@@ -8,23 +8,19 @@ import { diskFiles } from "../../storage/files.js";
 import { Progress } from "../../storage/progress.js";
 import type { LearnEvent } from "../../training/corpus.js";
 import { learning } from "../../training/learn.js";
-import { changedHeader, type Delta, encodeDelta, FIELD, withoutNodes } from "../../training/state.js";
+import { changedHeader, type Delta, FIELD, withoutNodes } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import type { Feedback, LearnOptions, LearnResult, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
-import { encodeFeedback, RECORD } from "./records.js";
+import { encodeFeedback, learnedRecords, RECORD } from "./records.js";
 import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
 import { inSlices, workInSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
 const MAX_EVENTS = 100_000;
-/** Overlay entries of one log record, in bytes; a larger change is several records of one group. */
-const LEARNED_RECORD_BYTES = 4 << 20;
-/** Changes of learned edges in one log record: 2 MiB at most. */
-const EDGE_CHANGES_PER_RECORD = 1000;
 /** Earlier events that learning an event looks at. */
 const RECENT_EVENTS = 256;
 /** What phases of `train` left; its version is raised where the same phase leaves something else. */
@@ -231,23 +227,8 @@ export class Trainer {
     return { records, changes };
   }
 
-  private learnedRecords({
-    parameters,
-    overlay,
-    edges,
-    network = [],
-  }: Delta): { type: number; payload: Uint8Array[] }[] {
-    const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (this.session.dimensions * 4 + 12)));
-    // The network comes first: parameters say that it serves.
-    const records = network.map((piece) => encodeDelta({ parameters: [], overlay: [], edges: [], network: [piece] }));
-    if (parameters.length > 0) records.push(encodeDelta({ parameters, overlay: [], edges: [] }));
-    for (let at = 0; at < overlay.length; at += perRecord) {
-      records.push(encodeDelta({ parameters: [], overlay: overlay.slice(at, at + perRecord), edges: [] }));
-    }
-    for (let at = 0; at < edges.length; at += EDGE_CHANGES_PER_RECORD) {
-      records.push(encodeDelta({ parameters: [], overlay: [], edges: edges.slice(at, at + EDGE_CHANGES_PER_RECORD) }));
-    }
-    return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
+  private learnedRecords(delta: Delta) {
+    return learnedRecords(delta, this.session.dimensions);
   }
 
   /** Feedback as learners take it. Ids that are not in the index any more are left out. */
