@@ -343,23 +343,12 @@ Napi::Value halves(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// sgd(parameters, gradient, rate, decay)
-Napi::Value sgd(const Napi::CallbackInfo& info) {
-  Reader reader(info.Env());
-  const Span<float> x = reader.array<float>(info[0], "parameters: a Float32Array");
-  const float* gradient = reader.array<float>(info[1], x.length, "gradient: as long as parameters");
-  if (!reader.sound()) return reader.refuse();
-  gnn::sgd(x.data, gradient, x.length, info[2].ToNumber().DoubleValue(), info[3].ToNumber().DoubleValue());
-  return info.Env().Undefined();
-}
-
 }  // namespace
 
 void exportNetwork(Napi::Env env, Napi::Object exports) {
   exports.Set("Network", NetworkObject::define(env));
   exports.Set("adam", Napi::Function::New(env, adam));
   exports.Set("halves", Napi::Function::New(env, halves));
-  exports.Set("sgd", Napi::Function::New(env, sgd));
 }
 
 }  // namespace hebb::addon

@@ -43,7 +43,6 @@ export interface Addon {
     t: number,
   ): void;
   halves(parameters: Float32Array, out: Uint16Array): void;
-  sgd(parameters: Float32Array, gradient: Float32Array, learningRate: number, weightDecay: number): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
 }

@@ -1,6 +1,6 @@
 /**
  * The message-passing network's typed face: layers as serving needs them, a whole training step, and
- * optimizers. model/gnn/ has the equations; parameters of a layer are one flat array, in the order of
+ * its optimizer. model/gnn/ has the equations; parameters of a layer are one flat array, in the order of
  * `layoutOf` there.
  *
  * Shapes: B anchors, N places for neighbours, P pool rows, R candidate rows, C places for candidates,
@@ -150,6 +150,11 @@ export function halvesOf(parameters: Float32Array): Uint16Array<ArrayBuffer> {
   return out;
 }
 
+/** beta1 and beta2 of Adam, and what keeps its divisor above 0, as in its paper. */
+export const BETA1 = 0.9;
+export const BETA2 = 0.999;
+export const EPSILON = 1e-8;
+
 export interface AdamSettings {
   learningRate: number;
   /** Decay of the first moments, .9 by default. */
@@ -173,16 +178,7 @@ export function adam(
   first: Float32Array,
   second: Float32Array,
   t: number,
-  { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 }: AdamSettings,
+  { learningRate, beta1 = BETA1, beta2 = BETA2, epsilon = EPSILON, weightDecay = 0 }: AdamSettings,
 ): void {
   addon.adam(parameters, gradient, first, second, learningRate, beta1, beta2, epsilon, weightDecay, t);
-}
-
-/** One step of gradient descent, in place: x = (1 - rate decay) x - rate g. */
-export function sgd(
-  parameters: Float32Array,
-  gradient: Float32Array,
-  { learningRate, weightDecay = 0 }: { learningRate: number; weightDecay?: number },
-): void {
-  addon.sgd(parameters, gradient, learningRate, weightDecay);
 }

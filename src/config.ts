@@ -12,6 +12,7 @@ import { z } from "zod";
 import { HebbError, nearest } from "../base/errors.js";
 import { DURABILITIES } from "../base/types.js";
 import { GRAPH_PROFILES } from "../native/layout.js";
+import { OPTIMIZERS } from "../training/optimizer.js";
 import { LEARNING_DEFAULTS as LEARNED } from "../training/options.js";
 
 /** One setting. `expects` is the range in words, as error messages and config.toml give it. */
@@ -127,6 +128,7 @@ const KEYS = {
     page_size: notBuilt(powerOfTwo(4096, 4096, 65536)),
     flush_interval_ms: integer(1000, 1, 600_000),
     prefetch_depth: notBuilt(integer(2, 0, 8)),
+    optimizer: oneOf("adamw", OPTIMIZERS),
     learning_rate: positive(0.001, 1),
     temperature: between(0.07, 0.01, 10),
     batch_size: integer(256, 1, 65536),

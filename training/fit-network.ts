@@ -5,9 +5,10 @@
  */
 import { Prng } from "../base/prng.js";
 import { initialParameters } from "../model/gnn/parameters.js";
-import { adam, createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
+import { createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
 import { chosenPlaces, type Example, Sampler } from "./examples.js";
 import { type FitContext, lossSettings } from "./fit.js";
+import { DECAY, MOMENTS, type Optimizer, optimizerStep } from "./optimizer.js";
 import { HEARD_BY_QUERY, type NetworkWeights, Propagator } from "./propagator.js";
 
 export interface NetworkSettings {
@@ -15,7 +16,8 @@ export interface NetworkSettings {
   layers: number;
   /** Share of a layer's context that is dropped while training. */
   dropout: number;
-  /** Adam's rate. */
+  optimizer: Optimizer;
+  /** The optimizer's. */
   rate: number;
   epochs: number;
 }
@@ -24,7 +26,6 @@ export interface NetworkSettings {
 const BATCH_EVENTS = 32;
 /** The layers' gates learn faster than the matrices behind them: they are all that decides whether those are heard. */
 const GATE_RATE = 10;
-const WEIGHT_DECAY = 0.01;
 
 /**
  * @param queries one per example, as the network gets them
@@ -48,8 +49,9 @@ export async function fitNetwork(
     shape,
     layers: Array.from({ length: settings.layers }, () => initialParameters(shape, seed)),
   };
-  const moments = weights.layers.map(({ length }) => [new Float32Array(length), new Float32Array(length)] as const);
-  const gates = weights.layers.map(() => [new Float32Array(1), new Float32Array(1)] as const);
+  const { optimizer, rate } = settings;
+  const moments = weights.layers.map(({ length }) => new Float32Array(MOMENTS[optimizer] * length));
+  const gates = weights.layers.map(() => new Float32Array(MOMENTS[optimizer]));
   const gradients = weights.layers.map(({ length }) => new Float32Array(length));
   const others = chosenPlaces(examples);
   const sampler = new Sampler(pool, prng);
@@ -112,10 +114,15 @@ export async function fitNetwork(
         const gradient = gradients[layer]!;
         for (let i = 0; i < gradient.length; i++) gradient[i] = gradient[i]! / batch.length;
         const gate = parameters.slice(gateAt);
-        adam(gate, gradient.slice(gateAt), ...gates[layer]!, steps, { learningRate: settings.rate * GATE_RATE });
-        adam(parameters, gradient, ...moments[layer]!, steps, {
-          learningRate: settings.rate,
-          weightDecay: WEIGHT_DECAY,
+        optimizerStep(gate, gradient.slice(gateAt), gates[layer]!, steps, {
+          optimizer,
+          rate: rate * GATE_RATE,
+          weightDecay: 0,
+        });
+        optimizerStep(parameters, gradient, moments[layer]!, steps, {
+          optimizer,
+          rate,
+          weightDecay: optimizer === "adamw" ? DECAY : 0,
         });
         parameters.set(gate, gateAt);
       });

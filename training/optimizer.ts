@@ -1,13 +1,14 @@
 /**
- * One step of gradient descent on one array of parameters, with what the optimizer remembers of it
- * beside it. Plain functions over typed arrays of one length, changed in place; each value is computed
- * in f64 and rounded once to what the array holds. After a step nothing is infinite where the
- * gradient was not.
+ * One step of an optimizer on one array of parameters, with what it remembers of it beside it: of the network's
+ * layers in `train`, and of rows' shifts in `index.gradients`. Arrays are of one length and change in place; nothing
+ * becomes infinite where no value of the gradient is beyond 1e18.
  *
  * Steps count from 1 for each array on its own: an array that seldom has a gradient has its averages
  * corrected for the steps that it took itself (the lazy form of Adam for sparse gradients).
  */
-import type { Floats } from "../model/scoring.js";
+import { adam, BETA1, BETA2, EPSILON } from "../native/gnn.js";
+
+export { BETA1, BETA2, EPSILON };
 
 export const OPTIMIZERS = ["adamw", "adam", "sgd"] as const;
 export type Optimizer = (typeof OPTIMIZERS)[number];
@@ -15,13 +16,13 @@ export type Optimizer = (typeof OPTIMIZERS)[number];
 /** Arrays of the parameters' length that an optimizer remembers. */
 export const MOMENTS: Readonly<Record<Optimizer, 1 | 2>> = { adamw: 2, adam: 2, sgd: 1 };
 
-/** beta1 and beta2 of Adam, and what keeps its divisor above 0, as in its paper; the momentum of SGD. */
-export const BETA1 = 0.9;
-export const BETA2 = 0.999;
-export const EPSILON = 1e-8;
+/** Of SGD. */
 export const MOMENTUM = 0.9;
+/** Of AdamW, as its authors' and most other implementations have it. The others have none unless they are asked to. */
+export const DECAY = 0.01;
 
-const MOST_F32 = 3.4028234663852886e38;
+/** Most that a value of a gradient may be: squares of more, and sums of those, do not fit into f32. */
+export const MOST_GRADIENT = 1e18;
 
 export interface StepSettings {
   optimizer: Optimizer;
@@ -32,81 +33,32 @@ export interface StepSettings {
 }
 
 /**
- * Adam (Kingma & Ba 2015, algorithm 1), with decay beside the step as AdamW has it (Loshchilov &
- * Hutter 2019, algorithm 2), or within the gradient.
- *
- *   m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
- *   p <- p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
- *
- * @param first m, zeros before the first step
- * @param second v, zeros before the first step; what f32 cannot hold is its greatest value
- * @param step t: 1 for the first
- * @param decoupled AdamW
- */
-export function adamStep(
-  parameters: Floats,
-  gradient: Floats,
-  first: Floats,
-  second: Floats,
-  step: number,
-  rate: number,
-  weightDecay: number,
-  decoupled: boolean,
-): void {
-  const byFirst = 1 / (1 - BETA1 ** step);
-  const bySecond = 1 / (1 - BETA2 ** step);
-  const keep = decoupled ? 1 - rate * weightDecay : 1;
-  const within = decoupled ? 0 : weightDecay;
-  for (let i = 0; i < parameters.length; i++) {
-    const p = parameters[i]!;
-    const g = gradient[i]! + within * p;
-    const m = BETA1 * first[i]! + (1 - BETA1) * g;
-    const v = Math.min(BETA2 * second[i]! + (1 - BETA2) * g * g, MOST_F32);
-    first[i] = m;
-    second[i] = v;
-    parameters[i] = keep * p - (rate * m * byFirst) / (Math.sqrt(v * bySecond) + EPSILON);
-  }
-}
-
-/**
- * Gradient descent with momentum (Polyak 1964), the rate outside of what is remembered:
- *
- *   b <- momentum b + g + decay p;  p <- p - rate b
- *
- * @param momentum b, zeros before the first step
- */
-export function sgdStep(
-  parameters: Floats,
-  gradient: Floats,
-  momentum: Floats,
-  rate: number,
-  weightDecay: number,
-): void {
-  for (let i = 0; i < parameters.length; i++) {
-    const p = parameters[i]!;
-    const b = MOMENTUM * momentum[i]! + gradient[i]! + weightDecay * p;
-    momentum[i] = b;
-    parameters[i] = p - rate * b;
-  }
-}
-
-/**
- * The step that `settings` ask for.
- * @param moments `MOMENTS[optimizer]` arrays of the parameters' length, one after the other
+ * The step that `settings` ask for: Adam (Kingma & Ba 2015, algorithm 1); AdamW, whose decay is beside the step
+ * (Loshchilov & Hutter 2019, algorithm 2); or gradient descent with momentum (Polyak 1964), the rate outside of what
+ * is remembered: b <- momentum b + g + decay p;  p <- p - rate b.
+ * @param moments `MOMENTS[optimizer]` arrays of the parameters' length, one after the other; zeros before the first step
  * @param step 1 for the first
  */
 export function optimizerStep(
-  parameters: Floats,
-  gradient: Floats,
-  moments: Floats,
+  parameters: Float32Array,
+  gradient: Float32Array,
+  moments: Float32Array,
   step: number,
   { optimizer, rate, weightDecay }: StepSettings,
 ): void {
   const d = parameters.length;
-  if (optimizer === "sgd") {
-    sgdStep(parameters, gradient, moments, rate, weightDecay);
+  const within = optimizer === "adamw" ? 0 : weightDecay;
+  const pulled = within === 0 ? gradient : gradient.map((g, i) => g + within * parameters[i]!);
+  if (optimizer !== "sgd") {
+    adam(parameters, pulled, moments.subarray(0, d), moments.subarray(d, 2 * d), step, {
+      learningRate: rate,
+      weightDecay: weightDecay - within,
+    });
     return;
   }
-  const [first, second] = [moments.subarray(0, d), moments.subarray(d, 2 * d)];
-  adamStep(parameters, gradient, first, second, step, rate, weightDecay, optimizer === "adamw");
+  for (let i = 0; i < d; i++) {
+    const b = MOMENTUM * moments[i]! + pulled[i]!;
+    moments[i] = b;
+    parameters[i] = parameters[i]! - rate * b;
+  }
 }

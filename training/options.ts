@@ -1,4 +1,6 @@
 /** Settings of the two learners and their gates. Section and key in config.toml are named beside each. */
+import type { Optimizer } from "./optimizer.js";
+
 export interface LearningOptions {
   /** `ruvector.temperature`: divides scores in the loss. Range .01-1, default .07. Lower looks at the hardest negatives only. */
   temperature: number;
@@ -64,6 +66,8 @@ export interface NetworkOptions {
   heads: number;
   /** `ruvector.gnn_dropout`, default .1. */
   dropout: number;
+  /** `ruvector.optimizer`, default "adamw". */
+  optimizer: Optimizer;
   /** `ruvector.learning_rate`, default .001. */
   rate: number;
 }

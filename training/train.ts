@@ -261,10 +261,10 @@ function networkSettings(
 ): NetworkSettings | undefined {
   const { network, shiftBound } = options;
   if (!network || shiftBound === 0 || networkSize(dimensions, network) > MOST_NETWORK_BYTES) return undefined;
-  const { hidden, heads, layers, dropout, rate } = network;
+  const { hidden, heads, layers, dropout, optimizer, rate } = network;
   const epochs = Math.ceil(adapterEpochs * NETWORK_EPOCHS_SHARE);
   const shape = { dimensions, hidden, heads, propagation: "attention", metric, bound: shiftBound } as const;
-  return { shape, layers, dropout, rate, epochs };
+  return { shape, layers, dropout, optimizer, rate, epochs };
 }
 
 /** Whether the best arm with attention is ahead of the best one without, by what a learner has to bring. */

@@ -678,11 +678,6 @@ void adam(float* x, const float* gradient, float* first, float* second, size_t n
   floatLoops().adam(x, gradient, first, second, n, f);
 }
 
-void sgd(float* x, const float* gradient, size_t n, double rate, double decay) {
-  const float keep = static_cast<float>(1 - rate * decay), step = static_cast<float>(rate);
-  for (size_t i = 0; i < n; i++) x[i] = keep * x[i] - step * gradient[i];
-}
-
 template struct Tape<float>;
 template struct Tape<double>;
 template void keysAndValues(const Shape&, const Parameters<float>&, const float*, size_t, float*, float*, Crew&);

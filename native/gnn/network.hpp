@@ -122,9 +122,8 @@ struct Scratch {
 template <typename T>
 size_t step(const Shape& shape, const Step<T>& of, Scratch<T>& scratch, unsigned threads);
 
-// Steps of optimizers on n values; t counts from 1.
+// A step of the optimizer on n values; t counts from 1.
 void adam(float* x, const float* gradient, float* first, float* second, size_t n, double rate, double beta1,
           double beta2, double epsilon, double decay, uint32_t t);
-void sgd(float* x, const float* gradient, size_t n, double rate, double decay);
 
 }  // namespace hebb::gnn

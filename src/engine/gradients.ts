@@ -11,7 +11,14 @@ import type { Id } from "../../base/types.js";
 import { boundShift, shiftBackward, shiftForward } from "../../model/overlay.js";
 import { dot, normalize } from "../../model/scoring.js";
 import { firstNonFinite } from "../../native/index.js";
-import { MOMENTS, OPTIMIZERS, optimizerStep, type StepSettings } from "../../training/optimizer.js";
+import {
+  DECAY,
+  MOMENTS,
+  MOST_GRADIENT,
+  OPTIMIZERS,
+  optimizerStep,
+  type StepSettings,
+} from "../../training/optimizer.js";
 import { bytesOf, type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
 import type {
   AppliedGradients,
@@ -33,8 +40,6 @@ const RECORD_BYTES = 1 << 20;
 /** Of one gradient: sums of so many as there can be are finite, and so are their squares in f64. */
 const MOST_LENGTH = 1e15;
 const RATE = 0.001;
-/** Of AdamW, as its authors' and most other implementations have it. */
-const DECAY = 0.01;
 const MOST_BOUND = 2;
 
 /** Gradients that were checked and copied, each id once. */
@@ -173,7 +178,7 @@ async function stepParts(
   const parameters = firstLearned(learned.state.header);
   const parts: { delta: Delta; stepped: SteppedRecord }[] = [];
   const arrays = MOMENTS[settings.optimizer];
-  const shift = new Float64Array(d);
+  const shift = new Float32Array(d);
   const slope = new Float64Array(d);
   const moved = new Float64Array(d);
   for (const [from, to] of slices(nodes.length, (arrays + 1) * d)) {
@@ -192,12 +197,12 @@ async function stepParts(
       shiftBackward(metric, moved, length, slope);
       const before = gradients.momentsOf(node, arrays);
       steps[i] = before.steps + 1;
-      optimizerStep(shift, slope, before.moments, steps[i], settings);
+      optimizerStep(shift, Float32Array.from(slope, clipped), before.moments, steps[i], settings);
       boundShift(shift, bound * (metric === "cosine" ? 1 : Math.sqrt(dot(vector, vector))));
       moments.set(before.moments, i * arrays * d);
       // A row that had no shift and did not move gets none.
       if (shiftBefore || shift.some((x) => x !== 0)) {
-        shifts.push({ node, shift: new Float32Array(shift), choices: overlay.choicesOf(node) });
+        shifts.push({ node, shift: shift.slice(), choices: overlay.choicesOf(node) });
       }
     });
     parts.push({
@@ -207,6 +212,8 @@ async function stepParts(
   }
   return parts;
 }
+
+const clipped = (g: number): number => Math.max(-MOST_GRADIENT, Math.min(MOST_GRADIENT, g));
 
 /** Shifts are read on opening where something was learned: where nothing was yet, the clock of what is learned moves. */
 function firstLearned(header: Float64Array): Delta["parameters"] {

@@ -97,6 +97,7 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
             hidden: ruvector.gnn_hidden_dim,
             heads: ruvector.gnn_heads,
             dropout: ruvector.gnn_dropout,
+            optimizer: ruvector.optimizer,
             rate: ruvector.learning_rate,
           }
         : undefined,

@@ -75,7 +75,7 @@ const plus = (a: Float32Array | undefined, b: Float32Array) => b.map((x, i) => (
 /** A step as docs/format.md and `apply` describe it, under cosine. */
 function stepped(vector: Float32Array, row: Row, optimizer: Optimizer): Row {
   const length = normalize(vector);
-  const [shift, moved] = [Float64Array.from(row.shift ?? vector.map(() => 0)), new Float64Array(vector.length)];
+  const [shift, moved] = [row.shift?.slice() ?? vector.map(() => 0), new Float64Array(vector.length)];
   const slope = Float64Array.from(row.sum!, (x) => x * length);
   shiftBackward("cosine", moved, shiftForward("cosine", vector, shift, moved), slope);
   const size = MOMENTS[optimizer] * vector.length;
@@ -83,9 +83,9 @@ function stepped(vector: Float32Array, row: Row, optimizer: Optimizer): Row {
   const moments = kept ? row.moments!.slice() : new Float32Array(size);
   const steps = kept ? row.steps + 1 : 1;
   const weightDecay = optimizer === "adamw" ? 0.01 : 0;
-  optimizerStep(shift, slope, moments, steps, { optimizer, rate: 0.05, weightDecay });
+  optimizerStep(shift, Float32Array.from(slope), moments, steps, { optimizer, rate: 0.05, weightDecay });
   boundShift(shift, 0.5);
-  return { op: row.op, shift: Float32Array.from(shift), moments, steps };
+  return { op: row.op, shift, moments, steps };
 }
 
 const digest = (values: Float32Array | undefined) =>

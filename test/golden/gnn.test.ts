@@ -9,7 +9,6 @@ import {
   halvesOf,
   MASKED,
   type NetworkShape,
-  sgd,
   stateWidth,
   type TrainingInput,
 } from "../../native/gnn.js";
@@ -298,12 +297,6 @@ describe("optimizers", () => {
       }
       expect(distance(x, expected)).toBeLessThan(2e-6);
     }
-  });
-
-  test("gradient descent", () => {
-    const x = Float32Array.of(1, -2, 3);
-    sgd(x, Float32Array.of(0.5, 0.5, -1), { learningRate: 0.1, weightDecay: 0.5 });
-    expect(distance(x, Float32Array.of(0.9, -1.95, 2.95))).toBeLessThan(1e-6);
   });
 });
 

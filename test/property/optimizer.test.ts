@@ -2,17 +2,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  adamStep,
   BETA1,
   BETA2,
   EPSILON,
   MOMENTS,
   MOMENTUM,
+  MOST_GRADIENT,
   OPTIMIZERS,
   type Optimizer,
   optimizerStep,
   type StepSettings,
-  sgdStep,
 } from "../../training/optimizer.js";
 import { runs } from "../support/seed.js";
 
@@ -53,24 +52,22 @@ const steps = fc.integer({ min: 1, max: 5 }).chain((d) =>
 );
 
 describe("against the definition, in f64", () => {
-  test.each([
-    ["f64", Float64Array, 1e-9],
-    ["f32", Float32Array, 2e-4],
-  ] as const)("arrays of %s", (_, Floats, tolerance) => {
+  test("arrays of f32", () => {
+    const tolerance = 3e-4;
     fc.assert(
       fc.property(setting, steps, (settings, { start, gradients }) => {
         const d = start.length;
-        const parameters = Floats.from(start);
-        const moments = new Floats(MOMENTS[settings.optimizer] * d);
+        const parameters = Float32Array.from(start);
+        const moments = new Float32Array(MOMENTS[settings.optimizer] * d);
         const expected = start.map((p, x) =>
           reference(
-            Floats.of(p)[0],
-            gradients.map((g) => Floats.of(g[x])[0]),
+            Float32Array.of(p)[0],
+            gradients.map((g) => Float32Array.of(g[x])[0]),
             settings,
           ),
         );
         for (const [i, gradient] of gradients.entries()) {
-          optimizerStep(parameters, Floats.from(gradient), moments, i + 1, settings);
+          optimizerStep(parameters, Float32Array.from(gradient), moments, i + 1, settings);
           for (let x = 0; x < d; x++) {
             const wanted = expected[x][i];
             expect(Math.abs(parameters[x] - wanted)).toBeLessThanOrEqual(tolerance * Math.max(1, Math.abs(wanted)));
@@ -83,42 +80,42 @@ describe("against the definition, in f64", () => {
 });
 
 describe("by hand", () => {
+  /** One step from `p`; the first one unless said. */
+  const stepped = (optimizer: Optimizer, p: number, g: number, rate: number, weightDecay = 0): number => {
+    const parameters = Float32Array.of(p);
+    const moments = new Float32Array(MOMENTS[optimizer]);
+    optimizerStep(parameters, Float32Array.of(g), moments, 1, { optimizer, rate, weightDecay });
+    return parameters[0];
+  };
   test("the first step of Adam is the rate, whatever the gradient's length", () => {
     for (const g of [1e-3, 1, 1e6]) {
-      const p = Float64Array.of(1, 1);
-      adamStep(p, Float64Array.of(g, -g), new Float64Array(2), new Float64Array(2), 1, 0.1, 0, false);
-      expect(p[0]).toBeCloseTo(0.9, 4);
-      expect(p[1]).toBeCloseTo(1.1, 4);
+      expect(stepped("adam", 1, g, 0.1)).toBeCloseTo(0.9, 4);
+      expect(stepped("adam", 1, -g, 0.1)).toBeCloseTo(1.1, 4);
     }
   });
   test("AdamW decays beside the step, Adam within the gradient", () => {
-    const zero = () => new Float64Array(1);
-    const apart = Float64Array.of(2);
-    adamStep(apart, zero(), zero(), zero(), 1, 0.1, 0.5, true);
-    expect(apart[0]).toBe(2 * (1 - 0.1 * 0.5));
-    const within = Float64Array.of(2);
-    adamStep(within, zero(), zero(), zero(), 1, 0.1, 0.5, false);
-    expect(within[0]).toBeCloseTo(1.9, 6); // the gradient is the decay alone, and its length does not count
+    expect(stepped("adamw", 2, 0, 0.1, 0.5)).toBeCloseTo(2 * (1 - 0.1 * 0.5), 6);
+    expect(stepped("adam", 2, 0, 0.1, 0.5)).toBeCloseTo(1.9, 6); // the gradient is the decay alone, and its length does not count
   });
   test("two steps of Adam", () => {
-    const [p, m, v] = [Float64Array.of(0), Float64Array.of(0), Float64Array.of(0)];
-    adamStep(p, Float64Array.of(1), m, v, 1, 1, 0, false);
-    adamStep(p, Float64Array.of(3), m, v, 2, 1, 0, false);
-    expect(m[0]).toBeCloseTo(0.09 + 0.3, 12);
-    expect(v[0]).toBeCloseTo(0.000999 + 0.009, 12);
-    expect(p[0]).toBeCloseTo(-1 - 0.39 / 0.19 / Math.sqrt(0.009999 / 0.001999), 6);
+    const [p, moments] = [Float32Array.of(0), new Float32Array(2)];
+    const settings = { optimizer: "adam", rate: 1, weightDecay: 0 } as const;
+    optimizerStep(p, Float32Array.of(1), moments, 1, settings);
+    optimizerStep(p, Float32Array.of(3), moments, 2, settings);
+    expect(moments[0]).toBeCloseTo(0.09 + 0.3, 6);
+    expect(moments[1]).toBeCloseTo(0.000999 + 0.009, 8);
+    expect(p[0]).toBeCloseTo(-1 - 0.39 / 0.19 / Math.sqrt(0.009999 / 0.001999), 4);
   });
   test("momentum adds up to ten times the gradient", () => {
-    const [p, b] = [Float64Array.of(0), Float64Array.of(0)];
-    for (let i = 0; i < 400; i++) sgdStep(p, Float64Array.of(1), b, 0, 0);
-    expect(b[0]).toBeCloseTo(10, 9);
-    sgdStep(p, Float64Array.of(1), b, 0.1, 0);
-    expect(p[0]).toBeCloseTo(-1, 9);
+    const [p, b] = [Float32Array.of(0), Float32Array.of(0)];
+    const settings = { optimizer: "sgd", weightDecay: 0 } as const;
+    for (let i = 1; i <= 400; i++) optimizerStep(p, Float32Array.of(1), b, i, { ...settings, rate: 0 });
+    expect(b[0]).toBeCloseTo(10, 5);
+    optimizerStep(p, Float32Array.of(1), b, 401, { ...settings, rate: 0.1 });
+    expect(p[0]).toBeCloseTo(-1, 5);
   });
   test("decay of SGD", () => {
-    const [p, b] = [Float64Array.of(4), Float64Array.of(0)];
-    sgdStep(p, Float64Array.of(1), b, 0.5, 0.25);
-    expect(p[0]).toBe(4 - 0.5 * (1 + 0.25 * 4));
+    expect(stepped("sgd", 4, 1, 0.5, 0.25)).toBe(4 - 0.5 * (1 + 0.25 * 4));
   });
   test("each of them finds the least of a bowl", () => {
     for (const optimizer of OPTIMIZERS) {
@@ -134,16 +131,20 @@ describe("by hand", () => {
   });
 });
 
-test("no finite gradient makes anything infinite", () => {
+test("no gradient within bounds makes anything infinite", () => {
   fc.assert(
-    fc.property(setting, fc.array(fc.constantFrom(0, 1e-38, 1e15, 3e30, -3e30), { maxLength: 40 }), (settings, all) => {
-      const p = Float64Array.of(0);
-      const moments = new Float32Array(MOMENTS[settings.optimizer]);
-      for (const [i, g] of all.entries()) {
-        optimizerStep(p, Float64Array.of(g), moments, i + 1, settings);
-        expect([...p, ...moments].every(Number.isFinite)).toBe(true);
-      }
-    }),
+    fc.property(
+      setting,
+      fc.array(fc.constantFrom(0, 1e-38, 1e15, MOST_GRADIENT, -MOST_GRADIENT), { maxLength: 40 }),
+      (settings, all) => {
+        const p = Float32Array.of(0);
+        const moments = new Float32Array(MOMENTS[settings.optimizer]);
+        for (const [i, g] of all.entries()) {
+          optimizerStep(p, Float32Array.of(g), moments, i + 1, settings);
+          expect([...p, ...moments].every(Number.isFinite)).toBe(true);
+        }
+      },
+    ),
     runs(200),
   );
 });
