@@ -21,15 +21,16 @@ try {
     console.log(`${id}: ${content}\n    linked to ${related.map((other) => other.id).join(", ") || "nothing yet"}`);
   }
 
-  await index.settle(); // all are linked into the graph, so that the context has its edges
+  await index.settle(); // all are linked into the graph, so that the context has the graph's edges too
+  const two = (score) => (Math.round(100 * score) / 100 + 0).toFixed(2); // no -0.00
   console.log("\nWhat do I know about tomatoes in the garden?");
   const { thoughts, edges } = await index.thoughts.context("tomatoes in the garden", { k: 3 });
-  for (const { id, content, score } of thoughts) console.log(`  ${score.toFixed(2)}  ${id}: ${content}`);
-  for (const { from, to, weight } of edges) console.log(`  edge ${from} -> ${to}, ${weight.toFixed(2)}`);
+  for (const { id, content, score } of thoughts) console.log(`  ${two(score)}  ${id}: ${content}`);
+  for (const { from, to, weight } of edges) console.log(`  edge ${from} -> ${to}, ${weight.toFixed(3)}`);
 
   console.log("\nAnd in the kitchen alone?");
   const kitchen = await index.thoughts.context("tomatoes in the garden", { k: 3, filter: { room: "kitchen" } });
-  for (const { id, content, score } of kitchen.thoughts) console.log(`  ${score.toFixed(2)}  ${id}: ${content}`);
+  for (const { id, content, score } of kitchen.thoughts) console.log(`  ${two(score)}  ${id}: ${content}`);
 } finally {
   await index.close();
   rmSync(folder, { recursive: true });

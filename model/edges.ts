@@ -148,6 +148,34 @@ export class Edges {
     this.touched.set(node, new Set());
   }
 
+  /**
+   * Changes by which rows that got new numbers keep their edges, in both directions; as of tick `now`, so that none that
+   * led to an earlier row of a number comes back. Those of the old numbers are forgotten with their rows.
+   * @param names new number by old one
+   */
+  renamed(names: ReadonlyMap<number, number>, now: number): EdgeChange[] {
+    const changes: EdgeChange[] = [];
+    for (const [node, record] of this.records) {
+      const own = names.get(node);
+      const leads = record.targets.subarray(0, record.count).some((to) => names.has(to));
+      if (own === undefined && !leads) continue;
+      const fresh = emptyRecord();
+      const fade = this.fade(record.countedAt, now);
+      fresh.asked = record.asked * fade;
+      fresh.chosen = record.chosen * fade;
+      fresh.countedAt = now;
+      fresh.born = own === undefined ? record.born : now;
+      for (const { to, strength } of this.from(node, now)) {
+        const lane = fresh.count++;
+        fresh.targets[lane] = names.get(to) ?? to;
+        fresh.strengths[lane] = strength;
+        fresh.at[lane] = now;
+      }
+      changes.push({ node: own ?? node, record: fresh, lanes: Array.from({ length: fresh.count }, (_, lane) => lane) });
+    }
+    return changes;
+  }
+
   /** Strength of a lane as it has faded by tick `now`; 0 where its target's row is another one by now. */
   strengthAt(record: EdgeRecord, lane: number, now: number): number {
     const at = record.at[lane]!;

@@ -190,9 +190,9 @@ export interface StoredThought {
 }
 
 export interface ContextOptions {
-  /** Hops, 0-8, default 1. It is checked and changes nothing yet: no more than the k nearest thoughts come back. */
+  /** Hops along learned edges beyond the nearest thoughts, 0-8, default 1; they bring at most k more. */
   depth?: number;
-  /** How many thoughts, 1-1,000,000. Default 20. */
+  /** How many of the nearest thoughts, 1-1,000,000. Default 20. */
   k?: number;
   /** Only thoughts whose payload matches. */
   filter?: Filter;

@@ -27,7 +27,15 @@ import type { LearningOptions } from "../../training/options.js";
 import { type Attended, HEARD_BY_QUERY, Propagator } from "../../training/propagator.js";
 import { type LearningReport, learningReport } from "../../training/report.js";
 import { adaptQuery, learnersIn } from "../../training/serving.js";
-import { applyDelta, type Delta, FIELD, forget, LearnedState, type ShiftChange } from "../../training/state.js";
+import {
+  applyDelta,
+  changedHeader,
+  type Delta,
+  FIELD,
+  forget,
+  LearnedState,
+  type ShiftChange,
+} from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
@@ -162,6 +170,18 @@ export class Learned {
     await inSlices(nodes, (node, i) => arrivals.add(node, this.unit(vectors.slice(i * d, (i + 1) * d))));
     const changes = arrivals.changes();
     return changes.length > 0 ? { parameters: [], overlay: changes, edges: [] } : undefined;
+  }
+
+  /** Learned edges of rows that are about to be put anew with the same contents, by their new numbers; undefined where there are none. */
+  rename(names: ReadonlyMap<number, number>): Delta | undefined {
+    const { edges, header } = this.state;
+    if (names.size === 0 || edges.isEmpty) return undefined;
+    const now = header[FIELD.clock] + 1;
+    const changes = edges.renamed(names, now);
+    if (changes.length === 0) return undefined;
+    const draft = header.slice();
+    draft[FIELD.clock] = now;
+    return { parameters: changedHeader(header, draft), overlay: [], edges: changes };
   }
 
   apply(given: Delta): void {

@@ -62,11 +62,13 @@ export interface NewRows {
   vectors: Float32Array;
   /** Settings that go with them, in the same group. */
   settings: { name: string; value: Uint8Array }[];
+  /** So many of the first rows are what they were and only get another vector: they keep their learned edges. Default 0. */
+  same?: number;
 }
 
 /** Puts rows: new ones, or new vectors and payloads for ids that are there. */
 export function putOperation(rows: NewRows, dimensions: number): Operation {
-  const { ids, payloads, vectors, settings } = rows;
+  const { ids, payloads, vectors, settings, same = 0 } = rows;
   return {
     async plan(parts, names) {
       const replaces = new Uint32Array(ids.length).fill(NO_NODE);
@@ -86,14 +88,17 @@ export function putOperation(rows: NewRows, dimensions: number): Operation {
       const record: PutRecord = { nodes: taken, replaces, ids, payloads, vectors };
       const kept = settings.map(({ name, value }) => ({ type: RECORD.setting, payload: encodeSetting(name, value) }));
       const puts = splitPut(record, dimensions).map((part) => ({ type: RECORD.put, payload: encodePut(part) }));
-      const delta = await parts.learned.arrive(taken, vectors);
-      const learned = delta ? learnedRecords(delta, dimensions) : [];
+      const deltas = [
+        await parts.learned.arrive(taken, vectors),
+        parts.learned.rename(new Map(Array.from(replaces.subarray(0, same), (old, i) => [old, taken[i]]))),
+      ].filter((delta) => delta !== undefined);
+      const learned = deltas.flatMap((delta) => learnedRecords(delta, dimensions));
       return {
         records: [...kept, ...puts, ...learned],
         changes: (first, last) => [
           ...kept.map((r, i) => changeOf(parts, first + i, r.type, Buffer.concat(r.payload))),
           putChange(parts, last - learned.length, record),
-          ...(delta ? [learnedChange(parts, last, delta)] : []),
+          ...deltas.map((delta) => learnedChange(parts, last, delta)),
         ],
         remember(group) {
           ids.forEach((id, i) => {

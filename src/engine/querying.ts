@@ -31,6 +31,8 @@ const FUSED_LEAST = 100;
 /** Candidates of a differentiable query for each hit wanted, as in the specification. */
 const CANDIDATES_PER_HIT = 4;
 
+type Subgraph = NonNullable<QueryResult["subgraph"]>;
+
 /** Nodes in the order of a mode, with what its hits tell. */
 export interface Ranking {
   nodes: Uint32Array;
@@ -180,7 +182,7 @@ export class Querier {
   }
 
   /** `resolve`, again where the built-in encoder was fitted anew meanwhile: rows and query belong in one space. */
-  private async resolveInFit(what: string, input: QueryInput): Promise<Resolved> {
+  async resolveInFit(what: string, input: QueryInput): Promise<Resolved> {
     const { encoder } = this.session;
     const { fit } = encoder;
     const resolved = await this.resolve(what, input);
@@ -268,12 +270,9 @@ export class Querier {
     return attention.map(({ nodes, weights }) => ({ nodes: searcher.ids(nodes, nodes.length), weights }));
   }
 
-  /**
-   * The edges among nodes and what lies within some hops of them: those of the graph's bottom layer, and learned ones.
-   * Each weighs sigmoid(alpha (sim - 1) + ln(1 + strength)), as message passing has it.
-   */
-  private subgraph(found: Uint32Array, hops: number, plan: SearchPlan): QueryResult["subgraph"] {
-    const { graph, searcher, learned } = this.session;
+  /** Nodes and what lies within some hops of them, and the edges among all of these. */
+  private subgraph(found: Uint32Array, hops: number, plan: SearchPlan): Subgraph {
+    const { graph, learned } = this.session;
     const accept = (node: number) => graph.isLive(node) && (!plan.bits || hasBit(plan.bits, node));
     const place = new Map(Array.from(found, (node, i) => [node, i]));
     let front = Array.from(found);
@@ -286,7 +285,16 @@ export class Querier {
         front.push(node);
       }
     }
-    const nodes = Uint32Array.from(place.keys());
+    return this.edgesAmong(Uint32Array.from(place.keys()));
+  }
+
+  /**
+   * The edges among nodes: those of the graph's bottom layer, and learned ones. Each weighs
+   * sigmoid(alpha (sim - 1) + ln(1 + strength)), as message passing has it.
+   */
+  edgesAmong(nodes: Uint32Array): Subgraph {
+    const { searcher, learned } = this.session;
+    const place = new Map(Array.from(nodes, (node, i) => [node, i]));
     const ids = searcher.ids(nodes, nodes.length);
     const edges = Array.from(nodes).flatMap((node, i) => {
       const { nodes: others, weights } = learned.around(node);

@@ -2,7 +2,7 @@
  * Texts on their way into the store. The built-in encoder is fitted to the first ones, and its fit
  * follows the store while it is young: whenever a quarter more texts are there than were fitted, it is
  * fitted again to those stored and those coming, and the stored ones get their new vectors in the same
- * group of the log. So one space holds all texts at any moment, after a crash too.
+ * group of the log, and keep their learned edges. So one space holds all texts at any moment, after a crash too.
  *
  * A row can be encoded again while its vector is, bit for bit, what its payload's `text` encodes to.
  * A text put without that `text`, or a row that loses it, freezes the fit for good (a setting says so),
@@ -130,6 +130,7 @@ export class TextWriter {
         payloads: [...stored.map(({ payload }) => payload), ...all.payloads],
         vectors,
         settings: all.settings,
+        same: stored.length,
       };
     });
     const planned = await operation.plan(session, names);

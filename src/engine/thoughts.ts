@@ -2,9 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Filter, Id, Payload } from "../../base/types.js";
+import { FIELD } from "../../training/state.js";
+import { hasBit } from "../catalog/bitmaps.js";
 import type { ContextOptions, Hit, StoredThought, ThoughtContext, ThoughtInput } from "../types.js";
 import { likeness } from "./likeness.js";
 import { rowsOfEntries } from "./put-input.js";
+import type { SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { checkId, checkK, parsePayload, payloadText, show } from "./validate.js";
 
@@ -94,7 +97,8 @@ export class Thoughts {
   }
 
   /**
-   * The thoughts nearest to a text, nearest first, and the edges of the graph among them.
+   * The thoughts nearest to a text, nearest first; then what learned edges lead to from them within `depth` hops, of
+   * each hop the strongest first, as many again at most; and the edges among all of these, the graph's too.
    * @throws {TypeError | RangeError} on a bad query or option
    * @throws {HebbError} NO_ENCODER, ENCODER_FAILED
    */
@@ -104,17 +108,45 @@ export class Thoughts {
     checkOptions("context", options, ["depth", "k", "filter"]);
     const text = checkText("query", query);
     const k = checkK(options.k ?? CONTEXT);
-    checkInteger("depth", options.depth ?? DEFAULT_DEPTH, 0, MOST_DEPTH);
+    const depth = checkInteger("depth", options.depth ?? DEFAULT_DEPTH, 0, MOST_DEPTH);
     const filter = options.filter === undefined ? HAS_TEXT : { $and: [HAS_TEXT, options.filter] };
-    const { hits, subgraph } = await session.inFlight(() =>
-      session.querier.query({ text, mode: "subgraph", k, filter }),
-    );
-    const found = hits.filter(isThought);
-    const ids = new Set(found.map(({ id }) => id));
-    return {
-      thoughts: found.map(({ id, payload, score }) => ({ id, content: payload.text, payload, score })),
-      edges: subgraph!.edges.filter(({ from, to }) => ids.has(from) && ids.has(to)),
-    };
+    return session.inFlight(async () => {
+      const { searcher, querier, graph } = session;
+      const { vector } = await querier.resolveInFit("query", { text });
+      const plan = searcher.plan({ k, filter });
+      const near = searcher.nearest(vector, plan).nodes;
+      const nodes = Uint32Array.of(...near, ...this.#linked(near, depth, plan));
+      const hits = searcher.hits(nodes, graph.distances(vector, nodes), nodes.length, plan);
+      const found = hits.filter(isThought);
+      const { edges } = querier.edgesAmong(nodes);
+      const ids = new Set(found.map(({ id }) => id));
+      return {
+        thoughts: found.map(({ id, payload, score }) => ({ id, content: payload.text, payload, score })),
+        edges: edges.filter(({ from, to }) => ids.has(from) && ids.has(to)),
+      };
+    });
+  }
+
+  /** What learned edges lead to within some hops, k at most. */
+  #linked(from: Uint32Array, depth: number, { bits, k }: SearchPlan): number[] {
+    const { graph, learned } = this.#session;
+    const { edges, header } = learned.state;
+    const seen = new Set(from);
+    const found: number[] = [];
+    let front = [...from];
+    for (let hop = 0; hop < depth && front.length > 0 && found.length < k; hop++) {
+      const strongest = new Map<number, number>();
+      for (const node of front) {
+        for (const { to, strength } of edges.from(node, header[FIELD.clock])) {
+          if (seen.has(to) || !graph.isLive(to) || (bits && !hasBit(bits, to))) continue;
+          strongest.set(to, Math.max(strength, strongest.get(to) ?? 0));
+        }
+      }
+      front = [...strongest].sort(([a, x], [b, y]) => y - x || a - b).map(([node]) => node);
+      for (const node of front) seen.add(node);
+      found.push(...front);
+    }
+    return found.slice(0, k);
   }
 }
 

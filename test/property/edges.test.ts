@@ -367,3 +367,37 @@ describe("an event", () => {
     expect(edges.from(100, 1)).toHaveLength(12);
   });
 });
+
+test("rows that get new numbers keep their edges, and no edge of an earlier row of a number comes back", () => {
+  const edge = fc.tuple(fc.nat(11), fc.nat(11), fc.double({ min: 0.1, max: 3, noNaN: true }));
+  const scene = fc.record({
+    edges: fc.array(edge, { maxLength: 40 }),
+    moved: fc.uniqueArray(fc.nat(11), { maxLength: 12 }),
+    gone: fc.uniqueArray(fc.nat(11), { maxLength: 3 }),
+  });
+  fc.assert(
+    fc.property(scene, ({ edges: all, moved, gone }) => {
+      const edges = new Edges(50);
+      let now = 0;
+      for (const [from, to, strength] of all) edges.add(from, to, strength, ++now);
+      for (const node of gone) edges.forget(node, ++now);
+      now += 5;
+      // Numbers that were left are used again, and numbers that never were.
+      const free = [...gone, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111];
+      const names = new Map(moved.filter((node) => !gone.includes(node)).map((node, i) => [node, free[i]!]));
+      const nameOf = (node: number) => names.get(node) ?? node;
+      const nodes = Array.from({ length: 12 }, (_, node) => node).filter((node) => !gone.includes(node));
+      const before = nodes.map((node) => [nameOf(node), edges.from(node, now)] as const);
+      const changes = edges.renamed(names, now);
+      for (const old of names.keys()) edges.forget(old, now);
+      for (const { node, record } of changes) edges.set(node, record!);
+      for (const [node, wanted] of before) {
+        const found = new Map(edges.from(node, now).map(({ to, strength }) => [to, strength]));
+        expect([...found.keys()].sort()).toEqual(wanted.map(({ to }) => nameOf(to)).sort());
+        for (const { to, strength } of wanted) expect(found.get(nameOf(to))).toBeCloseTo(strength, 4);
+      }
+      for (const old of names.keys()) if (![...names.values()].includes(old)) expect(edges.from(old, now)).toEqual([]);
+    }),
+    runs(300),
+  );
+});

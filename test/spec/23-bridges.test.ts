@@ -10,7 +10,7 @@ import { type Expression, termsOf, textOf } from "../../model/expression.js";
 import { generalize, isInstance, isVariable, minePatterns } from "../../model/patterns.js";
 import { SymbolEncoder } from "../../model/symbol-encoder.js";
 import { Trainer } from "../../src/engine/trainer.js";
-import { type Id, type Index, open, type SymbolicExpression, type ThoughtInput } from "../../src/index.js";
+import { type Filter, type Id, type Index, open, type SymbolicExpression, type ThoughtInput } from "../../src/index.js";
 import { errorOf, randomRows, scratch } from "../support/rows.js";
 import { runs } from "../support/seed.js";
 
@@ -187,6 +187,24 @@ describe("thoughts", () => {
     await index.close();
   });
 
+  test("links lead on from the nearest thoughts, as many hops as asked for", async () => {
+    const index = await create("hops");
+    for (const id of ["sun", "sun rain", "rain snow", "snow wind"]) await index.thoughts.store({ id, content: id });
+    const found = async (options: { depth?: number; k?: number; filter?: Filter }) =>
+      (await index.thoughts.context("sun", { k: 2, ...options })).thoughts.map(({ id }) => id);
+    expect(await found({ depth: 0 })).toEqual(["sun", "sun rain"]);
+    expect(await found({})).toEqual(["sun", "sun rain", "rain snow"]);
+    expect(await found({ depth: 2 })).toEqual(["sun", "sun rain", "rain snow", "snow wind"]);
+    expect(await found({ depth: 8, k: 1 })).toEqual(["sun", "sun rain"]); // one more for each of k
+    expect(await found({ depth: 8, filter: { text: { $ne: "rain snow" } } })).toEqual(["sun", "sun rain"]);
+    const { thoughts, edges } = await index.thoughts.context("sun", { k: 2, depth: 2 });
+    for (const { score } of thoughts.slice(2)) expect(score).toBe(0); // their own, not that of who led to them
+    expect(edges.map(({ from, to }) => `${from}-${to}`)).toContain("rain snow-snow wind");
+    await index.delete(["rain snow"]);
+    expect(await found({ depth: 8 })).toEqual(["sun", "sun rain"]);
+    await index.close();
+  });
+
   test("an empty index has no context", async () => {
     const index = await create("empty");
     expect(await index.thoughts.context("sun")).toEqual({ thoughts: [], edges: [] });
@@ -200,6 +218,45 @@ describe("thoughts", () => {
     const { thoughts } = await index.thoughts.context("cat fish", { k: 2 });
     expect(thoughts.map(({ id }) => id)).toContain(1);
     expect(index.size).toBe(5);
+    await index.close();
+  });
+
+  test("links stay when the built-in encoder is fitted anew, after a reopening too", async () => {
+    const directory = path("refitted");
+    let index = await open(directory, { dimensions: 32, metric: "cosine", encoder: "hashed-tfidf" });
+    const prng = new Prng(11);
+    const names = ["cat", "dog", "fish", "sea", "bird", "tree", "sun", "moon", "rain", "stone"];
+    const [expected, weak] = [new Set<string>(), new Set<string>()];
+    /** Edges that weigh more than their ends' likeness alone makes them, as links do and no edge of the graph's own. */
+    const linked = async () => {
+      const { edges } = await index.thoughts.context(names.join(" "), { k: 100 });
+      const strong = edges.filter(({ from, to, weight }) => {
+        const apart = 1 - cosine(index.get(from)!.vector, index.get(to)!.vector);
+        return Math.exp(8 * apart) / (1 / weight - 1) > 1.01;
+      });
+      return new Set(strong.map(({ from, to }) => `${from}-${to}`).filter((edge) => !weak.has(edge)));
+    };
+    let fits = 0;
+    for (let id = 0; id < 40; id++) {
+      const before = index.get(0)?.vector;
+      const content = Array.from({ length: 4 }, () => names[prng.below(names.length)]).join(" ");
+      const { related } = await index.thoughts.store({ id, content });
+      for (const { id: other } of related) {
+        const strength = cosine(index.get(id)!.vector, index.get(other)!.vector);
+        if (strength > 0.1) expected.add(`${id}-${other}`).add(`${other}-${id}`);
+        else weak.add(`${id}-${other}`).add(`${other}-${id}`);
+      }
+      if (before?.some((x, i) => x !== index.get(0)!.vector[i])) fits++;
+    }
+    expect(fits).toBeGreaterThan(5); // rows were put anew so often
+    expect(expected.size).toBeGreaterThan(100);
+    const { linked: rows } = index.stats().learning;
+    expect(await linked()).toEqual(expected);
+    await index.close();
+    index = await open(directory);
+    expect(await linked()).toEqual(expected);
+    expect(index.stats().learning.linked).toBe(rows);
+    expect((await index.check()).faults).toEqual([]);
     await index.close();
   });
 
