@@ -13,6 +13,7 @@ import type { SectionSpec } from "../../storage/store.js";
 import type { GradientStats } from "../types.js";
 import type { GradientsRecord, SteppedRecord } from "./records.js";
 import { inSlices } from "./slices.js";
+import { Slots } from "./slot-table.js";
 
 /** Of section `gradients`, for ever; that of `gradient-values` follows. */
 export const GRADIENTS_KIND = 17;
@@ -51,8 +52,7 @@ export function gradientSections(dimensions: number, nodes: number): SectionSpec
 }
 
 export class GradientSlots {
-  private readonly slots = new Map<number, number>();
-  private readonly freeSlots: number[] = [];
+  private readonly slots = new Slots();
   private readonly stride: number;
   private readonly most: number;
   /** All headers, that of slot 0 included, with room for more. */
@@ -82,7 +82,7 @@ export class GradientSlots {
   checkRoom(nodes: Uint32Array): void {
     let fresh = 0;
     for (const node of nodes) {
-      const slot = this.slots.get(node);
+      const slot = this.slots.of(node);
       if (slot === undefined) fresh++;
       else this.valuesOf(slot, 0, 1);
     }
@@ -130,10 +130,8 @@ export class GradientSlots {
   /** Nodes that disappeared take along what waits for them, and what was remembered. */
   forget(nodes: Uint32Array): void {
     for (const node of nodes) {
-      const slot = this.slots.get(node);
+      const slot = this.slots.free(node);
       if (slot === undefined) continue;
-      this.slots.delete(node);
-      this.freeSlots.push(slot);
       this.headers.fill(0, slot * HEADER_BYTES, (slot + 1) * HEADER_BYTES);
       this.writeHeader(slot);
     }
@@ -142,19 +140,19 @@ export class GradientSlots {
   /** The nodes that gradients wait for, ascending. */
   waiting(): Uint32Array {
     const nodes: number[] = [];
-    for (const [node, slot] of this.slots) if (this.words[slot * 8 + WAITING] > 0) nodes.push(node);
+    for (const [node, slot] of this.slots.entries()) if (this.words[slot * 8 + WAITING] > 0) nodes.push(node);
     return Uint32Array.from(nodes).sort();
   }
 
   /** The sum that waits for a node, copied, and the steps that were taken with its moments; undefined without a slot. */
   of(node: number): { sum: Float32Array | undefined; steps: number } | undefined {
-    const slot = this.slots.get(node);
+    const slot = this.slots.of(node);
     return slot === undefined ? undefined : { sum: this.sumOf(slot), steps: this.words[slot * 8 + STEPS] };
   }
 
   /** `arrays` arrays of moments of a node and the steps they come from: zeros and 0 where it has none, or another number of them. */
   momentsOf(node: number, arrays: 1 | 2): { moments: Float32Array; steps: number } {
-    const slot = this.slots.get(node);
+    const slot = this.slots.of(node);
     if (slot === undefined || this.words[slot * 8 + KIND] !== WITHOUT_MOMENTS + arrays) {
       return { moments: new Float32Array(arrays * this.dimensions), steps: 0 };
     }
@@ -163,7 +161,7 @@ export class GradientSlots {
 
   stats(): GradientStats {
     let square = 0;
-    for (const slot of this.slots.values()) square += this.doubles[slot * 4 + SQUARE];
+    for (const [, slot] of this.slots.entries()) square += this.doubles[slot * 4 + SQUARE];
     const slots = this.words[SLOTS];
     return {
       rows: this.slots.size,
@@ -181,28 +179,29 @@ export class GradientSlots {
       if (kind === FREE) continue;
       if (kind > WITHOUT_MOMENTS + 2)
         yield { slot, message: `gradient slot ${slot} is of kind ${kind}, which is none` };
-      if (this.slots.get(node) !== slot) yield { slot, message: `node ${node} has two gradient slots` };
+      if (this.slots.of(node) !== slot) yield { slot, message: `node ${node} has two gradient slots` };
       if (!isLive(node)) yield { slot, message: `gradient slot ${slot} is of node ${node}, which is not live` };
     }
   }
 
   /** The node's slot, a new one where it has none; undefined where the slot holds record `lsn` already. */
   private slotFor(node: number, lsn: number): number | undefined {
-    const known = this.slots.get(node);
+    const known = this.slots.of(node);
     if (known !== undefined) return this.doubles[known * 4 + LSN] < lsn ? known : undefined;
-    const slot = this.freeSlots.pop() ?? this.newSlot();
-    this.slots.set(node, slot);
+    const slot = this.newSlot(node);
     this.words[slot * 8 + KIND] = WITHOUT_MOMENTS;
     this.words[slot * 8 + NODE] = node;
     return slot;
   }
 
-  private newSlot(): number {
-    const slot = this.words[SLOTS] + 1;
-    if (slot > this.most) throw this.full();
-    this.makeRoom(slot + 1);
-    this.words[SLOTS] = slot;
-    this.writeHeader(0);
+  private newSlot(node: number): number {
+    if (this.slots.size === this.most) throw this.full();
+    const slot = this.slots.take(node);
+    if (slot > this.words[SLOTS]) {
+      this.makeRoom(slot + 1);
+      this.words[SLOTS] = slot;
+      this.writeHeader(0);
+    }
     return slot;
   }
 
@@ -260,9 +259,8 @@ export class GradientSlots {
     }
     this.makeRoom(slots + 1);
     this.headers.set(this.region.read(this.section, 0, (slots + 1) * HEADER_BYTES));
-    for (let slot = slots; slot > 0; slot--) {
-      if (this.words[slot * 8 + KIND] === FREE) this.freeSlots.push(slot);
-      else this.slots.set(this.words[slot * 8 + NODE], slot);
+    for (let slot = 1; slot <= slots; slot++) {
+      this.slots.restore(this.words[slot * 8 + KIND] === FREE ? undefined : this.words[slot * 8 + NODE]);
     }
   }
 }

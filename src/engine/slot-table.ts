@@ -1,15 +1,63 @@
 /**
- * A section of slots by node, of one stride: slot 0 starts with the number of slots ever used (u32); every
+ * Slots by node: which node has which, and a section that keeps them (of gradients, gradient-slots.ts keeps two).
+ * The section has one stride: slot 0 starts with the number of slots ever used (u32); every
  * other one with 1 or 0 (u32: in use) and the node (u32), and what follows is its owner's.
  */
 import type { Region } from "../../native/index.js";
 
 export const SLOT_HEADER_BYTES = 8;
 
+/** Slots from 1 on, each of one node or free. */
+export class Slots {
+  private readonly byNode = new Map<number, number>();
+  private readonly left: number[] = [];
+  /** Slots ever used. */
+  private used = 0;
+
+  get count(): number {
+    return this.used;
+  }
+
+  /** Nodes with a slot. */
+  get size(): number {
+    return this.byNode.size;
+  }
+
+  of(node: number): number | undefined {
+    return this.byNode.get(node);
+  }
+
+  /** Nodes with their slots. */
+  entries(): Iterable<[node: number, slot: number]> {
+    return this.byNode;
+  }
+
+  /** A slot for a node that has none: one that was left, or a new one behind all others. */
+  take(node: number): number {
+    const slot = this.left.pop() ?? ++this.used;
+    this.byNode.set(node, slot);
+    return slot;
+  }
+
+  /** Takes a node's slot away; undefined where it has none. */
+  free(node: number): number | undefined {
+    const slot = this.byNode.get(node);
+    if (slot === undefined) return undefined;
+    this.byNode.delete(node);
+    this.left.push(slot);
+    return slot;
+  }
+
+  /** The next slot as it is found on opening: of a node, or free. */
+  restore(node: number | undefined): void {
+    const slot = ++this.used;
+    if (node === undefined) this.left.push(slot);
+    else this.byNode.set(node, slot);
+  }
+}
+
 export class SlotTable {
-  private readonly slots = new Map<number, number>();
-  private readonly freeSlots: number[] = [];
-  private count = 0;
+  private readonly slots = new Slots();
 
   constructor(
     private readonly region: Region,
@@ -19,39 +67,29 @@ export class SlotTable {
 
   /** Writes `bytes` at `at` of a node's slot, which it gets if it has none; a new slot is to be written from 0. */
   write(node: number, at: number, bytes: Uint8Array): void {
-    let slot = this.slots.get(node);
+    let slot = this.slots.of(node);
     if (slot === undefined) {
-      slot = this.freeSlots.pop();
-      if (slot === undefined) {
-        slot = ++this.count;
-        this.region.write(this.section, 0, bytesOf(Uint32Array.of(this.count)));
-      }
-      this.slots.set(node, slot);
+      const { count } = this.slots;
+      slot = this.slots.take(node);
+      if (slot > count) this.region.write(this.section, 0, bytesOf(Uint32Array.of(slot)));
       this.region.write(this.section, slot * this.stride, bytesOf(Uint32Array.of(1, node)));
     }
     this.region.write(this.section, slot * this.stride + SLOT_HEADER_BYTES + at, bytes);
   }
 
   free(node: number): void {
-    const slot = this.slots.get(node);
-    if (slot === undefined) return;
-    this.region.write(this.section, slot * this.stride, new Uint8Array(SLOT_HEADER_BYTES));
-    this.slots.delete(node);
-    this.freeSlots.push(slot);
+    const slot = this.slots.free(node);
+    if (slot !== undefined) this.region.write(this.section, slot * this.stride, new Uint8Array(SLOT_HEADER_BYTES));
   }
 
   /** Reads the section once, on opening: nodes with what is behind the slot's header. */
   *load(): Generator<{ node: number; bytes: Uint8Array }> {
-    [this.count] = new Uint32Array(this.region.read(this.section, 0, 4).buffer);
-    for (let slot = 1; slot <= this.count; slot++) {
+    const [count] = new Uint32Array(this.region.read(this.section, 0, 4).buffer);
+    for (let slot = 1; slot <= count; slot++) {
       const bytes = this.region.read(this.section, slot * this.stride, this.stride);
       const [used, node] = new Uint32Array(bytes.buffer, bytes.byteOffset, 2);
-      if (used === 0) {
-        this.freeSlots.push(slot);
-        continue;
-      }
-      this.slots.set(node, slot);
-      yield { node, bytes: bytes.subarray(SLOT_HEADER_BYTES) };
+      this.slots.restore(used === 0 ? undefined : node);
+      if (used !== 0) yield { node, bytes: bytes.subarray(SLOT_HEADER_BYTES) };
     }
   }
 }
