@@ -38,6 +38,7 @@ learn  feedback in 5 folds over queries: neural beside static and simple learner
   --placebo               once more with the feedback shuffled: the gain must vanish
   --clicks                instead: simulated clicks, by position bias and noise
   --failures              instead: poisoning, forgetting, drift, collapse
+  --arrivals              instead: documents that arrive after the feedback
   --sessions N            of each query (5)            --seeds N             draws of the clicks (1)
 
 recommend  likes one after the other, each asked for before it is learned: neural beside static, popularity, item-kNN, EASE, iALS
@@ -131,8 +132,12 @@ function ann(args: string[]): Promise<boolean> {
 }
 
 async function learn(args: string[]): Promise<boolean> {
-  const options = new Options(args, ["data", "sessions", "seeds", "out"], ["placebo", "clicks", "failures"]);
-  const asked = (["clicks", "failures"] as const).filter((part) => options.flag(part));
+  const options = new Options(
+    args,
+    ["data", "sessions", "seeds", "out"],
+    ["placebo", "clicks", "failures", "arrivals"],
+  );
+  const asked = (["clicks", "failures", "arrivals"] as const).filter((part) => options.flag(part));
   let holds = true;
   for (const data of options.text("data", "ir-cranfield").split(",")) {
     const parts: LearnPart[] = asked.length > 0 ? asked : ["folds"];

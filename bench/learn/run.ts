@@ -3,14 +3,15 @@
  * what is measured is nDCG@10 of the others, asked as `vector` (static) and as `neural`, beside
  * simple learners with the same feedback. Three strata: all; disjoint, where documents that ever
  * were a training positive are taken out; and distinct, where test queries are taken out whose
- * cosine with a training query is above .95. Beside that, each on demand: simulated clicks instead of judgements, and the
- * ways in which learning goes wrong.
+ * cosine with a training query is above .95. Beside that, each on demand: simulated clicks instead of judgements, the
+ * ways in which learning goes wrong, and documents that arrive after the feedback.
  */
 import { type Claim, printClaims } from "../claims.js";
 import { type JudgedSet, loadJudged } from "../data.js";
 import { writeRecord } from "../record.js";
 import { median } from "../stats.js";
 import { count, fixed, table } from "../table.js";
+import { measureArrivals } from "./arrivals.js";
 import { measureClicks } from "./clicks.js";
 import { CONTROLS, DEPTH } from "./controls.js";
 import { crossValidate, FOLDS, type FoldReport, NEAR_DUPLICATE, SEED } from "./cross-validate.js";
@@ -28,7 +29,7 @@ import {
   valuesIn,
 } from "./strata.js";
 
-export const LEARN_PARTS = ["folds", "clicks", "failures"] as const;
+export const LEARN_PARTS = ["folds", "clicks", "failures", "arrivals"] as const;
 export type LearnPart = (typeof LEARN_PARTS)[number];
 
 export interface LearnOptions {
@@ -65,6 +66,7 @@ export async function runLearn(options: LearnOptions): Promise<boolean> {
   const failures = parts.includes("failures")
     ? await measureFailures(subject, { sessions, passes, smoke }, claims)
     : undefined;
+  const arrivals = parts.includes("arrivals") ? await measureArrivals(subject, { smoke }, claims) : undefined;
   const held = smoke ? claims.filter(({ kind }) => kind === "assertion") : claims;
   const stem = writeRecord(options.out, options.name, {
     bench: "learn",
@@ -84,7 +86,7 @@ export async function runLearn(options: LearnOptions): Promise<boolean> {
       dimensions: set.d,
     },
     claims: held,
-    results: { ...folds, clicks, failures },
+    results: { ...folds, clicks, failures, arrivals },
   });
   console.log(`\nrecord ${stem}.json\n`);
   return printClaims(held);

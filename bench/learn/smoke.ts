@@ -8,7 +8,7 @@ export async function smokeLearn(out: string): Promise<boolean> {
   const others = await runLearn({
     ...common,
     data: "synthetic-small",
-    parts: ["clicks", "failures"],
+    parts: ["clicks", "failures", "arrivals"],
     name: "smoke-learn-failures",
   });
   return folds && others;
