@@ -81,6 +81,7 @@
         "native/graph/retier.cpp",
         "native/graph/search.cpp",
         "native/graph/rows.cpp",
+        "native/graph/edges.cpp",
         "native/graph/fit.cpp",
         "native/graph/link.cpp",
         "native/graph/calibrate.cpp",

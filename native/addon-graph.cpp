@@ -223,6 +223,10 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("distances", &GraphObject::distances),
                         InstanceMethod("neighbors", &GraphObject::neighbors),
                         InstanceMethod("fields", &GraphObject::fields),
+                        InstanceMethod("setWeights", &GraphObject::setWeights),
+                        InstanceMethod("standing", &GraphObject::standing),
+                        InstanceAccessor("topLevel", &GraphObject::topLevel, nullptr),
+                        InstanceMethod("searchLevel", &GraphObject::searchLevel),
                         InstanceMethod("close", &GraphObject::close),
                         StaticMethod("strides", &GraphObject::strides)});
   }
@@ -671,7 +675,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return out;
   }
 
-  // fields(nodes, most) -> { nodes, distances, counts }
+  // fields(nodes, most) -> { nodes, distances, weights, counts }
   Napi::Value fields(const Napi::CallbackInfo& info) {
     const auto wanted = span<Napi::Uint32Array>(info[0]);
     if (!open(info)) return info.Env().Undefined();
@@ -679,15 +683,64 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     Napi::Env env = info.Env();
     Napi::Uint32Array nodes = Napi::Uint32Array::New(env, wanted.length * most);
     Napi::Float32Array distances = Napi::Float32Array::New(env, wanted.length * most);
+    Napi::Float32Array weights = Napi::Float32Array::New(env, wanted.length * most);
     Napi::Uint32Array counts = Napi::Uint32Array::New(env, wanted.length);
     if (!graph_->fields(wanted.data, static_cast<uint32_t>(wanted.length), most, nodes.Data(), distances.Data(),
-                        counts.Data()))
+                        weights.Data(), counts.Data()))
       return fault(info);
     Napi::Object out = Napi::Object::New(env);
     out.Set("nodes", nodes);
     out.Set("distances", distances);
+    out.Set("weights", weights);
     out.Set("counts", counts);
     return out;
+  }
+
+  // setWeights(nodes, to, weights): to and weights have as many values for each node
+  Napi::Value setWeights(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    const auto to = span<Napi::Uint32Array>(info[1]);
+    const auto weights = span<Napi::Float32Array>(info[2]);
+    if (!open(info) || wanted.length == 0) return info.Env().Undefined();
+    if (to.length != weights.length || to.length % wanted.length != 0)
+      return fail(info.Env(), "as many ends and weights for each node were expected");
+    if (!graph_->setWeights(wanted.data, static_cast<uint32_t>(wanted.length),
+                            static_cast<uint32_t>(to.length / wanted.length), to.data, weights.data))
+      return fault(info);
+    return info.Env().Undefined();
+  }
+
+  // standing(nodes) -> { levels, inDegrees }
+  Napi::Value standing(const Napi::CallbackInfo& info) {
+    const auto wanted = span<Napi::Uint32Array>(info[0]);
+    if (!open(info) || !known(info, wanted)) return info.Env().Undefined();
+    Napi::Uint8Array levels = Napi::Uint8Array::New(info.Env(), wanted.length);
+    Napi::Uint32Array inDegrees = Napi::Uint32Array::New(info.Env(), wanted.length);
+    if (!graph_->standing(wanted.data, static_cast<uint32_t>(wanted.length), levels.Data(), inDegrees.Data()))
+      return fault(info);
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("levels", levels);
+    out.Set("inDegrees", inDegrees);
+    return out;
+  }
+
+  Napi::Value topLevel(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), graph_ ? graph_->topLevel() : 0);
+  }
+
+  // searchLevel(query, level, k, outNodes, outDistances) -> how many
+  Napi::Value searchLevel(const Napi::CallbackInfo& info) {
+    const auto query = span<Napi::Float32Array>(info[0]);
+    const uint32_t level = info[1].As<Napi::Number>().Uint32Value(), k = info[2].As<Napi::Number>().Uint32Value();
+    const auto outNodes = span<Napi::Uint32Array>(info[3]);
+    const auto outDistances = span<Napi::Float32Array>(info[4]);
+    if (!open(info)) return info.Env().Undefined();
+    if (query.length != graph_->options().dimensions || outNodes.length < k || outDistances.length < k) {
+      return fail(info.Env(), "a query of the index's dimensions and room for k results were expected");
+    }
+    const int32_t count = graph_->searchLevel(query.data, level, k, outNodes.data, outDistances.data);
+    if (count < 0) return fault(info);
+    return Napi::Number::New(info.Env(), count);
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {

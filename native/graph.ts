@@ -168,9 +168,27 @@ export interface Graph {
   neighbors(node: number): Uint32Array;
   /**
    * Of each node its nearest live neighbours, nearest first, at most `most` (cut to 2 M) and as many as `counts` says;
-   * they and their distances from it begin at `i * (nodes.length / wanted.length)`.
+   * they, their distances from it and the learned weights of its edges begin at `i * (nodes.length / wanted.length)`.
    */
-  fields(wanted: Uint32Array, most: number): { nodes: Uint32Array; distances: Float32Array; counts: Uint32Array };
+  fields(
+    wanted: Uint32Array,
+    most: number,
+  ): { nodes: Uint32Array; distances: Float32Array; weights: Float32Array; counts: Uint32Array };
+  /**
+   * Replaces the learned weights of rows (kept in half precision): of each of `nodes`, those of the edges to
+   * to.length / nodes.length nodes, 0xffffffff for none. All its other edges have weight 0 then; nodes that it has no
+   * edge to are passed over, and so are those that are not linked. Excludes `link`, `consolidate` and `reconnect`.
+   */
+  setWeights(nodes: Uint32Array, to: Uint32Array, weights: Float32Array): void;
+  /** Of each node the highest layer that it is on (0: the bottom one alone), and the bottom-layer edges that lead to it. */
+  standing(nodes: Uint32Array): { levels: Uint8Array; inDegrees: Uint32Array };
+  /** The topmost layer; 0 where there is only the bottom one. */
+  readonly topLevel: number;
+  /**
+   * Writes the k nearest live nodes of those that are on a layer, ascending, and returns how many there are; a walk, as on
+   * the bottom layer, so it may miss some. `level` is cut to the topmost one. Nodes that are not linked are on none.
+   */
+  searchLevel(query: Float32Array, level: number, k: number, outNodes: Uint32Array, outDistances: Float32Array): number;
   /** Distances of a query to nodes, live or not. */
   distances(query: Float32Array, nodes: Uint32Array): Float32Array;
   /**

@@ -82,6 +82,15 @@ inline uint32_t relaxed(const uint32_t* p) {
 inline void relaxed(uint32_t* p, uint32_t value) {
   __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }
+inline uint16_t relaxed(const uint16_t* p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+inline void relaxed(uint16_t* p, uint16_t value) {
+  __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+// Looks at a row that seems to be written before it is taken for damaged: seconds.
+constexpr uint32_t kMostTurns = 1 << 26;
 
 // What a bottom row holds beside its neighbours' ids.
 enum class Profile : uint32_t {
@@ -148,6 +157,21 @@ struct Row {  // the start of a node's row in section `rows`
   uint32_t sequence;  // odd while the row is being written
 };
 static_assert(sizeof(Row) == 16);
+
+// While it lives a row is being written: a reader that sees the same even number before and after has seen a whole row.
+class RowWrite {
+ public:
+  explicit RowWrite(Row* row) : row_(row) {
+    relaxed(&row_->sequence, row_->sequence + 1);
+    std::atomic_thread_fence(std::memory_order_release);
+  }
+  ~RowWrite() { __atomic_store_n(&row_->sequence, row_->sequence + 1, __ATOMIC_RELEASE); }
+  RowWrite(const RowWrite&) = delete;
+  RowWrite& operator=(const RowWrite&) = delete;
+
+ private:
+  Row* row_;
+};
 
 // Where things are in a bottom row: Row, then 2 m ids and the factors, weights and codes of as many
 // lanes, filled up to blocks of 32; in profile small no factors, and one code with its factors, the
@@ -349,10 +373,22 @@ class Graph {
   uint32_t inDegree(uint32_t node) { return node < nodes() && ensureRow(node) ? row(node)->inDegree : 0; }
   // Bottom-layer neighbours; returns how many, or -1 on a fault. `out` has room for 2m.
   int32_t neighbors(uint32_t node, uint32_t* out);
+  // The k nearest live nodes of those on a layer and above it, ascending; `level` is cut to the topmost layer. Returns
+  // how many, or -1 on a fault. Nodes that are not linked yet are on none.
+  int32_t searchLevel(const float* query, uint32_t level, uint32_t k, uint32_t* outNodes, float* outDistances);
+  // The topmost layer; 0 in an empty graph.
+  uint32_t topLevel() const;
+  // Of each of `count` nodes below nodes() the highest layer it is on, and its in-degree. False on a fault.
+  bool standing(const uint32_t* wanted, uint32_t count, uint8_t* levels, uint32_t* inDegrees);
   // Of each of `count` nodes its nearest live bottom-layer neighbours, at most `most` (1-2m), nearest first, with their
-  // distances from it: count x most of each, and how many there are. A node that is not there has none.
-  bool fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* nodes, float* distances,
+  // distances from it and the learned weights of the edges: count x most of each, and how many there are. A node that
+  // is not there has none. May go on beside everything.
+  bool fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* nodes, float* distances, float* weights,
               uint32_t* counts);
+  // Replaces the learned weights of `count` rows: those of the edges to `to`, count x most, kNone for none; all others
+  // of these rows are 0 then. What a row has no edge to is passed over. False on a fault. Excludes `link`,
+  // `consolidate` and `reconnect`.
+  bool setWeights(const uint32_t* wanted, uint32_t count, uint32_t most, const uint32_t* to, const float* weights);
 
  private:
   friend class ScratchLease;
@@ -410,6 +446,9 @@ class Graph {
     uint32_t count;
   };
   List list(uint32_t node, uint32_t level) const;
+  // A bottom row's neighbours and the weights of its edges as they were at one moment, up to 2m of each; how many, or
+  // -1 on a fault.
+  int32_t edgesOf(uint32_t node, uint32_t* ids, uint16_t* weights);
   bool hasUpper(uint32_t node, uint32_t level) const;
   // The same, verified: false on a fault, and where it names what does not exist.
   bool listOf(uint32_t node, uint32_t level, List* out);

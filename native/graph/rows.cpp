@@ -6,22 +6,6 @@
 #include "distance.hpp"
 
 namespace hebb {
-namespace {
-
-// A reader that sees the same even number before and after has seen a whole row.
-class RowWrite {
- public:
-  explicit RowWrite(Row* row) : row_(row) {
-    relaxed(&row_->sequence, row_->sequence + 1);
-    std::atomic_thread_fence(std::memory_order_release);
-  }
-  ~RowWrite() { __atomic_store_n(&row_->sequence, row_->sequence + 1, __ATOMIC_RELEASE); }
-
- private:
-  Row* row_;
-};
-
-}  // namespace
 
 const float* Graph::rotated(uint32_t node, std::vector<float>& room) const {
   if (atHand_.has(node)) return atHand_.rotated.get() + uint64_t(atHand_.at[node]) * space_->size();
@@ -168,7 +152,7 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   for (size_t i = 0; i < changed.size(); i++) {
     const Lane& c = changed[i];
     relaxed(ids + c.lane, s.after[c.lane]);
-    weightsOf(node)[c.lane] = c.weight;
+    relaxed(weightsOf(node) + c.lane, c.weight);
     writeLane(node, c.lane, s.nibbles.data() + i * quads, c.factors);
   }
   __atomic_store_n(&r->degree, static_cast<uint16_t>(next), __ATOMIC_RELEASE);

@@ -37,9 +37,6 @@ constexpr uint64_t kWidest = 4096;
 // Results beyond k, for those that are deleted while the search runs.
 constexpr uint32_t kSpare = 8;
 
-// Looks at a row that seems to be written before it is taken for damaged: seconds.
-constexpr uint32_t kMostTurns = 1 << 26;
-
 // Cache lines of a vector asked for ahead; the hardware streams the rest once it sees the pattern.
 constexpr uint32_t kAheadLines = 6;
 constexpr uint32_t kAheadVectorLines = 8;
@@ -615,36 +612,6 @@ bool Graph::distances(const float* query, const uint32_t* wanted, uint32_t count
     }
     return true;
   });
-}
-
-bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* outNodes, float* outDistances,
-                   uint32_t* counts) {
-  std::vector<float> own(options_.dimensions);
-  std::vector<uint32_t> around(2 * options_.m);
-  std::vector<float> far(around.size());
-  std::vector<Neighbor> order;
-  const uint32_t limit = nodes();
-  for (uint32_t i = 0; i < count; i++) {
-    counts[i] = 0;
-    if (wanted[i] >= limit || !(state(wanted[i]) & kLive)) continue;
-    const int32_t degree = neighbors(wanted[i], around.data());
-    const float* v = vector(wanted[i]);
-    if (degree < 0 || !v) return false;
-    std::memcpy(own.data(), v, own.size() * sizeof(float));
-    uint32_t live = 0;
-    for (int32_t j = 0; j < degree; j++)
-      if (state(around[j]) & kLive) around[live++] = around[j];
-    if (!this->distances(own.data(), around.data(), live, far.data())) return false;
-    order.clear();
-    for (uint32_t j = 0; j < live; j++) order.push_back({far[j], around[j]});
-    std::sort(order.begin(), order.end(), nearer);
-    counts[i] = std::min(live, most);
-    for (uint32_t j = 0; j < counts[i]; j++) {
-      outNodes[uint64_t(i) * most + j] = order[j].node;
-      outDistances[uint64_t(i) * most + j] = order[j].distance;
-    }
-  }
-  return true;
 }
 
 template bool Graph::walk<Metric::kL2>(const float*, Neighbor, uint32_t, uint32_t, uint32_t, const Filter*, Scratch&);

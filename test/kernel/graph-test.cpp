@@ -15,7 +15,7 @@ std::string percent(const std::string& what, double value) {
   return what + " is " + std::to_string(value);
 }
 
-// Weights of edges, which nothing in the kernel reads yet: they have to stay with their edges.
+// Weights of edges have to stay with their edges.
 uint16_t* weightsOf(const World& w, uint32_t node) {
   return reinterpret_cast<uint16_t*>(w.rowBytes(node) + RowLayout(w.options).weights);
 }

@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
                {"rotation", testRotation},
                {"estimates", testEstimates},
                {"graphs", testGraphs},
+               {"edges", testEdges},
                {"same graph", testSameGraph},
                {"backlog", testBacklog},
                {"threads", testThreads},

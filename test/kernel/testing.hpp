@@ -54,6 +54,7 @@ void testRotation();
 void testEstimates();
 void testGraphs();
 void testSameGraph();
+void testEdges();
 void testBacklog();
 void testThreads();
 void testDamage();

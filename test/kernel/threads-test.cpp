@@ -30,7 +30,8 @@ struct History {
 };
 
 struct Findings {
-  std::atomic<uint64_t> searches{0}, wrong{0}, foreign{0}, repeated{0}, unordered{0}, deleted{0}, asked{0}, missed{0};
+  std::atomic<uint64_t> searches{0}, weighted{0}, strange{0}, wrong{0}, foreign{0}, repeated{0}, unordered{0},
+      deleted{0}, asked{0}, missed{0};
 };
 
 float apart(const std::vector<float>& a, const std::vector<float>& b) {
@@ -81,6 +82,33 @@ void searchOnce(Graph& graph, History& history, Random& random, Findings& found)
   }
 }
 
+// A weight that tells which edge it belongs to, exact in half precision.
+float weightOf(uint32_t from, uint32_t to) {
+  return static_cast<float>(1 + (from * 31 + to) % 1000) / 1024;
+}
+
+void readField(Graph& graph, Random& random, Findings& found) {
+  constexpr uint32_t most = 16;
+  const uint32_t node = static_cast<uint32_t>(random() % kMost);
+  uint32_t around[most], count = 0;
+  float far[most], weights[most];
+  if (!graph.fields(&node, 1, most, around, far, weights, &count)) found.wrong++;
+  for (uint32_t i = 0; i < count; i++) {
+    found.weighted += weights[i] != 0;
+    found.strange += weights[i] != 0 && weights[i] != weightOf(node, around[i]);
+  }
+}
+
+// Writes the weights of a node's edges as they are now.
+void weigh(Graph& graph, uint32_t node, std::atomic<uint64_t>& faults) {
+  uint32_t to[16];
+  float weights[16];
+  const int32_t degree = graph.neighbors(node, to);
+  if (degree < 0) faults++;
+  for (int32_t i = 0; i < degree; i++) weights[i] = weightOf(node, to[i]);
+  if (degree > 0 && !graph.setWeights(&node, 1, static_cast<uint32_t>(degree), to, weights)) faults++;
+}
+
 // Takes, writes and publishes nodes, and deletes others, as one caller does.
 void change(Graph& graph, History& history, Random& random, std::atomic<uint64_t>& faults) {
   std::vector<uint32_t> nodes(1 + random() % 40);
@@ -126,7 +154,10 @@ void testThreads() {
   for (uint64_t t = 0; t < 2; t++) {
     threads.emplace_back([&, t] {
       Random random(seed + 10 + t);
-      while (!done) searchOnce(*w.graph, history, random, found);
+      while (!done) {
+        searchOnce(*w.graph, history, random, found);
+        readField(*w.graph, random, found);
+      }
     });
   }
   threads.emplace_back([&] {
@@ -142,6 +173,10 @@ void testThreads() {
     const std::vector<uint32_t> next = w.graph->unlinked(round % 3 ? 64 : 1);
     if (!w.graph->link(next.data(), static_cast<uint32_t>(next.size()), 1)) faults++;
     linked += static_cast<uint32_t>(next.size());
+    for (uint32_t i = 0; i < 8; i++) {
+      const uint32_t node = (round * 8 + i) % kMost;
+      if (node < w.graph->nodes()) weigh(*w.graph, node, faults);
+    }
     if (round % 50 != 0) continue;
     const std::lock_guard<std::mutex> guard(changing);
     if (!w.graph->consolidate(1)) faults++;
@@ -155,6 +190,8 @@ void testThreads() {
   check(faults == 0, "nothing failed" + counts);
   check(found.wrong == 0, "every search ends with a count" + counts);
   check(found.foreign == 0, std::to_string(found.foreign) + " hits' distances are not their own" + counts);
+  check(found.weighted > 0 && found.strange == 0,
+        std::to_string(found.strange) + " of " + std::to_string(found.weighted) + " weights are another edge's");
   check(found.repeated == 0, std::to_string(found.repeated) + " hits come twice" + counts);
   check(found.unordered == 0, "hits ascend" + counts);
   check(found.deleted == 0, std::to_string(found.deleted) + " hits were deleted before" + counts);
