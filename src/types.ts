@@ -145,7 +145,8 @@ export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank
   /** Of the sample of `gumbel`: the same one, the same sample. 0 to 4,294,967,295, default 1. */
   seed?: number;
   /**
-   * 0 to `gnn_layers`. Mode `neural`: layers of the network that the query goes through where it serves; default all.
+   * 0 to `gnn_layers`. Mode `neural`: layers of the network that the query goes through where it serves, from the first on
+   * (which of a hierarchical one is the coarsest); default all.
    * Mode `subgraph`: hops beyond the hits; default 0.
    */
   gnnDepth?: number;

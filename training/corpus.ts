@@ -15,16 +15,33 @@ export interface Corpus {
   scores(query: Float32Array, nodes: Uint32Array): Float32Array;
   /** What each node hears. `scale`: unit of scores. */
   fields(nodes: Uint32Array, scale: number): Field[];
+  /** The same neighbours with all that the weights of their edges are made of. */
+  neighbourhoods(nodes: Uint32Array): Neighbourhood[];
+  /** All live neighbours of a node in the graph, the nearest first. */
+  neighbours(node: number): Uint32Array;
   /** Static search: up to `k` nodes, best first, without any learned part. Called once or twice per event. */
   nearest(query: Float32Array, k: number): { nodes: Uint32Array };
+  /** The graph's topmost layer; 0 where there is only the bottom one. */
+  readonly topLevel: number;
+  /** As `nearest`, among the nodes that are on a layer, from 1 to `topLevel`. */
+  nearestAt(level: number, query: Float32Array, k: number): Uint32Array;
   /** Up to `count` live nodes drawn at random with `prng`; repeats are allowed. */
   sample(count: number, prng: Prng): Uint32Array;
 }
 
-/** At most 16 live neighbours in the graph, those of the strongest edges first, with weights in (0, 1). */
+/** At most 16 live neighbours in the graph, the nearest first, with the weights in (0, 1) that their edges have untrained. */
 export interface Field {
   nodes: Uint32Array;
   weights: Float32Array;
+}
+
+/** At most 16 live neighbours in the graph, the nearest first, and by edge the parts of its weight (model/field.ts). */
+export interface Neighbourhood {
+  nodes: Uint32Array;
+  scores: Float32Array;
+  structural: Float32Array;
+  /** As the graph's rows hold them. */
+  biases: Float32Array;
 }
 
 /** A feedback event. `examples`: nodes that the query was made from, which are no answers to it. */

@@ -48,6 +48,9 @@ export interface Example {
   near: Uint32Array;
 }
 
+/** What one step of a loss needs of a question. */
+export type Asked = Pick<Example, "query" | "positives" | "weights" | "explicit" | "hard" | "excludedPlaces">;
+
 /** More positives than this are cut to the first ones: a mean over hundreds says nothing more. */
 const MOST_POSITIVES = 256;
 /** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
@@ -123,7 +126,7 @@ export class Sampler {
     private readonly prng: Prng,
   ) {}
 
-  draw(example: Example, others: ArrayLike<number>, hardShare: number, count: number, out: Int32Array): number {
+  draw(example: Asked, others: ArrayLike<number>, hardShare: number, count: number, out: Int32Array): number {
     this.begin();
     let length = 0;
     const take = (place: number) => {

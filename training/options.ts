@@ -70,6 +70,10 @@ export interface NetworkOptions {
   optimizer: Optimizer;
   /** `ruvector.learning_rate`, default .001. */
   rate: number;
+  /** `ruvector.hierarchical`, default false. */
+  hierarchical: boolean;
+  /** `learning.self_supervision`: share of the loss that rows' own neighbours make, default .1. */
+  selfSupervision: number;
 }
 
 export const LEARNING_DEFAULTS: Readonly<LearningOptions> = {

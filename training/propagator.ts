@@ -1,17 +1,19 @@
 /**
  * Serving the attention network (model/gnn/layer.ts): states of nodes layer by layer, kept while nothing
  * changes, and one fresh hop for a query. A query after l layers hears the nodes near it as they are after
- * l - 1; a node hears its neighbours in the graph the same way. Computed afresh, three layers of 16 neighbours
+ * l - 1; a node hears its neighbours in the graph the same way. A hierarchical network takes the query from coarse
+ * to fine: in layer l of L, from 1 on, it hears those nearest to it on the graph's layer L - l, or on the topmost one
+ * where that is lower, and in the last the nearest of all. Computed afresh, three layers of 16 neighbours
  * would be 4,096 rows; kept, a query costs one product a layer.
  */
 
-import { edgeWeights } from "../model/field.js";
+import { type EdgeScalars, edgeWeights, type RowBiases } from "../model/field.js";
 import { halvesOf, MASKED, type Network, type NetworkShape, stateWidth } from "../native/gnn.js";
-import type { Corpus } from "./corpus.js";
+import type { Corpus, Neighbourhood } from "./corpus.js";
 
 /** Nodes that a query hears: those nearest to it. */
 export const HEARD_BY_QUERY = 16;
-const HEARD_BY_NODE = 16;
+export const HEARD_BY_NODE = 16;
 /** Bytes of states, keys and values that are kept. */
 const CACHE_BYTES = 128 << 20;
 /** Rows that are propagated at once. */
@@ -21,6 +23,12 @@ const BLOCK = 1024;
 export interface NetworkWeights {
   shape: NetworkShape;
   layers: Float32Array[];
+  /** Of the weights of what is heard. */
+  edges: Readonly<EdgeScalars>;
+  /** Whether queries go through the graph's layers from coarse to fine. */
+  hierarchical: boolean;
+  /** By node the logits of its edges; without them, those that the graph's rows hold. */
+  biases?: ReadonlyMap<number, RowBiases>;
 }
 
 export interface Attended {
@@ -58,13 +66,13 @@ export class Propagator {
 
   /** The query after `depth` layers. `near`: the nodes nearest to it, best first. */
   attend(query: Float32Array, near: Uint32Array, depth = this.weights.layers.length): Attended {
-    const nodes = near.slice(0, HEARD_BY_QUERY);
-    const logWeights = this.heardBy(query, nodes);
-    const index = Uint32Array.from(nodes.keys());
     const { shape } = this.weights;
     const heads = shape.propagation === "linear" ? 1 : shape.heads;
     let x = query.slice();
     const attention = this.parameters.slice(0, depth).map((parameters, layer) => {
+      const nodes = this.heardIn(layer, query, near);
+      const logWeights = this.heardBy(this.corpus.scores(query, nodes)).map(Math.log);
+      const index = Uint32Array.from(nodes.keys());
       const weights = new Float32Array(heads * nodes.length);
       const y = new Float32Array(x.length);
       this.network.attend(parameters, x, this.heard(layer, nodes), index, logWeights, y, weights);
@@ -79,9 +87,28 @@ export class Propagator {
     return { query: x, attention };
   }
 
-  /** Logarithms of the weights of the edges from a query to what it hears. */
-  heardBy(query: Float32Array, nodes: Uint32Array): Float32Array {
-    return edgeWeights(this.corpus.scores(query, nodes), this.corpus.metric, this.scale).map(Math.log);
+  /** What a query hears in a layer. `near`: the nodes nearest to it, best first. */
+  heardIn(layer: number, query: Float32Array, near: Uint32Array): Uint32Array {
+    const { hierarchical, layers } = this.weights;
+    const level = hierarchical ? Math.min(layers.length - 1 - layer, this.corpus.topLevel) : 0;
+    return level === 0 ? near.slice(0, HEARD_BY_QUERY) : this.corpus.nearestAt(level, query, HEARD_BY_QUERY);
+  }
+
+  /** Weights of the edges from a query to what it hears, by its scores. A query stands nowhere in the graph. */
+  heardBy(scores: Float32Array): Float32Array {
+    return edgeWeights(scores, this.corpus.metric, this.scale, { scalars: this.weights.edges });
+  }
+
+  /** Weights of the edges from a node to what it hears. */
+  weightsIn(node: number, { nodes, scores, structural, biases }: Neighbourhood): Float32Array {
+    const { edges, biases: learned } = this.weights;
+    let own = biases;
+    if (learned) {
+      const row = learned.get(node);
+      own = Float32Array.from(nodes, (other) => row?.values[row.to.indexOf(other)] ?? 0);
+    }
+    const parts = { scalars: edges, structural, biases: own };
+    return edgeWeights(scores, this.corpus.metric, this.scale, parts);
   }
 
   /** Nodes after `layer` layers, B x d. */
@@ -123,15 +150,16 @@ export class Propagator {
   private propagate(layer: number, nodes: Uint32Array): Float32Array {
     const { dimensions: d } = this.corpus;
     const x = this.states(layer - 1, nodes);
-    const fields = this.corpus.fields(nodes, this.scale);
-    const union = Uint32Array.from(new Set(fields.flatMap((field) => Array.from(field.nodes))));
+    const around = this.corpus.neighbourhoods(nodes);
+    const union = Uint32Array.from(new Set(around.flatMap((heard) => Array.from(heard.nodes))));
     const places = new Map(Array.from(union, (node, i) => [node, i]));
     const index = new Uint32Array(nodes.length * HEARD_BY_NODE).fill(MASKED);
     const logWeights = new Float32Array(index.length);
-    fields.forEach((field, i) => {
-      field.nodes.forEach((node, j) => {
+    around.forEach((heard, i) => {
+      const weights = this.weightsIn(nodes[i]!, heard);
+      heard.nodes.forEach((node, j) => {
         index[i * HEARD_BY_NODE + j] = places.get(node)!;
-        logWeights[i * HEARD_BY_NODE + j] = Math.log(field.weights[j]!);
+        logWeights[i * HEARD_BY_NODE + j] = Math.log(weights[j]!);
       });
     });
     const { shape } = this.weights;

@@ -8,6 +8,7 @@ import { assert } from "../base/assert.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
+import type { RowBiases } from "../model/field.js";
 import { Overlay } from "../model/overlay.js";
 import { Curve } from "./curve.js";
 import { Gate } from "./gate.js";
@@ -57,6 +58,12 @@ export interface Delta {
   edges: EdgeChange[];
   /** Bytes of the network, by byte offset: all of it, or nothing. */
   network?: { at: number; bytes: Uint8Array }[];
+  /** Logits of the edges that leave rows, for the rows of the graph to hold; all others of these rows are 0 then. */
+  biases?: BiasChange[];
+}
+
+export interface BiasChange extends RowBiases {
+  node: number;
 }
 
 export interface ShiftChange {
@@ -136,7 +143,7 @@ export function changedHeader(before: Float64Array, after: Float64Array): Delta[
   return pieces;
 }
 
-/** Writes a delta's values into the state. Idempotent. Call `state.overlay.refresh` before searching. */
+/** Writes a delta's values into the state, but for those that rows of the graph hold. Idempotent. Call `state.overlay.refresh` before searching. */
 export function applyDelta(state: LearnedState, delta: Delta): void {
   for (const { at, bytes } of delta.parameters) {
     assert(
@@ -220,23 +227,32 @@ export function withoutNodes(delta: Delta, gone: ReadonlySet<number>): Delta {
     ...delta,
     overlay: delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node)),
     edges: delta.edges.map((change) => (gone.has(change.node) ? ended(change.node) : change)),
+    biases: delta.biases?.filter(({ node }) => !gone.has(node)).map((row) => withoutEnds(row, gone)),
   };
+}
+
+function withoutEnds({ node, to, values }: BiasChange, gone: ReadonlySet<number>): BiasChange {
+  return { node, to: to.filter((end) => !gone.has(end)), values: values.filter((_, i) => !gone.has(to[i]!)) };
 }
 
 const EDGE_ENTRY_BYTES = 32;
 const LANE_BYTES = 16;
 
 /**
- * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries and of network pieces, then
+ * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network pieces and of rows
+ * with logits, then
  * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
  * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
- * then those: u32 lane, u32 target, f32 strength, u32 at), and network pieces as those of parameters.
+ * then those: u32 lane, u32 target, f32 strength, u32 at), network pieces as those of parameters, and rows with
+ * logits (u32 node, u32 edges, where they lead (u32s), their logits (f32s)).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));
   const network = delta.network ?? [];
+  const biases = delta.biases ?? [];
   const size =
-    16 +
+    20 +
+    biases.reduce((sum, { to }) => sum + 8 + 8 * to.length, 0) +
     network.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
     edges.reduce((sum, { lanes }) => sum + EDGE_ENTRY_BYTES + LANE_BYTES * lanes.length, 0) +
     delta.parameters.reduce((sum, p) => sum + 8 + p.bytes.length, 0) +
@@ -256,6 +272,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
   put(delta.overlay.length);
   put(edges.length);
   put(network.length);
+  put(biases.length);
   const putPieces = (pieces: Delta["parameters"]) => {
     for (const { at: offset, bytes } of pieces) {
       put(offset);
@@ -286,6 +303,12 @@ export function encodeDelta(delta: Delta): Uint8Array {
     }
   }
   putPieces(network);
+  for (const { node, to, values } of biases) {
+    put(node);
+    put(to.length);
+    to.forEach(put);
+    values.forEach(putFloat);
+  }
   return out;
 }
 
@@ -310,6 +333,7 @@ export function decodeDelta(from: Uint8Array): Delta {
   const entries = u32();
   const edges = u32();
   const networkPieces = u32();
+  const biased = u32();
   const takePieces = (count: number): Delta["parameters"] =>
     Array.from({ length: count }, () => {
       const offset = u32();
@@ -348,6 +372,16 @@ export function decodeDelta(from: Uint8Array): Delta {
     delta.edges.push({ node, record: isThere ? record : null, lanes });
   }
   if (networkPieces > 0) delta.network = takePieces(networkPieces);
+  const biases: BiasChange[] = [];
+  for (let i = 0; i < biased; i++) {
+    const node = u32();
+    const count = u32();
+    take(8 * count); // before room is made for them
+    at -= 8 * count;
+    const to = Uint32Array.from({ length: count }, u32);
+    biases.push({ node, to, values: Float32Array.from({ length: count }, f32) });
+  }
+  if (biased > 0) delta.biases = biases;
   if (at !== bytes.length) throw new RangeError(`learned delta has ${bytes.length - at} bytes after its end`);
   return delta;
 }

@@ -31,6 +31,7 @@ import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
 import {
+  type BiasChange,
   bytesOf,
   curveOf,
   type Delta,
@@ -250,6 +251,7 @@ export async function train(
     overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
     edges: replaceEdges(state.edges, edges),
     network: serves ? networkPieces(serves, PIECE_BYTES) : [],
+    biases: replaceBiases(state, serves, corpus),
   };
   return { delta, report: learningReport(state, header) };
 }
@@ -261,10 +263,10 @@ function networkSettings(
 ): NetworkSettings | undefined {
   const { network, shiftBound } = options;
   if (!network || shiftBound === 0 || networkSize(dimensions, network) > MOST_NETWORK_BYTES) return undefined;
-  const { hidden, heads, layers, dropout, optimizer, rate } = network;
+  const { hidden, heads, layers, dropout, optimizer, rate, hierarchical, selfSupervision } = network;
   const epochs = Math.ceil(adapterEpochs * NETWORK_EPOCHS_SHARE);
   const shape = { dimensions, hidden, heads, propagation: "attention", metric, bound: shiftBound } as const;
-  return { shape, layers, dropout, optimizer, rate, epochs };
+  return { shape, layers, dropout, optimizer, rate, epochs, hierarchical, selfSupervision };
 }
 
 /** Whether the best arm with attention is ahead of the best one without, by what a learner has to bring. */
@@ -382,6 +384,19 @@ class Phases {
       return undefined; // of a newer runtime
     }
   }
+}
+
+/** Rows that get logits, and those that lose theirs: only a network that takes part has any. */
+function replaceBiases(
+  { network, header }: LearnedState,
+  to: NetworkWeights | undefined,
+  corpus: Corpus,
+): BiasChange[] {
+  const had = network && header[FIELD.networkReady] ? Array.from(network.biased) : [];
+  const rows = Array.from(to?.biases ?? [], ([node, row]) => ({ node, ...row }));
+  const gone = had.filter((node) => !to?.biases?.has(node));
+  const none = { to: new Uint32Array(0), values: new Float32Array(0) };
+  return [...gone.map((node) => ({ node, ...none })), ...rows].filter(({ node }) => corpus.isLive(node));
 }
 
 /** Runs work in slices of a few milliseconds, so that searches go on between them. */

@@ -12,15 +12,16 @@
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
-import { edgeWeights } from "../../model/field.js";
+import { edgeWeights, MOST_BIAS, structuralScore } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
 import { createNetwork } from "../../native/gnn.js";
+import type { Graph } from "../../native/graph.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
 import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
 import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
-import type { Corpus, Field } from "../../training/corpus.js";
+import type { Corpus, Field, Neighbourhood } from "../../training/corpus.js";
 import { measureScales } from "../../training/fit.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
@@ -29,6 +30,7 @@ import { type LearningReport, learningReport } from "../../training/report.js";
 import { adaptQuery, learnersIn } from "../../training/serving.js";
 import {
   applyDelta,
+  type BiasChange,
   changedHeader,
   type Delta,
   FIELD,
@@ -39,6 +41,7 @@ import {
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
+import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
 import { inSlices } from "./slices.js";
 import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
@@ -46,7 +49,9 @@ import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 const SHIFT_AT = 8;
 const LANES_AT = 24;
 const LANE_BYTES = 12;
-/** Neighbours that a node hears: those of the strongest edges. */
+/** As many neighbours as a row may have. */
+const MOST_NEIGHBOURS = 256;
+/** Neighbours that a node hears: the nearest. */
 const HEARD = 16;
 /** Rows that tell the unit of scores. */
 const SCALE_ROWS = 64;
@@ -107,6 +112,8 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
             dropout: ruvector.gnn_dropout,
             optimizer: ruvector.optimizer,
             rate: ruvector.learning_rate,
+            hierarchical: ruvector.hierarchical,
+            selfSupervision: learning.self_supervision,
           }
         : undefined,
     replay: learning.replay,
@@ -129,6 +136,8 @@ export class Learned {
   private propagatedAsOf = "";
   private readonly shifts: SlotTable;
   private readonly edges: SlotTable;
+  /** Logits by row and end, for edges that may not be linked yet. */
+  private readonly waiting = new Map<number, BiasChange>();
 
   /** @param overlaySection the number of section `overlay` in the region; `parameters` and `edges` follow it */
   constructor(
@@ -194,6 +203,42 @@ export class Learned {
     for (const change of delta.edges) this.writeEdges(change);
     for (const { at, bytes } of delta.network ?? []) this.region.write(this.overlaySection + 3, at, bytes);
     if (delta.network?.length) this.propagator = undefined;
+    if (delta.biases) this.writeBiases(delta.biases);
+  }
+
+  /** Whether logits of edges wait for rows to be linked: no checkpoint may go by without them. */
+  get awaitsRows(): boolean {
+    return this.waiting.size > 0;
+  }
+
+  /** Writes the logits that wait once more: rows were linked. Excludes what writes rows of the graph. */
+  rowsLinked(): void {
+    if (this.waiting.size === 0) return;
+    this.writeRows([...this.waiting.values()]);
+    if (this.searcher.graph.backlog === 0) this.waiting.clear();
+  }
+
+  private writeBiases(biases: readonly BiasChange[]): void {
+    // A row that is not linked yet, or leads to one that is not, gets them once it is.
+    if (this.searcher.graph.backlog > 0) for (const row of biases) this.waiting.set(row.node, row);
+    this.writeRows(biases);
+  }
+
+  private writeRows(biases: readonly BiasChange[]): void {
+    const most = biases.reduce((max, { to }) => Math.max(max, to.length), 1);
+    const ends = new Uint32Array(biases.length * most).fill(NO_NODE);
+    const values = new Float32Array(ends.length);
+    biases.forEach(({ to, values: own }, i) => {
+      ends.set(to, i * most);
+      values.set(own, i * most);
+    });
+    this.searcher.graph.setWeights(
+      Uint32Array.from(biases, ({ node }) => node),
+      ends,
+      values,
+    );
+    this.fields.clear();
+    this.propagator?.clear();
   }
 
   /** Nodes that disappeared take their shifts with them. */
@@ -202,9 +247,22 @@ export class Learned {
     this.forgotten += nodes.length;
     this.onForget?.(nodes);
     this.fields.clear(); // a number may come back with another vector
+    if (this.waiting.size > 0) this.forgetWaiting(new Set(nodes));
     this.propagator?.clear();
     const delta = forget(this.state, nodes);
     if (delta) this.apply(delta);
+  }
+
+  private forgetWaiting(gone: ReadonlySet<number>): void {
+    for (const { node, to, values } of [...this.waiting.values()]) {
+      if (gone.has(node)) this.waiting.delete(node);
+      else if (to.some((end) => gone.has(end)))
+        this.waiting.set(node, {
+          node,
+          to: to.filter((end) => !gone.has(end)),
+          values: values.filter((_, i) => !gone.has(to[i])),
+        });
+    }
   }
 
   /**
@@ -272,15 +330,22 @@ export class Learned {
 
   /** All neighbours of a node, in the graph and by learned edges, with the weight of each edge. */
   around(node: number): Field {
-    const { graph } = this.searcher;
-    const { edges, header } = this.state;
+    const { graph, metric } = this.searcher;
+    const { edges, header, network } = this.state;
     const strengths = new Map(edges.from(node, header[FIELD.clock]).map(({ to, strength }) => [to, strength]));
     const others = new Set([...graph.neighbors(node), ...strengths.keys()]);
     const nodes = Uint32Array.from(others).filter((other) => graph.isLive(other));
     const scale = header[FIELD.started] ? header[FIELD.scoreScale] : this.measuredScale();
     const scores = this.corpus.scores(graph.vector(node), nodes);
     const learned = Float32Array.from(nodes, (other) => strengths.get(other) ?? 0);
-    return { nodes, weights: edgeWeights(scores, this.searcher.metric, scale, learned) };
+    if (!network || !header[FIELD.networkReady])
+      return { nodes, weights: edgeWeights(scores, metric, scale, { strengths: learned }) };
+    const field = graph.fields(Uint32Array.of(node), nodes.length);
+    const held = new Map(Array.from(field.nodes.subarray(0, field.counts[0]), (other, i) => [other, field.weights[i]]));
+    const biases = Float32Array.from(nodes, (other) => heldBias(held.get(other) ?? 0));
+    const structural = structuralScores(graph, node, nodes);
+    const parts = { scalars: network.edges, strengths: learned, structural, biases };
+    return { nodes, weights: edgeWeights(scores, metric, scale, parts) };
   }
 
   /** The unit of scores, while no feedback has set it. */
@@ -340,6 +405,7 @@ export class Learned {
       ["gnn_layers", layers.length, asked?.layers ?? layers.length],
       ["gnn_hidden_dim", shape.hidden, asked?.hidden ?? shape.hidden],
       ["gnn_heads", shape.heads, asked?.heads ?? shape.heads],
+      ["hierarchical", network.hierarchical, asked?.hierarchical ?? network.hierarchical],
     ] as const;
     for (const [name, stored, wanted] of pairs) {
       if (stored === wanted) continue;
@@ -384,33 +450,58 @@ export class Learned {
   }
 }
 
-/** Fields that were asked for, until the graph changes. */
+/** What a node hears. Where its neighbours stand is looked up when somebody asks: it takes a look at each one's row. */
+class Heard implements Neighbourhood {
+  private alike: Float32Array | undefined;
+  private scale = 0;
+  private field: Field | undefined;
+
+  constructor(
+    private readonly searcher: Searcher,
+    private readonly node: number,
+    readonly nodes: Uint32Array,
+    readonly scores: Float32Array,
+    readonly biases: Float32Array,
+  ) {}
+
+  get structural(): Float32Array {
+    this.alike ??= structuralScores(this.searcher.graph, this.node, this.nodes);
+    return this.alike;
+  }
+
+  untrained(scale: number): Field {
+    if (!this.field || this.scale !== scale)
+      this.field = { nodes: this.nodes, weights: edgeWeights(this.scores, this.searcher.metric, scale) };
+    this.scale = scale;
+    return this.field;
+  }
+}
+
+/** Neighbourhoods that were asked for, until the graph changes. */
 class Fields {
-  private readonly known = new Map<number, Field>();
+  private readonly known = new Map<number, Heard>();
   private asOf = "";
 
   constructor(private readonly searcher: Searcher) {}
 
-  of(nodes: Uint32Array, scale: number): Field[] {
-    const now = `${this.asOfNow()} ${scale}`;
+  of(nodes: Uint32Array): Heard[] {
+    const now = this.asOfNow();
     if (now !== this.asOf || this.known.size > MOST_FIELDS) this.known.clear();
     this.asOf = now;
-    this.find(
-      nodes.filter((node) => !this.known.has(node)),
-      scale,
-    );
+    this.find(nodes.filter((node) => !this.known.has(node)));
     return Array.from(nodes, (node) => this.known.get(node)!);
   }
 
-  private find(nodes: Uint32Array, scale: number): void {
-    const { graph, metric } = this.searcher;
+  private find(nodes: Uint32Array): void {
+    const { searcher } = this;
     if (nodes.length === 0) return;
-    const { nodes: around, distances, counts } = graph.fields(nodes, HEARD);
+    const { nodes: around, distances, weights, counts } = searcher.graph.fields(nodes, HEARD);
     const stride = around.length / nodes.length;
     nodes.forEach((node, i) => {
       const [from, to] = [i * stride, i * stride + counts[i]];
-      const scores = distances.slice(from, to).map((distance) => this.searcher.scoreOf(distance));
-      this.known.set(node, { nodes: around.slice(from, to), weights: edgeWeights(scores, metric, scale) });
+      const scores = distances.slice(from, to).map((distance) => searcher.scoreOf(distance));
+      const biases = weights.slice(from, to).map(heldBias);
+      this.known.set(node, new Heard(searcher, node, around.slice(from, to), scores, biases));
     });
   }
 
@@ -425,10 +516,27 @@ class Fields {
   }
 }
 
+/** How alike a node and each of others stand in the graph. */
+function structuralScores(graph: Graph, node: number, others: Uint32Array): Float32Array {
+  const { levels, inDegrees } = graph.standing(Uint32Array.of(node, ...others));
+  return Float32Array.from(others, (_, i) => structuralScore(levels[0], inDegrees[0], levels[i + 1], inDegrees[i + 1]));
+}
+
+/** A logit out of a row; damage that no checksum has met yet makes no weight of NaN. */
+const heldBias = (value: number): number => Math.max(-MOST_BIAS, Math.min(MOST_BIAS, value || 0));
+
 function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus {
   const { graph } = searcher;
   let nodes = new Uint32Array(0);
   let distances = new Float32Array(0);
+  const roomFor = (k: number): number => {
+    const room = Math.min(k, graph.live);
+    if (nodes.length < room) {
+      nodes = new Uint32Array(room);
+      distances = new Float32Array(room);
+    }
+    return room;
+  };
   return {
     dimensions: searcher.dimensions,
     metric: searcher.metric,
@@ -438,13 +546,21 @@ function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus 
     vector: (node) => learned.unit(graph.vector(node)),
     isLive: (node) => graph.isLive(node),
     scores: (query, of) => graph.distances(query, of).map((distance) => searcher.scoreOf(distance)),
-    fields: (of, scale) => fields.of(of, scale),
+    fields: (of, scale) => fields.of(of).map((heard) => heard.untrained(scale)),
+    neighbourhoods: (of) => fields.of(of),
+    neighbours(node) {
+      const { nodes: around, counts } = graph.fields(Uint32Array.of(node), MOST_NEIGHBOURS);
+      return around.slice(0, counts[0]);
+    },
+    get topLevel() {
+      return graph.topLevel;
+    },
+    nearestAt(level, query, k) {
+      const room = roomFor(k);
+      return nodes.slice(0, room === 0 ? 0 : graph.searchLevel(query, level, room, nodes, distances));
+    },
     nearest(query, k) {
-      const room = Math.min(k, graph.live);
-      if (nodes.length < room) {
-        nodes = new Uint32Array(room);
-        distances = new Float32Array(room);
-      }
+      const room = roomFor(k);
       const count = room === 0 ? 0 : graph.search(query, room, room, nodes, distances, false, STANDARD_RERANK);
       return { nodes: nodes.slice(0, count) };
     },

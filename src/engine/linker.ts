@@ -17,10 +17,13 @@ export class Linker {
   private awaiting = 0;
   private failure: { cause: unknown } | undefined;
 
-  /** @param on `linked`: in the turn that emptied the backlog, where somebody waits for it; `failed`: hears once why linking stopped for good */
+  /**
+   * @param on `progressed`: in a turn that linked rows; `linked`: in the one that emptied the backlog, where somebody
+   *   waits for it; `failed`: hears once why linking stopped for good
+   */
   constructor(
     private readonly graph: Graph,
-    private readonly on: { linked: () => Promise<void>; failed: (cause: unknown) => void },
+    private readonly on: { progressed: () => void; linked: () => Promise<void>; failed: (cause: unknown) => void },
   ) {}
 
   /** Runs a task while nothing else writes rows. */
@@ -68,6 +71,7 @@ export class Linker {
       try {
         await this.turn(async () => {
           await this.graph.link(LINKED_TOGETHER);
+          this.on.progressed();
           if (this.graph.backlog === 0 && this.awaiting > 0) await this.on.linked();
         });
       } catch (cause) {

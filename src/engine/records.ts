@@ -185,7 +185,7 @@ export function decodeSetting(bytes: Uint8Array): { name: string; value: Uint8Ar
 
 /** What was learned, as the records of one group. */
 export function learnedRecords(
-  { parameters, overlay, edges, network = [] }: Delta,
+  { parameters, overlay, edges, network = [], biases = [] }: Delta,
   dimensions: number,
 ): { type: number; payload: Uint8Array[] }[] {
   const perRecord = Math.max(1, Math.floor(LEARNED_RECORD_BYTES / (dimensions * 4 + 12)));
@@ -197,6 +197,10 @@ export function learnedRecords(
   }
   for (let at = 0; at < edges.length; at += EDGE_CHANGES_PER_RECORD) {
     records.push(encodeDelta({ parameters: [], overlay: [], edges: edges.slice(at, at + EDGE_CHANGES_PER_RECORD) }));
+  }
+  for (let at = 0; at < biases.length; at += EDGE_CHANGES_PER_RECORD) {
+    const some = biases.slice(at, at + EDGE_CHANGES_PER_RECORD);
+    records.push(encodeDelta({ parameters: [], overlay: [], edges: [], biases: some }));
   }
   return records.map((delta) => ({ type: RECORD.learned, payload: [delta] }));
 }

@@ -96,6 +96,7 @@ export class Session {
     this.queue = new WriteQueue((group) => this.commit(group));
     this.linker = new Linker(this.graph, {
       linked: () => this.audit(),
+      progressed: () => this.learned.rowsLinked(),
       failed: (cause) => {
         this.broken ??= cause; // rows may be half changed in memory: no checkpoint may take them
       },
@@ -297,6 +298,11 @@ export class Session {
     });
   }
 
+  /** As `logAlone`, for changes of rows of the graph. */
+  logStill(plan: (names: GroupNames) => Promise<Logged | undefined>): Promise<void> {
+    return this.inFlight(() => this.linker.turn(() => this.logAlone(plan)));
+  }
+
   close(): Promise<void> {
     this.closing ??= this.closeNow();
     return this.closing;
@@ -415,6 +421,11 @@ export class Session {
 
   private async checkpointNow(dense = false): Promise<void> {
     const lsn = this.appliedLsn;
+    // The log, which tells what waits for rows to be linked, ends here.
+    while (this.learned.awaitsRows) {
+      await this.changingRows(() => this.graph.link(this.graph.backlog));
+      this.learned.rowsLinked();
+    }
     this.tiering.prepareCheckpoint();
     try {
       await this.store[dense ? "compact" : "checkpoint"](lsn, {

@@ -188,7 +188,7 @@ export class Trainer {
         progress,
         onProgress: onProgress && (({ done, total }) => onProgress(done, total)),
       });
-      await this.session.logAlone(async () => {
+      await this.session.logStill(async () => {
         return this.group(this.learnedRecords(withoutNodes(delta, gone)));
       });
       await progress.remove();

@@ -133,11 +133,16 @@ describe("contents of log records", () => {
       ],
       edges: [...draft.changes().filter(({ node }) => node !== 5), { node: 8, record: null, lanes: [] }],
       network: [{ at: 32, bytes: Uint8Array.of(12) }],
+      biases: [
+        { node: 7, to: Uint32Array.of(1, 2), values: Float32Array.of(0.5, -1) },
+        { node: 4, to: new Uint32Array(0), values: new Float32Array(0) },
+      ],
     };
     const bytes = encodeDelta(delta);
     expect(hex(bytes)).toBe(
       [
-        "01000000020000000300000001000000", // counts of pieces, shifts, nodes with edges, and pieces of the network
+        "01000000020000000300000001000000", // counts of pieces, shifts, nodes with edges, pieces of the network,
+        "02000000", // and rows with logits
         "10000000020000000102",
         "0300000004000000010000000000003f",
         "060000000000000000000000",
@@ -146,6 +151,8 @@ describe("contents of log records", () => {
         "0900000001000000000000000900000009000000000000000000000000000000",
         "0800000000000000000000000000000000000000000000000000000000000000",
         "20000000010000000c",
+        "07000000020000000100000002000000" + "0000003f000080bf",
+        "0400000000000000",
       ].join(""),
     );
     expect(encodeDelta(decodeDelta(bytes))).toEqual(bytes);

@@ -1,9 +1,9 @@
 /** A small world for the learners: documents around topics, and queries that see topics through a distortion. */
 import { Prng } from "../../base/prng.js";
 import type { Metric } from "../../base/types.js";
-import { edgeWeights } from "../../model/field.js";
+import { edgeWeights, structuralScore } from "../../model/field.js";
 import { normalize, score } from "../../model/scoring.js";
-import type { Corpus, Field, LearnEvent } from "../../training/corpus.js";
+import type { Corpus, LearnEvent, Neighbourhood } from "../../training/corpus.js";
 
 /** Neighbours that a node hears, as in a store. */
 const HEARD = 16;
@@ -17,18 +17,35 @@ export interface World {
   events(count: number, seed: number, distortion?: number): LearnEvent[];
 }
 
+/** Every 8th node is on layer 1, every 64th on layer 2. */
+const levelOf = (node: number): number => (node % 64 === 0 ? 2 : node % 8 === 0 ? 1 : 0);
+
 /** Exact search over `vectors`, with as many deleted nodes as `dead` holds; a node hears its 16 nearest live ones. */
 export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus"] {
   const dead = new Set<number>();
   const live = () => vectors.map((_, i) => i).filter((i) => !dead.has(i));
-  const fields = new Map<number, Field>();
+  const known = new Map<number, Neighbourhood>();
   let asOf = "";
-  const fieldOf = (node: number, scale: number): Field => {
+  const neighbours = (node: number): Uint32Array => {
     const all = vectors.map((v) => score(metric, vectors[node]!, v));
-    const heard = live().filter((other) => other !== node);
-    const nodes = Uint32Array.from(heard.sort((x, y) => all[y]! - all[x]! || x - y)).slice(0, HEARD);
-    const scores = Float32Array.from(nodes, (other) => all[other]!);
-    return { nodes, weights: edgeWeights(scores, metric, scale) };
+    const others = live().filter((other) => other !== node);
+    return Uint32Array.from(others.sort((x, y) => all[y]! - all[x]! || x - y)).slice(0, 2 * HEARD);
+  };
+  const neighbourhoodOf = (node: number): Neighbourhood => {
+    const nodes = neighbours(node).slice(0, HEARD);
+    const scores = Float32Array.from(nodes, (other) => score(metric, vectors[node]!, vectors[other]!));
+    const structural = Float32Array.from(nodes, (other) => structuralScore(levelOf(node), 16, levelOf(other), 16));
+    return { nodes, scores, structural, biases: new Float32Array(nodes.length) };
+  };
+  const neighbourhoods = (nodes: Uint32Array): Neighbourhood[] => {
+    if (asOf !== `${[...dead]}`) known.clear();
+    asOf = `${[...dead]}`;
+    for (const node of nodes) if (!known.has(node)) known.set(node, neighbourhoodOf(node));
+    return Array.from(nodes, (node) => known.get(node)!);
+  };
+  const nearest = (query: Float32Array, k: number, among: number[]): Uint32Array => {
+    const scores = vectors.map((v) => score(metric, query, v));
+    return Uint32Array.from(among.sort((a, b) => scores[b]! - scores[a]! || a - b)).slice(0, k);
   };
   return {
     vectors,
@@ -41,17 +58,21 @@ export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus
     vector: (node) => vectors[node]!,
     isLive: (node) => node < vectors.length && !dead.has(node),
     scores: (query, nodes) => Float32Array.from(nodes, (node) => score(metric, query, vectors[node]!)),
-    fields(nodes, scale) {
-      const now = `${scale} ${[...dead]}`;
-      if (now !== asOf) fields.clear();
-      asOf = now;
-      for (const node of nodes) if (!fields.has(node)) fields.set(node, fieldOf(node, scale));
-      return Array.from(nodes, (node) => fields.get(node)!);
-    },
-    nearest: (query, k) => {
-      const scores = vectors.map((v) => score(metric, query, v));
-      return { nodes: Uint32Array.from(live().sort((a, b) => scores[b]! - scores[a]! || a - b)).slice(0, k) };
-    },
+    fields: (nodes, scale) =>
+      neighbourhoods(nodes).map(({ nodes: heard, scores }) => ({
+        nodes: heard,
+        weights: edgeWeights(scores, metric, scale),
+      })),
+    neighbourhoods,
+    neighbours,
+    nearest: (query, k) => ({ nodes: nearest(query, k, live()) }),
+    topLevel: 2,
+    nearestAt: (level, query, k) =>
+      nearest(
+        query,
+        k,
+        live().filter((node) => levelOf(node) >= level),
+      ),
     sample: (count, prng) => {
       const nodes = live();
       return Uint32Array.from({ length: nodes.length === 0 ? 0 : count }, () => nodes[prng.below(nodes.length)]!);
