@@ -4,8 +4,10 @@
  * network can learn anything.
  */
 import { cpSync } from "node:fs";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
+import { edgeWeights, MOST_BIAS, UNTRAINED_EDGES } from "../../model/field.js";
+import { Learned } from "../../src/engine/learned.js";
 import { type ConfigInput, type Index, open } from "../../src/index.js";
 import { errorOf, scratch } from "../support/rows.js";
 
@@ -30,6 +32,27 @@ async function found(index: Index, options: { gnnDepth?: number } = {}): Promise
     if (hits[0].id === i) first++;
   }
   return first / (n - learned);
+}
+
+/** What an index has learned, behind its back. */
+async function learnedOf(index: Index): Promise<Learned> {
+  const spy = vi.spyOn(Learned.prototype, "around");
+  try {
+    await index.query({ vector: rows[0], mode: "subgraph", k: 1 });
+    return spy.mock.contexts[0] as Learned;
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+/** Logits of the edges that nodes hear by, and how many of them are not 0. */
+function logitsOf({ corpus }: Learned, nodes: Iterable<number>): { by: Map<string, number>; count: number } {
+  const by = new Map<string, number>();
+  for (const node of nodes) {
+    const [{ nodes: ends, biases }] = corpus.neighbourhoods(Uint32Array.of(node));
+    ends.forEach((end, i) => void by.set(`${node} ${end}`, biases[i]));
+  }
+  return { by, count: [...by.values()].filter((bias) => bias !== 0).length };
 }
 
 describe("a network that alone can help", () => {
@@ -69,19 +92,53 @@ describe("a network that alone can help", () => {
     expect((await index.query({ vector: turned(300), returnAttention: true })).attention).toEqual([]);
   });
 
+  test("learns what edges are worth: alpha, beta and logits of edges that leave chosen rows", async () => {
+    const learnedThere = await learnedOf(index);
+    const { corpus, state } = learnedThere;
+    const network = state.network!;
+    expect(network.edges.alpha).not.toBe(UNTRAINED_EDGES.alpha);
+    expect(network.edges.beta).not.toBe(UNTRAINED_EDGES.beta);
+    expect(network.biased.length).toBeGreaterThan(learned / 2);
+    const { by, count } = logitsOf(learnedThere, network.biased);
+    expect(count).toBeGreaterThan(network.biased.length);
+    expect(Math.max(...[...by.values()].map(Math.abs))).toBeLessThanOrEqual(MOST_BIAS);
+    const unchosen = Array.from({ length: n }, (_, node) => node).filter((node) => !network.biased.includes(node));
+    expect(logitsOf(learnedThere, unchosen).count).toBe(0);
+
+    // Subgraphs weigh edges as the network does.
+    const node = network.biased[3];
+    const [heard] = corpus.neighbourhoods(Uint32Array.of(node));
+    const parts = { scalars: network.edges, structural: heard.structural, biases: heard.biases };
+    const wanted = edgeWeights(heard.scores, "cosine", 1, parts);
+    const { nodes, weights } = learnedThere.around(node);
+    const weightOf = new Map(Array.from(nodes, (other, i) => [other, weights[i]]));
+    const strengthless = Array.from(heard.nodes).filter((other) => !state.edges.record(node)?.targets.includes(other));
+    expect(strengthless.length).toBeGreaterThan(3);
+    for (const other of strengthless) expect(weightOf.get(other)).toBeCloseTo(wanted[heard.nodes.indexOf(other)], 6);
+  });
+
   test("is there again after closing, to the last bit; and after a kill", async () => {
+    const logits = logitsOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased);
     const ask = async (of: Index) => {
       const { hits } = await of.query({ vector: turned(250), mode: "neural", k: 20 });
       return hits.map(({ id, score }) => [id, score]);
     };
     const before = await ask(index);
-    cpSync(path("trained.hebb"), path("killed.hebb"), { recursive: true });
+    for (const copy of ["killed.hebb", "killed-again.hebb"])
+      cpSync(path("trained.hebb"), path(copy), { recursive: true });
     await index.close();
     index = await open(path("trained.hebb"), { config });
     expect(await ask(index)).toEqual(before);
+    expect(logitsOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased)).toEqual(logits);
     const killed = await open(path("killed.hebb"), { config });
     await killed.settle(); // linked anew: other neighbours are heard
     expect(await found(killed)).toBeGreaterThan(0.4);
+    // Edges that are there again have their logits again, though they were linked after the log was read.
+    const again = await learnedOf(killed);
+    const { by } = logitsOf(again, again.state.network!.biased);
+    const same = [...by].filter(([edge]) => logits.by.has(edge));
+    expect(same.length).toBeGreaterThan(logits.by.size / 2);
+    for (const [edge, bias] of same) expect(bias).toBe(logits.by.get(edge));
     await killed.close();
   });
 
@@ -89,6 +146,7 @@ describe("a network that alone can help", () => {
     ["gnn_layers", 3, 2],
     ["gnn_hidden_dim", 32, 16],
     ["gnn_heads", 4, 2],
+    ["hierarchical", true, false],
   ])("is refused with another %s, which the error names with both values", async (name, wanted, stored) => {
     cpSync(path("trained.hebb"), path(`${name}.hebb`), { recursive: true });
     const other = { ...config, ruvector: { ...network, [name]: wanted } };
@@ -99,12 +157,32 @@ describe("a network that alone can help", () => {
     await linear.close();
   });
 
+  test("a killed store that is closed before its rows are linked again keeps its logits", async () => {
+    const killed = await open(path("killed-again.hebb"), { config });
+    await killed.close();
+    const reopened = await open(path("killed-again.hebb"), { config });
+    const again = await learnedOf(reopened);
+    expect(logitsOf(again, again.state.network!.biased).count).toBeGreaterThan(again.state.network!.biased.length);
+    await reopened.close();
+  });
+
   test("goes on with rows that come and go", async () => {
     await index.delete([480, 481]);
     await index.put("new", turned(480));
     await index.settle();
     const { hits } = await index.query({ vector: turned(490), mode: "neural", k: 50 });
     expect(hits.map(({ id }) => id)).not.toContain(480);
+  });
+
+  test("takes its logits with it when it goes", async () => {
+    const { state } = await learnedOf(index);
+    const biased = [...state.network!.biased];
+    expect(logitsOf(await learnedOf(index), biased).count).toBeGreaterThan(0);
+    await index.close();
+    index = await open(path("trained.hebb"), { config: { ruvector: { propagation: "linear" } } });
+    await index.train({ epochs: 1 });
+    expect(index.stats().learning.serving).not.toContain("attention");
+    expect(logitsOf(await learnedOf(index), biased).count).toBe(0);
     await index.close();
   });
 });
