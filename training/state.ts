@@ -217,16 +217,12 @@ export function forget(state: LearnedState, nodes: Iterable<number>): Delta | un
   return overlay.length + edges.length === 0 ? undefined : { parameters: [], overlay, edges };
 }
 
-/** A delta of `train`, without nodes that disappeared or changed hands while it was made. */
+/** A delta of `train`, which leaves learned edges alone, without nodes that disappeared or changed hands while it was made. */
 export function withoutNodes(delta: Delta, gone: ReadonlySet<number>): Delta {
   if (gone.size === 0) return delta;
-  const [{ bytes }] = delta.parameters as [Delta["parameters"][0]];
-  const clock = new DataView(bytes.buffer, bytes.byteOffset).getFloat64(FIELD.clock * 8, true);
-  const ended = (node: number): EdgeChange => ({ node, record: { ...emptyRecord(), born: clock + 1 }, lanes: [] });
   return {
     ...delta,
     overlay: delta.overlay.filter(({ node, shift }) => shift === null || !gone.has(node)),
-    edges: delta.edges.map((change) => (gone.has(change.node) ? ended(change.node) : change)),
     biases: delta.biases?.filter(({ node }) => !gone.has(node)).map((row) => withoutEnds(row, gone)),
   };
 }

@@ -39,7 +39,6 @@ import {
   gateOf,
   type LearnedState,
   offsetOf,
-  recordsOf,
   type ShiftChange,
   shiftsOf,
 } from "./state.js";
@@ -138,10 +137,10 @@ export async function train(
 
   const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
   const isLive = (node: number) => corpus.isLive(node);
-  const edgesOf = function* (from: readonly Example[], first: number): Generator<void, Edges> {
+  const edgesOf = function* (from: readonly Example[]): Generator<void, Edges> {
     const edges = new Edges(options.edgeHalfLife);
     for (const [i, example] of from.entries()) {
-      learnEdges(edges, seedsOf(corpus, example, example.near, scales.score), example, first + i);
+      learnEdges(edges, seedsOf(corpus, example, example.near, scales.score), example, i + 1);
       yield;
     }
     return edges;
@@ -185,7 +184,7 @@ export async function train(
         adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
         overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
         adaptedOverlays: [await breathe.run(fitShift(context, fitted, adapted, epochs.shift))],
-        edges: await breathe.run(edgesOf(fitted, 1)),
+        edges: await breathe.run(edgesOf(fitted)),
         now: fitted.length,
       };
       const arms = armsIn(learners);
@@ -228,9 +227,6 @@ export async function train(
       ? await phases.run(NETWORK_REFIT, (context) => networkFor(context, examples, queries))
       : undefined;
   header[FIELD.networkReady] = serves ? 1 : 0;
-  const clock = header[FIELD.clock]!;
-  const edges = await breathe.run(edgesOf(examples, clock + 1));
-  header[FIELD.clock] = clock + examples.length;
   phases.end();
   header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + phases.skippedSteps;
   header[FIELD.started] = 1;
@@ -239,7 +235,8 @@ export async function train(
   header[FIELD.queryScale] = scales.query;
   header[FIELD.documentScale] = scales.document;
   // Counters that `learn` moved meanwhile keep their newer values.
-  for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents]) header[field] = state.header[field]!;
+  for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents, FIELD.clock])
+    header[field] = state.header[field]!;
   curveOf(header).copy(curveOf(state.header));
   curveOf(header).record(header[FIELD.events]!, estimate, gate.serving, true);
   const delta: Delta = {
@@ -249,7 +246,7 @@ export async function train(
       { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
     ],
     overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
-    edges: replaceEdges(state.edges, edges),
+    edges: [], // they count every event since ever, and links that no feedback made
     network: serves ? networkPieces(serves, PIECE_BYTES) : [],
     biases: replaceBiases(state, serves, corpus),
   };
@@ -325,12 +322,6 @@ function replaceOverlay(from: Overlay, to: readonly ShiftChange[], corpus: Corpu
   const kept = new Set(live.map(({ node }) => node));
   const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
   return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
-}
-
-/** Changes that turn the edges `from` into `to`. */
-function replaceEdges(from: Edges, to: Edges): Delta["edges"] {
-  const gone = Array.from(from.nodes()).filter((node) => !to.record(node));
-  return [...gone.map((node) => ({ node, record: null, lanes: [] })), ...recordsOf(to)];
 }
 
 /** Random numbers of a phase, and of what is drawn beside phases. */

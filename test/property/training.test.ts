@@ -143,6 +143,17 @@ describe("learn", () => {
     expect(contents(state)).not.toEqual(before);
   });
 
+  test("train leaves learned edges alone: they know events that it does not use, and links that no event made", async () => {
+    const world = makeWorld();
+    const state = newState(world, { replay: 10 });
+    learnAll(state, world, world.events(40, 1));
+    const before = contents(state).edges;
+    const events = world.events(40, 1);
+    apply(state, world, (await train(state, world.corpus, events)).delta);
+    expect(state.edges.size).toBeGreaterThan(10);
+    expect(contents(state).edges).toEqual(before);
+  });
+
   test("only chosen documents move, by no more than the bound", () => {
     fc.assert(
       fc.property(fc.integer(), fc.double({ min: 0.01, max: 1, noNaN: true }), (seed, shiftBound) => {
