@@ -72,11 +72,6 @@ export class Edges {
     if (under) this.newestBorn = under.newestBorn;
   }
 
-  /** Nodes with a record. */
-  get size(): number {
-    return this.records.size;
-  }
-
   /** Nodes that edges leave. */
   get linked(): number {
     let count = 0;
@@ -104,11 +99,6 @@ export class Edges {
 
   delete(node: number): void {
     this.records.delete(node);
-  }
-
-  clear(): void {
-    this.records.clear();
-    this.touched.clear();
   }
 
   /** What a draft changed. */

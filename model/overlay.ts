@@ -1,8 +1,8 @@
 /**
  * The overlay: a bounded learned shift per document, v' = v + delta with |delta| <= bound, made a
- * unit vector again under cosine. Only documents that were chosen in feedback have one, so that the
- * others rank among themselves exactly as before (NUDGE, Zeighami et al. 2025, restated as a step
- * of gradient descent and a projection).
+ * unit vector again under cosine. Only documents that feedback chose, rows that arrived near those, and rows with
+ * gradients of the caller's have one, so that the others rank among themselves exactly as before (NUDGE, Zeighami et
+ * al. 2025, restated as a step of gradient descent and a projection).
  */
 import type { Metric } from "../base/types.js";
 import { axpy, dot, type Floats, normalize, normalizeBackward } from "./scoring.js";
@@ -25,8 +25,8 @@ export function boundShift(shift: Floats, bound: number): void {
 }
 
 /**
- * Shifts by node, with the rows that are searched (v') beside them, each in one block so that a
- * kernel can scan them. Views into the blocks are valid until the next `set` or `delete`.
+ * Shifts by node, with the rows that are searched (v') beside them, each in one block. Views into the blocks are
+ * valid until the next `set` or `delete`.
  */
 export class Overlay {
   private readonly slots = new Map<number, number>();
@@ -53,11 +53,6 @@ export class Overlay {
     return this.nodeOf.subarray(0, this.size);
   }
 
-  /** All rows v', size x d, by slot. Call `refresh` first. */
-  get rows(): Float32Array {
-    return this.block.subarray(0, this.size * this.dimensions);
-  }
-
   has(node: number): boolean {
     return this.slots.has(node);
   }
@@ -66,6 +61,7 @@ export class Overlay {
     return this.slots.get(node);
   }
 
+  /** v' of a slot. Call `refresh` first. */
   row(slot: number): Float32Array {
     return this.block.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
   }
@@ -109,16 +105,6 @@ export class Overlay {
     this.slots.set(moved, slot);
     this.slots.delete(node);
     this.stale.delete(node);
-  }
-
-  clear(): void {
-    this.slots.clear();
-    this.stale.clear();
-  }
-
-  /** Marks a node's row as out of date: its own vector was replaced. */
-  touch(node: number): void {
-    if (this.slots.has(node)) this.stale.add(node);
   }
 
   /** Computes the rows that are out of date; `vectorOf` gives a node's own vector (unit length under cosine). */

@@ -226,7 +226,7 @@ export const JOURNAL_HEADER_BYTES = 64;
 export const JOURNAL_BODY_AT = PAGE_BYTES;
 export const JOURNAL_ENTRY_BYTES = 24;
 /** Bytes a journal entry carries at most. */
-export const MAX_ENTRY_BYTES = 4 << 20;
+const MAX_ENTRY_BYTES = 4 << 20;
 
 export interface JournalHeader {
   storeId: Uint8Array;

@@ -86,10 +86,7 @@ export class JournalWriter {
 }
 
 /** The entries after the meta slot, and for each where in the journal its bytes lie. @throws {HebbError} JOURNAL_CORRUPT */
-export async function* journalEntries(
-  file: StoredFile,
-  header: JournalHeader,
-): AsyncGenerator<JournalEntry & { at: number }> {
+async function* journalEntries(file: StoredFile, header: JournalHeader): AsyncGenerator<JournalEntry & { at: number }> {
   const end = JOURNAL_BODY_AT + header.bodyBytes;
   const reader = new WindowReader(file, end);
   let at = JOURNAL_BODY_AT;

@@ -1,10 +1,10 @@
 /** What `bench ann` consists of; each part can be run alone. */
 
 /** On the graph that was built from the data. */
-export const STORED_PARTS = ["sweep", "profiles", "kernels", "stop", "threads", "reopen", "filters", "churn"] as const;
+const STORED_PARTS = ["sweep", "profiles", "kernels", "stop", "threads", "reopen", "filters", "churn"] as const;
 
 /** On stores of their own, of generated vectors. */
-export const GENERATED_PARTS = ["ingest", "scale"] as const;
+const GENERATED_PARTS = ["ingest", "scale"] as const;
 
 export const PARTS = [...STORED_PARTS, ...GENERATED_PARTS] as const;
 export type Part = (typeof PARTS)[number];

@@ -29,7 +29,7 @@ import {
   valuesIn,
 } from "./strata.js";
 
-export const LEARN_PARTS = ["folds", "clicks", "failures", "arrivals"] as const;
+const LEARN_PARTS = ["folds", "clicks", "failures", "arrivals"] as const;
 export type LearnPart = (typeof LEARN_PARTS)[number];
 
 export interface LearnOptions {

@@ -94,7 +94,7 @@ function timelineOf(name: string, ratings: readonly Rating[]): Timeline {
  * Items in groups; a user goes from item to item mostly within a group and to the one after it, likes
  * what is of their groups, and is there for a while. What follows what is not known before it happened.
  */
-export function syntheticTimeline({ users = 60, items = 150, groups = 15, each = 24, seed = 5 } = {}): Timeline {
+function syntheticTimeline({ users = 60, items = 150, groups = 15, each = 24, seed = 5 } = {}): Timeline {
   const random = new Prng(seed);
   const perGroup = items / groups;
   const ratings: Rating[] = [];

@@ -4,7 +4,7 @@
  */
 
 /** Ranks below it hardly count: the constant of the paper, found there to be near the best on every collection tried. */
-export const RRF_K = 60;
+const RRF_K = 60;
 
 /**
  * score(x) = the sum over the rankings that have x of 1 / (k + rank), ranks from 1.

@@ -150,7 +150,7 @@ describe("learn", () => {
     const before = contents(state).edges;
     const events = world.events(40, 1);
     apply(state, world, (await train(state, world.corpus, events)).delta);
-    expect(state.edges.size).toBeGreaterThan(10);
+    expect(state.edges.linked).toBeGreaterThan(10);
     expect(contents(state).edges).toEqual(before);
   });
 
