@@ -1,3 +1,4 @@
+/** Long work in pieces on the main thread, so that searches run in between. */
 import { setImmediate as breath } from "node:timers/promises";
 
 /** How long work on many rows may hold the main thread at a time. */
@@ -17,12 +18,13 @@ export async function workInSlices<T>(work: Generator<void, T>): Promise<T> {
 
 /** Does `work` for each item, and lets others have the main thread every 2 ms. */
 export async function inSlices<T>(items: Iterable<T>, work: (item: T, i: number) => void): Promise<void> {
-  let since = performance.now();
+  await workInSlices(each(items, work));
+}
+
+function* each<T>(items: Iterable<T>, work: (item: T, i: number) => void): Generator<void, void> {
   let i = 0;
   for (const item of items) {
     work(item, i++);
-    if (performance.now() - since < SLICE_MS) continue;
-    await breath();
-    since = performance.now();
+    yield;
   }
 }
