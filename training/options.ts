@@ -1,8 +1,8 @@
-/** Settings of the two learners and their gates. Section and key in config.toml are named beside each. */
+/** Settings of the learners and their gate. Section and key in config.toml, which has the ranges, are named beside each. */
 import type { Optimizer } from "./optimizer.js";
 
 export interface LearningOptions {
-  /** `ruvector.temperature`: divides scores in the loss. Range .01-1, default .07. Lower looks at the hardest negatives only. */
+  /** `ruvector.temperature`: divides scores in the loss. Range .01-10, default .07. Lower looks at the hardest negatives only. */
   temperature: number;
   /** `ruvector.negative_samples`: negatives per event, default 64. More costs proportionally. */
   negatives: number;
@@ -34,7 +34,7 @@ export interface LearningOptions {
    * what does not help.
    */
   confidence: number;
-  /** `learning.disjoint_tolerance`: nDCG that never-chosen documents may lose before the adapter is refused, default .005. */
+  /** `learning.disjoint_tolerance`: nDCG@10 that never-chosen documents may lose before an arm that moves all documents is refused, default .005. */
   disjointTolerance: number;
   /** `learning.disjoint_confidence`: standard errors for that bound, default .5: what is refused by chance costs more than what passes by chance, at most .17 standard errors on average. */
   disjointConfidence: number;
@@ -51,7 +51,7 @@ export interface LearningOptions {
   positionBias: number;
   /** `learning.edge_half_life`: events after which a learned edge counts half, default 20,000. Shorter follows what changes, longer remembers. */
   edgeHalfLife: number;
-  /** The attention network; undefined where `ruvector.propagation` is "linear". */
+  /** The attention network; undefined, as by default here, where `ruvector.propagation` is "linear". */
   network: NetworkOptions | undefined;
   /** `learning.replay`: most events that `train` uses, the newest first, default 20,000. */
   replay: number;
