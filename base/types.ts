@@ -26,18 +26,3 @@ export type Filter = { [key: string]: unknown };
 /** When an acknowledged write is on disk: at once, within an interval, or when the system likes. */
 export const DURABILITIES = ["sync", "interval", "off"] as const;
 export type Durability = (typeof DURABILITIES)[number];
-
-/**
- * One feedback event as the learners see it: nodes, not ids. `query` has `dimensions` values
- * (unit length under cosine); `chosen` are the relevant nodes with a grade > 0, `shown` the nodes
- * displayed in order, `rejected` the nodes marked as wrong.
- */
-export interface FeedbackEvent {
-  query: Float32Array;
-  chosen: { node: number; grade: number }[];
-  shown: number[];
-  rejected: number[];
-  source: string | undefined;
-  /** Milliseconds since 1970, as the caller gave it. */
-  time: number;
-}

@@ -1,6 +1,6 @@
 /** What the learners need of the store; the engine provides it. Nothing here does I/O. */
 import type { Prng } from "../base/prng.js";
-import type { FeedbackEvent, Metric } from "../base/types.js";
+import type { Metric } from "../base/types.js";
 import type { Seed } from "../model/edges.js";
 
 export interface Corpus {
@@ -44,8 +44,18 @@ export interface Neighbourhood {
   biases: Float32Array;
 }
 
-/** A feedback event. `examples`: nodes that the query was made from, which are no answers to it. */
-export interface LearnEvent extends FeedbackEvent {
+/** A feedback event as the learners see it: nodes, not ids. */
+export interface LearnEvent {
+  /** `dimensions` values, unit length under cosine. */
+  query: Float32Array;
+  /** What was relevant, with a grade > 0. */
+  chosen: { node: number; grade: number }[];
+  /** What was displayed, in that order. */
+  shown: number[];
+  /** What was marked as wrong. */
+  rejected: number[];
+  source: string | undefined;
+  /** What the query was made from, which is no answer to it. */
   examples?: readonly number[];
   /** Of `examples`, those to be like, and how much. */
   seeds?: readonly Seed[];

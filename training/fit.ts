@@ -1,6 +1,6 @@
 /**
- * Fitting the two learners to a set of examples. Generators: they yield after each small piece of
- * work, so that `train` can let searches run in between and `learn` can run them through at once.
+ * Fitting adapter and shifts to a set of examples. Generators: they yield after each small piece of
+ * work, so that `train` and `learn` let searches run in between.
  */
 import type { Prng } from "../base/prng.js";
 import type { Metric } from "../base/types.js";

@@ -1,5 +1,5 @@
 /**
- * Loss of one event and its hand-written gradients, for each of the two learners. The forward lines
+ * Loss of one event and its hand-written gradients, by the adapter and by a shift. The forward lines
  * are z_j = score(q', v'_j) / (temperature x scale), L = InfoNCE(z).
  */
 import type { Metric } from "../base/types.js";

@@ -249,7 +249,6 @@ export class Trainer {
         nodesOf([stored.examples![i]]).map((node) => ({ node, weight })),
       ),
       source: stored.source,
-      time: stored.time,
     };
   }
 

@@ -540,7 +540,7 @@ describe("a report", () => {
   test("of a question by example ranks what was chosen with the examples before", () => {
     const world = makeWorld();
     const state = newState(world);
-    const byExample = (time: number) => ({
+    const byExample = {
       query: world.corpus.vector(0),
       chosen: [{ node: 300, grade: 1 }],
       shown: [],
@@ -551,9 +551,8 @@ describe("a report", () => {
         { node: 0, weight: 1 },
         { node: 8, weight: 1 },
       ],
-      time,
-    });
-    apply(state, world, learnEvents(state, world.corpus, [byExample(0), byExample(1)]).delta);
+    };
+    apply(state, world, learnEvents(state, world.corpus, [byExample, byExample]).delta);
     const asked = { query: world.corpus.vector(8), seeds: [{ node: 8, weight: 1 }], examples: [8] };
     const contest = contestOf(state, world, asked, [STATIC, EDGES_STRONG]);
     const place = (arm: number) => ranking(contest, arm).findIndex(({ node }) => node === 300);

@@ -99,14 +99,14 @@ export function makeWorld(metric: Metric = "cosine", seed = 7, dimensions = 16):
     corpus: corpusOf(vectors, metric),
     events(count, eventSeed, distortion = 1.2) {
       const own = new Prng(eventSeed);
-      return Array.from({ length: count }, (_, time) => {
+      return Array.from({ length: count }, () => {
         const t = own.below(topics.length);
         const topic = topics[t]!;
         const half = dimensions / 2;
         const query = topic.map((x, i) => x + distortion * topic[(i + half) % dimensions]! + 0.4 * own.gaussian());
         const chosen = Array.from({ length: 3 }, () => ({ node: t * 8 + own.below(8), grade: 1 }));
         const distinct = chosen.filter(({ node }, i) => chosen.findIndex((c) => c.node === node) === i);
-        return { query: finish(query), chosen: distinct, shown: [], rejected: [], source: undefined, time };
+        return { query: finish(query), chosen: distinct, shown: [], rejected: [], source: undefined };
       });
     },
   };
