@@ -119,8 +119,11 @@ export type Estimator = (typeof ESTIMATORS)[number];
 
 /** What a query asks with: exactly one of a vector, a text, a stored id, or examples. */
 export interface QueryInput {
+  /** `dimensions` finite numbers; not zero under cosine. */
   vector?: Float32Array | number[];
+  /** For the store's encoder. */
   text?: string;
+  /** More like this row. */
   id?: Id;
   /** More like these ... */
   positive?: Id[];
@@ -135,7 +138,7 @@ export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank
   mode?: QueryMode;
   /** With `text`: fuses the ranking by vectors with BM25 over the payloads' `text` field (reciprocal rank). */
   hybrid?: boolean;
-  /** Of the softmax over candidates in `differentiable`. Default: `temperature` of the config (0.07). */
+  /** Of the softmax over candidates in `differentiable`, above 0: lower looks at the nearest alone. Default: `temperature` of the config (0.07). */
   temperature?: number;
   /**
    * Mode `differentiable`: the vector is the mean of the candidates under the softmax (`soft`, the default), the
@@ -155,14 +158,16 @@ export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank
 }
 
 export interface QueryResult {
+  /** Best first, at most k. */
   hits: Hit[];
+  /** Milliseconds from the call to this result, encoding a text included. */
   latencyMs: number;
   /**
    * With `returnAttention`: for each hop the ids that the query heard, and the share of attention that each got (mean over heads,
    * summing to 1). Empty while no network serves.
    */
   attention?: { nodes: Id[]; weights: Float32Array }[];
-  /** Mode `subgraph`: the hits, what lies within `gnnDepth` hops, and the edges among them, learned ones too; weights in (0, 1). */
+  /** Mode `subgraph`: the hits, what lies within `gnnDepth` hops, and the edges among them, learned ones too; weights in (0, 1). Hops stop at 10,000 nodes. */
   subgraph?: { nodes: Id[]; edges: { from: Id; to: Id; weight: number }[] };
   /** Mode `differentiable`: [0] is the vector that `estimator` makes of the candidates; empty where there is none. */
   embeddings?: Float32Array[];
@@ -201,12 +206,14 @@ export interface ContextOptions {
 
 export interface Thought {
   id: Id;
+  /** `text` of the payload. */
   content: string;
   payload: Payload | undefined;
+  /** Of the query and its vector by the store's metric, larger is better, for those that edges led to as well. */
   score: number;
 }
 
-/** Thoughts, nearest first, and the edges of the graph among them. */
+/** The nearest thoughts, nearest first, then those that learned edges lead to; and the edges among all of them, with weights in (0, 1). */
 export interface ThoughtContext {
   thoughts: Thought[];
   edges: { from: Id; to: Id; weight: number }[];
@@ -245,21 +252,25 @@ export interface LiftedPattern {
 
 /** What somebody did with results. */
 export interface Feedback {
+  /** As of a query: a vector, a text, a stored id, or examples. */
   query:
     | Float32Array
     | number[]
     | { text: string }
     | { id: Id }
     | { positive: Id[]; negative?: Id[]; weights?: number[] };
-  /** What was relevant, with a grade > 0 (default 1). */
+  /** What was relevant, at least one id, with a grade > 0 (default 1). Of more than 256 the first ones count. */
   chosen: (Id | { id: Id; grade: number })[];
-  /** What was displayed, in that order; `chosen` must be among it. */
+  /**
+   * What was displayed, in that order; `chosen` must be among it. Default: nobody knows. With it, what stands above a
+   * choice counts as passed over, and a choice further down for more (`learning.position_bias`).
+   */
   shown?: Id[];
-  /** What was marked as wrong. */
+  /** What was marked as wrong. Default: nothing. */
   rejected?: Id[];
   /** Who it came from, at most 512 bytes. Where there are several, none counts for more than `learning.source_share` of recent events. */
   source?: string;
-  /** Milliseconds since 1970. Default: now. */
+  /** Milliseconds since 1970, 0 to 8.64e15. Default: now. Kept with the event; learning goes by the order of events alone. */
   time?: number;
 }
 
@@ -278,12 +289,14 @@ export interface TrainOptions {
   epochs?: number;
   /** Called with what is done and of how much: events read, then phases; those that an interrupted call ended are done at once. */
   onProgress?: (done: number, total: number) => void;
+  /** Ends the training with ABORTED at its next piece. */
   signal?: AbortSignal;
 }
 
 /** A gradient of some loss with respect to the vector of a row. */
 export interface GradientRow {
   id: Id;
+  /** `dimensions` finite numbers, of length 1e15 at most. */
   gradient: Float32Array | number[];
 }
 

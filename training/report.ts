@@ -7,19 +7,20 @@ export interface ArmReport {
   state: "challenger" | "serving" | "withdrawn";
   /** Mean nDCG@10 above static on events judged before they were learned from (a decaying window, or cross-fitted). */
   gain: number;
-  /** One-sided lower bound of the gain; undefined before two events. */
+  /** The gain less `learning.confidence` standard errors, which has to exceed 0; undefined before two events. */
   lower: number | undefined;
-  /** Gain among documents that never were chosen. */
+  /** Mean gain among documents that never were chosen; 0 while no event says anything of them. */
   disjointGain: number;
-  /** Events behind the gain. */
+  /** Events behind the gain: judged ones, the older counting less. */
   events: number;
+  /** Why it serves, or does not, in words with figures. */
   why: string;
 }
 
 export interface LearnerReport {
   /** Whether the serving arm has it. */
   serves: boolean;
-  /** What the best arm with it gains over the best arm without it, nDCG@10; undefined while neither was judged. */
+  /** What the best arm with it gains over the best arm without it, static included, nDCG@10; undefined while no arm with it was judged. */
   adds: number | undefined;
 }
 
@@ -44,6 +45,7 @@ export interface LearningReport {
   events: number;
   /** Events that the last `train` learned from. */
   trainedEvents: number;
+  /** What `neural` queries get. */
   serving: "static" | Learner[];
   /** Each set of learners that was judged, by name; of several weights of the edges, the best. */
   arms: Record<string, ArmReport>;
@@ -53,12 +55,17 @@ export interface LearningReport {
    * and twice as many whenever there is no room. A training begins a point.
    */
   curve: CurvePoint[];
-  /** Documents with a shift, and with learned edges. */
+  /** Rows with a shift. */
   shifted: number;
+  /** Rows that learned edges leave. */
   linked: number;
+  /** Steps that the adapter took in `learn`: one for 32 events. */
   adapterSteps: number;
+  /** Steps left out because a value was not finite. */
   skippedSteps: number;
+  /** Events left out because nothing that they chose was there any more. */
   skippedEvents: number;
+  /** Events left out because their source had its share (`learning.source_share`). */
   cappedEvents: number;
 }
 

@@ -115,15 +115,21 @@ export class Index {
   }
 
   /**
-   * Replaces the payload of a row; `undefined` removes it. The vector stays.
-   * @throws {HebbError} UNKNOWN_ID
+   * Replaces the payload of a row; `undefined` removes it. The vector stays. Resolves once it is durable.
+   * @throws {TypeError | RangeError} on a bad id or payload
+   * @throws {HebbError} UNKNOWN_ID, DISK_FULL, IO_ERROR, STORE_POISONED, STORE_READ_ONLY
    */
   async setPayload(id: Id, payload: Payload | undefined): Promise<void> {
     const text = payloadText(checkId(id), payload);
     await this.#writable().texts.setPayload(id, text);
   }
 
-  /** Deletes rows by id or by filter; resolves to how many were there. An id that is not there is no error. */
+  /**
+   * Deletes rows by id or by filter; resolves, once it is durable, to how many were there. An id that is not there is
+   * no error.
+   * @throws {TypeError | RangeError} on a bad id or filter; nothing has changed then
+   * @throws {HebbError} DISK_FULL, IO_ERROR, STORE_POISONED, STORE_READ_ONLY
+   */
   async delete(which: Id[] | { filter: Filter }): Promise<number> {
     const session = this.#writable();
     return session.inFlight(async () => {
@@ -163,7 +169,10 @@ export class Index {
     return this.#nodeOf(id) !== undefined;
   }
 
-  /** Rows that match; without a filter, all. */
+  /**
+   * Rows that match; without a filter, all. The first count with a filter compiles it, as a search does.
+   * @throws {TypeError | RangeError} on a bad filter
+   */
   count(filter?: Filter): number {
     const { graph, searcher } = this.#open();
     const { bits } = searcher.bitmap(filter);
@@ -235,9 +244,12 @@ export class Index {
 
   /**
    * Learns from what somebody did with results. Resolves once the events are durable; what they
-   * change shows in `neural` queries when the gate lets it.
+   * change shows in `neural` queries when the gate lets it. All of them are learned, or none; searches run in between.
+   * @param events 1-100,000, oldest first; about a millisecond each at 256 dimensions
+   * @throws {TypeError | RangeError} on a bad event or option, which is named; nothing is learned then
    * @throws {HebbError} UNKNOWN_ID where an id is not in the index, with all such ids as `details.ids`; nothing is learned
-   *   then. With `partial`, the rest is learned and they are returned.
+   *   then. With `partial`, the rest is learned and they are returned. NO_ENCODER, ENCODER_FAILED, DISK_FULL, IO_ERROR,
+   *   STORE_POISONED, STORE_READ_ONLY
    */
   async learn(events: Feedback[], options?: LearnOptions): Promise<LearnResult> {
     const session = this.#writable();
@@ -248,8 +260,9 @@ export class Index {
    * Trains the learners on the feedback kept (the newest `learning.replay` events), and decides by
    * cross-fitting which of them serve. Searches and writes go on. What it has done is kept phase by phase: after a
    * crash or an abort, a call with the same options goes on from there, unless rows, feedback or settings changed
-   * since, and comes to the same result. Deterministic.
-   * @throws {HebbError} ABORTED by `signal`; nothing has changed then
+   * since, and comes to the same result. Deterministic. Without feedback it does nothing.
+   * @throws {TypeError | RangeError} on a bad option
+   * @throws {HebbError} ABORTED by `signal`, DISK_FULL, IO_ERROR, STORE_POISONED, STORE_READ_ONLY; nothing has changed then
    */
   async train(options: TrainOptions = {}): Promise<void> {
     const session = this.#writable();

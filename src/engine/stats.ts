@@ -24,6 +24,7 @@ export interface Stats {
     path: "codes" | "vectors";
     /** What ends a search. */
     stop: "ef" | "adaptive";
+    /** Bytes of a row: edges, and codes as the profile has them. */
     rowBytes: number;
     /** All that the graph's sections hold of a vector, itself included. */
     bytesPerVector: number;

@@ -38,12 +38,12 @@ export function learnCommand(program: Command): void {
       "after",
       `
 A file has one event per line: {"query": "some words", "chosen": ["a.md"], "shown": ["b.md", "a.md"]}
-  query      a text, a vector [...], {"id": ...} or {"positive": [...], "negative": [...]}
+  query      a text, a vector [...], {"id": ...} or {"positive": [...], "negative": [...], "weights": [...]}
   chosen     ids that were relevant, or {"id": ..., "grade": 2}
   shown      ids that were displayed, in order
   rejected   ids that were marked as wrong
   source     who it comes from
-  time       milliseconds since 1970
+  time       milliseconds since 1970; now where it is left out
 
 Examples:
   hebb learn notes.hebb --query "parse arguments" --chosen commander/Readme.md
