@@ -44,7 +44,7 @@ export const FIELD = {
   trainedEvents: 11,
   /** 1 once the adapter has a basis. */
   adapterReady: 12,
-  /** The clock of learned edges: an event, a connection or a deleted row each move it by one. */
+  /** The clock of learned edges: an event, a connection, and rows that get new numbers each move it by one. */
   clock: 13,
   /** 1 while the network that is stored takes part. */
   networkReady: 14,

@@ -1,5 +1,5 @@
 /**
- * Batch training: both learners from the start over all feedback kept, gated by cross-fitting.
+ * Batch training: all learners from the start over all feedback kept, gated by cross-fitting.
  *
  * Five folds: each arm is fitted on four and judged on the fifth, so that every event is judged once
  * by learners that never saw it. The arm that passes is refitted on everything and served; where none

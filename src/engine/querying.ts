@@ -289,8 +289,8 @@ export class Querier {
   }
 
   /**
-   * The edges among nodes: those of the graph's bottom layer, and learned ones. Each weighs
-   * sigmoid(alpha (sim - 1) + ln(1 + strength)), as message passing has it.
+   * The edges among nodes: those of the graph's bottom layer, and learned ones, with the weights that message
+   * passing gives them (model/field.ts).
    */
   edgesAmong(nodes: Uint32Array): Subgraph {
     const { searcher, learned } = this.session;
