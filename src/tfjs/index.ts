@@ -1,7 +1,7 @@
 /**
  * `hebb/tfjs`: the message-passing network in operations of TensorFlow.js, for losses of your own and for
- * any backend. What is trained here is what the index serves: `flatten` gives the parameters in the
- * index's order.
+ * any backend. Forward pass, loss and fresh parameters are those of the index, and `flatten` gives parameters in its
+ * order; an index trains its own network, though, and takes none from here.
  *
  * TensorFlow.js is an optional peer dependency and is passed in, so that the backend is yours:
  *
