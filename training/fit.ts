@@ -4,7 +4,7 @@
  */
 import type { Prng } from "../base/prng.js";
 import type { Metric } from "../base/types.js";
-import { type Adapter, adapterForward, fitBasis, project } from "../model/adapter.js";
+import { type Adapter, fitBasis, project } from "../model/adapter.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { axpy, dot, normalize, score } from "../model/scoring.js";
 import { solvePositiveDefinite } from "../model/solve.js";
@@ -12,6 +12,7 @@ import type { Corpus } from "./corpus.js";
 import { chosenPlaces, type Example, type Pool, Sampler } from "./examples.js";
 import { adapterLoss, candidateLoss, type LossSettings, shiftGradient, Workspace } from "./objective.js";
 import type { LearningOptions } from "./options.js";
+import { adaptQuery } from "./serving.js";
 
 /** Sizes that make rates and bounds mean the same under every metric; all 1 under cosine. */
 export interface Scales {
@@ -254,13 +255,9 @@ export function* adaptQueries(
   metric: Metric,
   examples: readonly Example[],
 ): Generator<void, Float32Array[]> {
-  const h = new Float32Array(adapter.rank);
   const out: Float32Array[] = [];
-  for (const example of examples) {
-    const adapted = new Float32Array(adapter.dimensions);
-    project(adapter, example.query, h);
-    adapterForward(adapter, metric, example.query, h, adapted);
-    out.push(adapted);
+  for (const { query } of examples) {
+    out.push(adaptQuery({ adapter, metric }, query));
     yield;
   }
   return out;

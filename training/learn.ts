@@ -4,7 +4,7 @@
  * events on a mix of new and older ones, so that the log carries its matrix seldom.
  */
 import { Prng } from "../base/prng.js";
-import { adapterForward, fitBasis, project } from "../model/adapter.js";
+import { fitBasis } from "../model/adapter.js";
 import { Edges, MOST_SUPPORTED } from "../model/edges.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
@@ -18,7 +18,7 @@ import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
 import { type LearningReport, learningReport } from "./report.js";
-import { armsIn } from "./serving.js";
+import { adaptQuery, armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
 import {
   bytesOf,
@@ -123,7 +123,6 @@ class Draft {
   private readonly pool: Pool;
   private readonly context: FitContext;
   private readonly sampler: Sampler;
-  private readonly h: Float32Array;
 
   constructor(
     private readonly state: LearnedState,
@@ -137,7 +136,6 @@ class Draft {
     this.overlay = new Overlay(corpus.dimensions, corpus.metric);
     this.edges = new Edges(state.options.edgeHalfLife, state.edges);
     this.pool = new Pool(corpus);
-    this.h = new Float32Array(state.adapter.rank);
     const prng = new Prng(((settings.seed ?? 1) * 0x9e3779b1) ^ this.header[FIELD.events]!);
     if (this.header[FIELD.started] === 0 && events.length > 0) {
       const scales = measureScales(
@@ -194,10 +192,7 @@ class Draft {
 
   private adapt(query: Float32Array): Float32Array | undefined {
     if (this.header[FIELD.adapterReady] === 0) return undefined;
-    const adapted = new Float32Array(query.length);
-    project(this.adapter, query, this.h);
-    adapterForward(this.adapter, this.corpus.metric, query, this.h, adapted);
-    return adapted;
+    return adaptQuery({ adapter: this.adapter, metric: this.corpus.metric }, query);
   }
 
   /** What was learned until now. */

@@ -153,7 +153,7 @@ function accumulateOperation({ ids, gradients }: Given, dimensions: number): Ope
         nodes[i] = node;
       });
       parts.gradients.checkRoom(nodes);
-      const records = Array.from(slices(nodes.length, dimensions), ([from, to]) => ({
+      const records = Array.from(stretches(nodes.length, dimensions), ([from, to]) => ({
         nodes: nodes.subarray(from, to),
         gradients: gradients.subarray(from * dimensions, to * dimensions),
       }));
@@ -181,7 +181,7 @@ async function stepParts(
   const shift = new Float32Array(d);
   const slope = new Float64Array(d);
   const moved = new Float64Array(d);
-  for (const [from, to] of slices(nodes.length, (arrays + 1) * d)) {
+  for (const [from, to] of stretches(nodes.length, (arrays + 1) * d)) {
     const steps = new Uint32Array(to - from);
     const moments = new Float32Array((to - from) * arrays * d);
     const shifts: ShiftChange[] = [];
@@ -222,7 +222,7 @@ function firstLearned(header: Float64Array): Delta["parameters"] {
 }
 
 /** Rows `from` to `to` of n with so many f32 each, a log record's worth at a time. */
-function* slices(n: number, values: number): Generator<[from: number, to: number]> {
+function* stretches(n: number, values: number): Generator<[from: number, to: number]> {
   const most = Math.max(1, Math.floor(RECORD_BYTES / (4 * values)));
   for (let from = 0; from < n; from += most) yield [from, Math.min(n, from + most)];
 }

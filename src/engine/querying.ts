@@ -1,6 +1,5 @@
 /** The four query modes, and what a query may ask with. */
-import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
-import type { Id } from "../../base/types.js";
+import { checkInteger, checkOneOf, checkOptions } from "../../base/errors.js";
 import type { Seed } from "../../model/edges.js";
 import { firstNonFinite } from "../../native/index.js";
 import { hasBit } from "../catalog/bitmaps.js";
@@ -175,7 +174,7 @@ export class Querier {
       return { vector, from: new Set(), seeds: [] };
     }
     if (input.id !== undefined) {
-      const node = this.nodeOf(input.id);
+      const node = this.session.knownNode(checkId(input.id));
       return { vector: this.session.graph.vector(node), from: new Set([node]), seeds: [{ node, weight: 1 }] };
     }
     return this.fromExamples(what, input);
@@ -204,7 +203,7 @@ export class Querier {
         );
       }
     }
-    const nodes = [...positive, ...negative].map((id) => this.nodeOf(id));
+    const nodes = [...positive, ...negative].map((id) => this.session.knownNode(checkId(id)));
     const examples = nodes.map((node, i) => ({ vector: this.session.graph.vector(node), weight: weights?.[i] ?? 1 }));
     const vector = exampleVector(
       examples.slice(0, positive.length),
@@ -214,15 +213,6 @@ export class Querier {
     checkValues(`the vector that the examples of ${what} make`, vector, vector.length, false);
     const seeds = examples.slice(0, positive.length).map(({ weight }, i) => ({ node: nodes[i], weight }));
     return { vector, from: new Set(nodes), seeds };
-  }
-
-  private nodeOf(given: Id): number {
-    const id = checkId(given);
-    const node = this.session.nodeOf(id);
-    if (node === undefined) {
-      throw new HebbError("UNKNOWN_ID", `id ${show(id)} is not in the index; put it first, or leave it out`, { id });
-    }
-    return node;
   }
 
   /** The k best nodes, without those the query was made from. */

@@ -19,6 +19,7 @@ import type { Searcher } from "./searching.js";
 import { type TextRow, TextWriter } from "./text-writer.js";
 import type { RetierReport, Tiering } from "./tiering.js";
 import type { Trainer } from "./trainer.js";
+import { show } from "./validate.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
@@ -129,6 +130,13 @@ export class Session {
   /** The node that an id names now. */
   nodeOf(id: Id): number | undefined {
     return this.catalog.nodeOf(id, (node) => this.graph.isLive(node));
+  }
+
+  /** @throws {HebbError} UNKNOWN_ID */
+  knownNode(id: Id): number {
+    const node = this.nodeOf(id);
+    if (node !== undefined) return node;
+    throw new HebbError("UNKNOWN_ID", `id ${show(id)} is not in the index; put it first, or leave it out`, { id });
   }
 
   /** What users should know though nothing failed. */

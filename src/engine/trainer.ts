@@ -66,13 +66,13 @@ export class Trainer {
       await this.session.drain();
       await this.session.logAlone(async () => {
         const { state } = this.session.learned;
-        const from = this.nodeOf(id);
+        const from = this.session.knownNode(id);
         const header = state.header.slice();
         const now = header[FIELD.clock] + 1;
         header[FIELD.clock] = now;
         const edges = new Edges(state.options.edgeHalfLife, state.edges);
         for (const { id: other, strength } of links) {
-          const to = this.nodeOf(other);
+          const to = this.session.knownNode(other);
           edges.add(from, to, strength, now);
           edges.add(to, from, strength, now);
         }
@@ -80,12 +80,6 @@ export class Trainer {
         return this.group(this.learnedRecords({ parameters, overlay: [], edges: edges.changes() }));
       });
     });
-  }
-
-  private nodeOf(id: Id): number {
-    const node = this.session.nodeOf(id);
-    if (node !== undefined) return node;
-    throw new HebbError("UNKNOWN_ID", `id ${show(id)} is not in the index; put it first, or leave it out`, { id });
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -182,15 +176,13 @@ export class Trainer {
     try {
       progress = await this.progress(epochs);
       const events = await this.replayedFeedback();
-      const { delta } = await train(learned.state, this.session.learned.corpus, events, {
+      const { delta } = await train(learned.state, learned.corpus, events, {
         epochs,
         signal,
         progress,
         onProgress: onProgress && (({ done, total }) => onProgress(done, total)),
       });
-      await this.session.logStill(async () => {
-        return this.group(this.learnedRecords(withoutNodes(delta, gone)));
-      });
+      await this.session.logStill(async () => this.group(this.learnedRecords(withoutNodes(delta, gone))));
       await progress.remove();
     } finally {
       learned.onForget = undefined;
