@@ -4,9 +4,9 @@ import type { Optimizer } from "./optimizer.js";
 export interface LearningOptions {
   /** `ruvector.temperature`: divides scores in the loss. Range .01-10, default .07. Lower looks at the hardest negatives only. */
   temperature: number;
-  /** `ruvector.negative_samples`: negatives per event, default 64. More costs proportionally. */
+  /** `ruvector.negative_samples`: negatives per event, default 64: rejected, found by the static search, or chosen for other queries. More costs proportionally. */
   negatives: number;
-  /** `ruvector.batch_size`: (query, positive) pairs per adapter step, default 256. */
+  /** `ruvector.batch_size`: (query, positive) pairs per adapter step, default 256; a step has 64 events at most. */
   batchPairs: number;
   /** `learning.decoupled`: the loss without the positive in its denominator, default false. */
   decoupled: boolean;
@@ -16,7 +16,7 @@ export interface LearningOptions {
   adapterRate: number;
   /** `learning.adapter_decay`: weight of |U|^2 / 2 against the sum of all events' losses, default 3. */
   adapterDecay: number;
-  /** `learning.adapter_epochs`: passes of `train` over the feedback for the adapter, default 10. */
+  /** `learning.adapter_epochs`: passes of `train` over the feedback for the adapter, default 10; fewer of more than 1,000 events. */
   adapterEpochs: number;
   /** `learning.shift_rate`: step of a document's shift per event, default .08 (in units of the squared document length). */
   shiftRate: number;
