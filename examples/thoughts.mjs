@@ -26,7 +26,9 @@ try {
   console.log("\nWhat do I know about tomatoes in the garden?");
   const { thoughts, edges } = await index.thoughts.context("tomatoes in the garden", { k: 3 });
   for (const { id, content, score } of thoughts) console.log(`  ${two(score)}  ${id}: ${content}`);
-  for (const { from, to, weight } of edges) console.log(`  edge ${from} -> ${to}, ${weight.toFixed(3)}`);
+  edges.sort((a, b) => b.weight - a.weight || a.from.localeCompare(b.from) || a.to.localeCompare(b.to));
+  console.log("The strongest edges among these:");
+  for (const { from, to, weight } of edges.slice(0, 5)) console.log(`  ${from} -> ${to}, ${weight.toFixed(4)}`);
 
   console.log("\nAnd in the kitchen alone?");
   const kitchen = await index.thoughts.context("tomatoes in the garden", { k: 3, filter: { room: "kitchen" } });
