@@ -39,6 +39,16 @@ export function normalize(x: Floats): number {
   return length;
 }
 
+/**
+ * Numbers > 0 that mean something beside each other only, in units of a power of two, so that the greatest is about 1:
+ * their ratios keep all bits, and however large they were their sum is finite.
+ */
+export function relative(values: readonly number[]): number[] {
+  const most = values.reduce((a, b) => Math.max(a, b), 0);
+  const unit = 2 ** Math.min(1023, Math.floor(Math.log2(most)));
+  return values.map((value) => value / unit);
+}
+
 /** Score of a document's row for a query; under cosine both are unit vectors. Larger is better. */
 export function score(metric: Metric, query: Floats, row: Floats): number {
   if (metric !== "l2") return dot(query, row);

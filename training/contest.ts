@@ -11,7 +11,7 @@
  */
 import type { Edges, Seed } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
-import { axpy, normalize, score } from "../model/scoring.js";
+import { axpy, normalize, relative, score } from "../model/scoring.js";
 import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
 import type { Corpus } from "./corpus.js";
 
@@ -53,8 +53,9 @@ export type Search = (query: Float32Array) => Uint32Array;
 /** Rows that stand for a question: its examples, or what the static search finds, by softmax. */
 export function seedsOf(corpus: Corpus, { query, seeds }: Question, near: Uint32Array, scale: number): Seed[] {
   if (seeds.length > 0) {
-    const sum = seeds.reduce((total, { weight }) => total + weight, 0);
-    return seeds.map(({ node, weight }) => ({ node, weight: weight / sum }));
+    const weights = relative(seeds.map(({ weight }) => weight));
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return seeds.map(({ node }, i) => ({ node, weight: weights[i]! / sum }));
   }
   const nodes = near.slice(0, SEEDS);
   const weights = softmax(corpus.scores(query, nodes), LOUDNESS * scale);

@@ -1,6 +1,7 @@
 /** Feedback events prepared for the loss: rows looked up once, and negatives drawn without touching a positive. */
 import type { Prng } from "../base/prng.js";
 import type { Seed } from "../model/edges.js";
+import { relative } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 
 /** Numbers documents densely within one call, so that masks and gradients are arrays and not maps. */
@@ -26,7 +27,7 @@ export class Pool {
 /** One event; documents are places in the pool. */
 export interface Example {
   query: Float32Array;
-  /** node -> grade, live documents only. */
+  /** node -> grade, live documents only; beside each other alone, as all that follows from them is a ratio. */
   chosen: Map<number, number>;
   /** node -> grade times what its place on display calls for: what nDCG is measured against. */
   gains: Map<number, number>;
@@ -68,11 +69,13 @@ export function prepareExample(
   search = true,
   bias = 0,
 ): Example | undefined {
-  const chosen = new Map<number, number>();
+  const given = new Map<number, number>();
   for (const { node, grade } of event.chosen) {
-    if (chosen.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) chosen.set(node, grade);
+    if (given.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) given.set(node, grade);
   }
-  if (chosen.size === 0) return undefined;
+  if (given.size === 0) return undefined;
+  const grades = relative([...given.values()]);
+  const chosen = new Map(Array.from(given.keys(), (node, i) => [node, grades[i]!]));
   const excluded = new Set([...(event.examples ?? [])].filter((node) => !chosen.has(node)));
   const near = search ? corpus.nearest(event.query, Math.min(CANDIDATES, corpus.size)).nodes : new Uint32Array(0);
   const usable = (node: number) => corpus.isLive(node) && !chosen.has(node) && !excluded.has(node);
@@ -101,7 +104,7 @@ export function prepareExample(
 }
 
 /** No choice counts for more than so many: rare clicks far down are noise as often as not. */
-const MOST_PROPENSITY = 10;
+export const MOST_PROPENSITY = 10;
 
 /** Inverse of the probability that the document was looked at, clipped (Joachims, Swaminathan & Schnabel 2017). */
 function propensityWeight({ shown }: LearnEvent, node: number, bias: number): number {

@@ -1,8 +1,14 @@
 /** Ranks an event's candidates as each arm would show them, and measures nDCG@10 against what was chosen. */
 import type { Contest } from "./contest.js";
+import { MOST_PROPENSITY } from "./examples.js";
 
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
+/**
+ * What one event can count for: as much as ten of its best documents can, each chosen far down the list. Among documents that never
+ * were chosen it may be any number of times what is left to find, where grades are far apart, and would outweigh all other events.
+ */
+const MOST_NDCG = MOST_PROPENSITY * DISCOUNTS.reduce((a, b) => a + b);
 
 /** The ten best candidates seen so far; of equals the one with the lower place is ahead. */
 class Top {
@@ -35,7 +41,7 @@ class Top {
   ndcg(gains: Float64Array, ideal: number): number {
     let sum = 0;
     for (let i = 0; i < this.count; i++) sum += gains[this.places[i]!]! * DISCOUNTS[i]!;
-    return sum / ideal;
+    return Math.min(MOST_NDCG, sum / ideal);
   }
 }
 
@@ -93,7 +99,7 @@ export function judge(
   const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
   const idealLeft = idealGain(left);
   const all = new Float64Array(arms.length);
-  const disjoint = left.length > 0 ? new Float64Array(arms.length) : undefined;
+  const disjoint = idealLeft > 0 ? new Float64Array(arms.length) : undefined;
   const supports = new Float64Array(nodes.length);
   for (const { place, support } of contest.supported) supports[place] = support;
   // Arms that differ in the weight of edges alone have the same order of what edges do not support.

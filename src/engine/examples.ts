@@ -1,5 +1,6 @@
 /** Asking by example: what one vector stands for "more like these, unlike those". */
 import type { Metric } from "../../base/types.js";
+import { relative } from "../../model/scoring.js";
 
 /** Share of the step away from what is disliked (gamma in Rocchio 1971, with beta = 1). */
 const NEGATIVE_SHARE = 0.5;
@@ -36,7 +37,9 @@ export function exampleVector(
 function mean(examples: readonly Example[], metric: Metric): Float64Array {
   const sum = new Float64Array(examples[0].vector.length);
   let total = 0;
-  for (const { vector, weight } of examples) {
+  const weights = relative(examples.map(({ weight }) => weight));
+  for (const [at, { vector }] of examples.entries()) {
+    const weight = weights[at];
     const factor = metric === "cosine" ? weight / norm(vector) : weight;
     for (let i = 0; i < sum.length; i++) sum[i] += factor * vector[i];
     total += weight;

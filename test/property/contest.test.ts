@@ -338,7 +338,7 @@ describe("a judgement", () => {
     );
   });
 
-  test("of equal scores keeps the order of the search", () => {
+  test("of equal scores keeps the order of the search, and however far grades are apart is no more than 50", () => {
     const corpus = corpusOf(
       Array.from({ length: 12 }, () => Float32Array.of(1, 0)),
       "cosine",
@@ -351,6 +351,17 @@ describe("a judgement", () => {
     const ndcg = (node: number) => judge(contest, [STATIC], answersOf(new Map([[node, 1]])), () => false).all[0];
     expect(ndcg(10)).toBe(0);
     expect(ndcg(9)).toBeCloseTo(1 / Math.log2(11), 12);
+
+    // 1 was chosen before, and was worth so much more than 0 that all that nobody saw looks better than what is left.
+    for (const grade of [1e-9, 1e-60, 0]) {
+      const gains = new Map([
+        [0, grade],
+        [1, 1],
+      ]);
+      const apart = judge(contest, [STATIC], { chosen: gains, gains, displayed: [0, 1] }, (node) => node === 1);
+      if (grade === 0) expect(apart.disjoint).toBeUndefined();
+      else expect(apart.disjoint![0]).toBeLessThan(50);
+    }
   });
 });
 

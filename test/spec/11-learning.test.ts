@@ -329,6 +329,38 @@ describe("learn", () => {
     await again.close();
   });
 
+  test("takes grades and weights of any size: they count beside each other only", async () => {
+    const seen = [];
+    for (const unit of [1, 2 ** 1022, 2 ** -1000]) {
+      const index = await filled(`unit-${Math.log2(unit)}`);
+      const graded = events(30, 5).map((event, at) => {
+        const chosen = [...(event.chosen as number[]), (at * 7) % n, (at * 11 + 1) % n];
+        const [first, second, third] = new Set(chosen);
+        return {
+          ...event,
+          chosen: [first, second, third].map((id, i) => ({ id: id ?? (first + 1) % n, grade: (1 + (i % 3)) * unit })),
+          shown: [...Array.from({ length: 5 }, (_, i) => (at + i) % n), ...chosen, (first + 1) % n],
+        };
+      });
+      const liked = byExample(30, 6).map(({ query, ...event }) => ({
+        ...event,
+        query: { ...query, weights: query.weights.map((weight) => weight * unit) },
+      }));
+      await index.learn([...graded, ...liked]);
+      await index.train({ epochs: 1 });
+      await index.learn(graded.slice(0, 20));
+      const { learning } = index.stats();
+      seen.push([learning, await answers(index, "neural"), await index.query({ ...liked[0].query, mode: "neural" })]);
+      for (const { gain, disjointGain } of Object.values(learning.arms)) {
+        expect([Number.isFinite(gain), Number.isFinite(disjointGain)]).toEqual([true, true]);
+      }
+      await index.close();
+    }
+    const ofHits = seen.map(([learning, lists, result]) => [learning, lists, (result as { hits: unknown }).hits]);
+    expect(ofHits[1]).toEqual(ofHits[0]);
+    expect(ofHits[2]).toEqual(ofHits[0]);
+  });
+
   test("is all or nothing", async () => {
     const index = await filled("atomic");
     const error = await errorOf(() => index.learn([...events(5, 1), { query: { id: 1 }, chosen: ["ghost"] }]));
