@@ -56,10 +56,9 @@ export function readFeedback(what: string, given: Feedback): GivenFeedback {
   }
   const stored: StoredFeedback = { query: new Float32Array(0), chosen, shown, rejected, time };
   if (source !== undefined) stored.source = source;
-  const examples = input.id !== undefined ? [input.id] : [...(input.positive ?? []), ...(input.negative ?? [])];
+  const { positive, examples } = examplesOf({ what, input });
   if (examples.length > 0) {
     stored.examples = examples;
-    const positive = input.id !== undefined ? 1 : (input.positive?.length ?? 0);
     stored.weights = Array.from({ length: positive }, (_, i) => input.weights?.[i] ?? 1);
   }
   return { what, input, stored };
@@ -85,6 +84,17 @@ function readChosen(what: string, chosen: Feedback["chosen"]): { id: Id; grade: 
 function readIds(what: string, ids: Id[]): Id[] {
   if (!Array.isArray(ids)) throw new TypeError(`${what} is ${show(ids)}; expected an array of ids`);
   return checkIds(ids);
+}
+
+/**
+ * The ids that a query asks with, and how many of them, the first, it is to be like. A weight that is none is left for the query's
+ * own checks.
+ */
+function examplesOf({ what, input }: Pick<GivenFeedback, "what" | "input">): { examples: Id[]; positive: number } {
+  if (input.id !== undefined) return { examples: [checkId(input.id)], positive: 1 };
+  const positive = readIds(`positive of query of ${what}`, input.positive ?? []);
+  const negative = readIds(`negative of query of ${what}`, input.negative ?? []);
+  return { examples: [...positive, ...negative], positive: positive.length };
 }
 
 /** What is no array or vector is left for the query's own checks. */

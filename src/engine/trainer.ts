@@ -94,9 +94,9 @@ export class Trainer {
     const unknown = new Map<string, Id>();
     const replay = await this.replayBuffer();
     const { fit } = encoder;
-    let asked = await this.resolve(given, partial, unknown);
+    let asked = await this.resolve(given, unknown);
     await this.session.logAlone(async () => {
-      if (encoder.fit !== fit) asked = await this.resolve(given, partial, unknown); // fitted anew meanwhile; with feedback kept, it stays
+      if (encoder.fit !== fit) asked = await this.resolve(given, unknown); // fitted anew meanwhile; with feedback kept, it stays
       const stored = this.known(asked, partial, unknown); // now that nothing can be deleted meanwhile
       const events = stored.map((one) => this.event(one));
       const recent = this.recentEvents();
@@ -116,16 +116,17 @@ export class Trainer {
     return { unknown: [...unknown.values()] };
   }
 
-  /** Events with their queries as vectors; with `partial`, those that ask by unknown ids are left out. */
-  private async resolve(given: GivenFeedback[], partial: boolean, unknown: Map<string, Id>): Promise<StoredFeedback[]> {
+  /** Events with their queries as vectors; those that ask by unknown ids are left out, and all that they name is looked up. */
+  private async resolve(given: GivenFeedback[], unknown: Map<string, Id>): Promise<StoredFeedback[]> {
     const events: StoredFeedback[] = [];
     for (const { what, input, stored } of given) {
       try {
         events.push({ ...stored, query: (await this.session.querier.resolve(`query of ${what}`, input)).vector });
       } catch (error) {
-        if (!partial || !(error instanceof HebbError && error.code === "UNKNOWN_ID")) throw error;
-        const id = error.details.id as Id;
-        unknown.set(idKey(id), id);
+        if (!(error instanceof HebbError && error.code === "UNKNOWN_ID")) throw error;
+        const { examples = [], chosen, shown, rejected } = stored;
+        for (const id of [...examples, ...chosen.map((one) => one.id), ...shown, ...rejected])
+          this.isKnown(id, unknown);
       }
     }
     return events;
@@ -136,11 +137,7 @@ export class Trainer {
    * @throws {HebbError} UNKNOWN_ID without `partial`, naming all of them
    */
   private known(events: StoredFeedback[], partial: boolean, unknown: Map<string, Id>): StoredFeedback[] {
-    const isKnown = (id: Id): boolean => {
-      if (this.session.nodeOf(id) !== undefined) return true;
-      unknown.set(idKey(id), id);
-      return false;
-    };
+    const isKnown = (id: Id) => this.isKnown(id, unknown);
     const kept = events.map((event) => ({
       ...event,
       chosen: event.chosen.filter(({ id }) => isKnown(id)),
@@ -155,6 +152,13 @@ export class Trainer {
       `feedback names id ${show(ids[0])}${others} not in the index; put it first, leave it out, or learn the rest with partial: true`,
       { id: ids[0], ids },
     );
+  }
+
+  /** Whether there is a row of an id; notes it where there is none. */
+  private isKnown(id: Id, unknown: Map<string, Id>): boolean {
+    if (this.session.nodeOf(id) !== undefined) return true;
+    unknown.set(idKey(id), id);
+    return false;
   }
 
   private async trainNow(options: TrainOptions): Promise<void> {

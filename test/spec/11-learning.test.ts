@@ -369,6 +369,28 @@ describe("learn", () => {
     await index.close();
   });
 
+  test("names every id that is not there, and with partial learns the rest", async () => {
+    const index = await filled("partial");
+    await index.delete([5]);
+    const query = randomRows(1, d, 2);
+    const given: Feedback[] = [
+      { query: { id: "asked" }, chosen: ["for", 1] },
+      { query: { positive: [2, "like"], negative: ["unlike"] }, chosen: [1] },
+      { query, chosen: [1, 5], shown: ["shown", 5, 1], rejected: ["rejected"] },
+      { query, chosen: [5] },
+    ];
+    const unknown = ["asked", "for", "like", "unlike", 5, "shown", "rejected"];
+    const error = await errorOf(() => index.learn(given));
+    expect(error).toMatchObject({ code: "UNKNOWN_ID", details: { id: "asked", ids: expect.arrayContaining(unknown) } });
+    expect(error.message).toContain(`"asked" and ${unknown.length - 1} more`);
+    expect(index.stats().learning.events).toBe(0);
+    const learned = await index.learn(given, { partial: true });
+    expect(learned.unknown).toHaveLength(unknown.length);
+    expect(learned.unknown).toEqual(expect.arrayContaining(unknown));
+    expect(index.stats().learning.events).toBe(1);
+    await index.close();
+  });
+
   test("copies its events before it returns, and knows rows put just before", async () => {
     const index = await filled("copied");
     const put = index.put("fresh", randomRows(1, d, 1));

@@ -535,7 +535,12 @@ describe("feedback", () => {
     ["with NaN", learn({ ...good, query: [1, 2, Number.NaN] }), RangeError, /^query of event 0 holds NaN/],
     ["of a zero query", learn({ ...good, query: [0, 0, 0] }), RangeError, /^query of event 0 has length 0/],
     ["of a text, without an encoder", learn({ ...good, query: { text: "x" } }), "NO_ENCODER", /needs an encoder/],
-    ["of an unknown query id", learn({ ...good, query: { id: "ghost" } }), "UNKNOWN_ID", /"ghost" is not in the index/],
+    [
+      "of an unknown query id",
+      learn({ ...good, query: { id: "ghost" } }),
+      "UNKNOWN_ID",
+      /names id "ghost", which is not .* partial: true$/,
+    ],
     [
       "of nothing chosen",
       learn({ query: q, chosen: [] }),
@@ -549,6 +554,18 @@ describe("feedback", () => {
       /"ghost", which is not in the index; put it first, leave it out, or learn the rest with partial: true$/,
     ],
     ["in the second of two events", learn(good, { query: q, chosen: ["ghost"] }), "UNKNOWN_ID", /"ghost"/],
+    [
+      "like what is no list",
+      learn({ ...good, query: { positive: 5 } }),
+      TypeError,
+      /^positive of query of event 0 is 5/,
+    ],
+    [
+      "unlike what is no list",
+      learn({ ...good, query: { positive: ["doc-1"], negative: {} } }),
+      TypeError,
+      /^negative of query of event 0 is an object; expected an array of ids$/,
+    ],
     ["showing an unknown id", learn({ ...good, shown: ["doc-1", "ghost"] }), "UNKNOWN_ID", /"ghost"/],
     ["rejecting an unknown id", learn({ ...good, rejected: ["ghost"] }), "UNKNOWN_ID", /"ghost"/],
     [
