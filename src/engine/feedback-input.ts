@@ -101,7 +101,7 @@ function examplesOf({ what, input }: Pick<GivenFeedback, "what" | "input">): { e
 function copyOf(input: QueryInput): QueryInput {
   const copies = Object.entries(input).map(([name, value]) => [
     name,
-    Array.isArray(value) || value instanceof Float32Array ? value.slice() : value,
+    Array.isArray(value) || value instanceof Float32Array || value instanceof Float64Array ? value.slice() : value,
   ]);
   return Object.fromEntries(copies) as QueryInput;
 }

@@ -399,8 +399,11 @@ describe("learn", () => {
     event.query.fill(Number.NaN);
     event.chosen[0] = "ghost";
     event.shown.length = 0;
-    await Promise.all([put, learned]);
-    expect(index.stats().learning.events).toBe(1);
+    const precise = Float64Array.from(randomRows(1, d, 2));
+    const other = index.learn([{ query: precise as unknown as number[], chosen: [1] }]);
+    precise.fill(Number.NaN);
+    await Promise.all([put, learned, other]);
+    expect(index.stats().learning.events).toBe(2);
     await index.close();
   });
 
