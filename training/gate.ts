@@ -179,7 +179,8 @@ export class Gate {
     const gain = this.gain(arm);
     const n = gain.events;
     if (n < minimumEvents) {
-      return `judged on ${Math.round(n)} events, needs ${minimumEvents}: ${minimumEvents - Math.round(n)} are missing`;
+      const missing = Math.max(1, minimumEvents - Math.round(n)); // in a window an event counts for a little less than one
+      return `judged on ${minimumEvents - missing} events, needs ${minimumEvents}: ${missing} are missing`;
     }
     const lower = gain.lower(confidence);
     if (lower <= 0) return `gain ${gain.mean.toFixed(4)} is not certain: its lower bound is ${lower.toFixed(4)}`;

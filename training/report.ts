@@ -1,5 +1,17 @@
 /** What was learned, and why it is served or not, for `stats().learning`. */
-import { ARMS, LEARNERS, type Learner, learnersOf, nameOf, STATIC } from "./arms.js";
+import {
+  ADAPTER,
+  ARMS,
+  ATTENTION,
+  EDGES_STRONG,
+  LEARNERS,
+  type Learner,
+  LINEAR,
+  learnersOf,
+  nameOf,
+  SHIFT,
+  STATIC,
+} from "./arms.js";
 import type { Gate } from "./gate.js";
 import { curveOf, FIELD, gateOf, type LearnedState } from "./state.js";
 
@@ -47,7 +59,7 @@ export interface LearningReport {
   trainedEvents: number;
   /** What `neural` queries get. */
   serving: "static" | Learner[];
-  /** Each set of learners that was judged, by name; of several weights of the edges, the best. */
+  /** Each set of learners that was judged, by name; of several weights of the edges, the best. While none was, each learner alone. */
   arms: Record<string, ArmReport>;
   learners: Record<Learner, LearnerReport>;
   /**
@@ -81,11 +93,14 @@ export function learningReport(state: LearnedState, header: Float64Array = state
     if (arm === gate.serving || (isBetter && known !== gate.serving)) best.set(nameOf(arm), arm);
   }
   const judged = [...best.values()];
+  const alone = [ADAPTER, SHIFT, LINEAR, ...(state.options.network ? [ATTENTION] : []), EDGES_STRONG];
   return {
     events: header[FIELD.events]!,
     trainedEvents: header[FIELD.trainedEvents]!,
     serving,
-    arms: Object.fromEntries(judged.map((arm) => [nameOf(arm), armReport(gate, arm, state.options.confidence)])),
+    arms: Object.fromEntries(
+      (judged.length > 0 ? judged : alone).map((arm) => [nameOf(arm), armReport(gate, arm, state.options.confidence)]),
+    ),
     learners: Object.fromEntries(
       LEARNERS.map((learner) => [
         learner,

@@ -537,6 +537,10 @@ describe("a report", () => {
     const world = makeWorld();
     const state = newState(world);
     const { delta, report } = learnEvents(state, world.corpus, world.events(12, 1));
+    expect(learnEvents(state, world.corpus, []).report.arms).toMatchObject({
+      adapter: { state: "challenger", events: 0, why: "judged on 0 events, needs 30: 30 are missing" },
+      edges: { lower: undefined },
+    });
     expect(report).toMatchObject({ serving: "static", events: 12, shifted: 0, linked: 0 });
     expect(report.arms.linear!.why).toBe("judged on 12 events, needs 30: 18 are missing");
     expect(report.arms.shift!.why).toBe("judged on 11 events, needs 30: 19 are missing");

@@ -436,6 +436,27 @@ describe("train", () => {
     await index.close();
   });
 
+  test("on too little to judge by leaves static, and says how much is missing", async () => {
+    const index = await filled("little");
+    const why = () => Object.entries(index.stats().learning.arms).map(([name, arm]) => [name, arm.why]);
+    const none = ["adapter", "shift", "linear", "edges"].map((name) => [
+      name,
+      "judged on 0 events, needs 30: 30 are missing",
+    ]);
+    expect(why()).toEqual(none);
+    await index.learn(events(3, 1));
+    await index.train();
+    expect(index.stats().learning).toMatchObject({ serving: "static", trainedEvents: 3 });
+    expect(why()).toEqual(none);
+    const [same] = events(1, 1); // always the same question: there is no other to judge it by
+    await index.learn(Array.from({ length: 9 }, () => ({ ...same, source: undefined })));
+    await index.train({ epochs: 1 });
+    await index.learn(events(9, 2));
+    await index.train({ epochs: 1 });
+    for (const [, reason] of why()) expect(reason).toMatch(/^judged on \d+ events, needs 30: \d+ are missing$/);
+    await index.close();
+  });
+
   test("stops when asked, and changes nothing then", async () => {
     const index = await filled("aborted");
     await index.learn(events(300, 1));
