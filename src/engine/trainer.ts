@@ -107,11 +107,13 @@ export class Trainer {
           attend: (query) => learned.attend(query).query,
         }),
       );
-      this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
-      for (const one of stored) replay.add(one);
-      this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
       const feedback = stored.map((one) => ({ type: RECORD.feedback, payload: encodeFeedback(one) }));
-      return this.group([...feedback, ...this.learnedRecords(delta)]);
+      const remember = () => {
+        this.recent = [...recent, ...events].slice(-RECENT_EVENTS);
+        for (const one of stored) replay.add(one);
+        this.session.tiering.chosen(events.flatMap(({ chosen }) => chosen.map(({ node }) => node)));
+      };
+      return { ...this.group([...feedback, ...this.learnedRecords(delta)]), remember };
     });
     return { unknown: [...unknown.values()] };
   }

@@ -3,9 +3,10 @@
  * from, in no other mode, and stays what it is through closing. Feedback without meaning changes nothing.
  */
 import { cpSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
-import { type Feedback, type Index, open } from "../../src/index.js";
+import { type Feedback, HebbError, type Index, open } from "../../src/index.js";
+import { Log } from "../../storage/log.js";
 import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
 
 const path = scratch();
@@ -405,6 +406,25 @@ describe("learn", () => {
     await Promise.all([put, learned, other]);
     expect(index.stats().learning.events).toBe(2);
     await index.close();
+  });
+
+  test("leaves nothing behind where it fails: tried again, all is as if it had worked at once", async () => {
+    const outcomes = [];
+    for (const name of ["at-once", "again"]) {
+      const index = await filled(name);
+      for (let at = 0; at < 20; at++) {
+        const some = events(5, at);
+        if (name === "again") {
+          vi.spyOn(Log.prototype, "append").mockRejectedValueOnce(new HebbError("DISK_FULL", "no space"));
+          expect(await errorOf(() => index.learn(some))).toMatchObject({ code: "DISK_FULL" });
+          vi.restoreAllMocks();
+        }
+        await index.learn(some);
+      }
+      outcomes.push([index.stats().learning, ids.map((id) => index.gradients.get(id))]);
+      await index.close();
+    }
+    expect(outcomes[1]).toEqual(outcomes[0]);
   });
 
   test("and everything else go on side by side", async () => {
