@@ -241,6 +241,13 @@ export class Learned {
     this.propagator?.clear();
   }
 
+  /** What was computed from the vectors of nodes is computed anew: they are others now. */
+  revalue(nodes: Uint32Array): void {
+    for (const node of nodes) this.state.overlay.touch(node);
+    this.fields.clear();
+    this.propagator?.clear();
+  }
+
   /** Nodes that disappeared take their shifts with them. */
   forget(nodes: Uint32Array): void {
     if (nodes.length === 0) return;

@@ -104,6 +104,7 @@ export class Session {
     });
     this.tiering.start({
       turn: (task) => this.inFlight(() => this.linker.turn(task)),
+      changed: (nodes) => this.learned.revalue(nodes),
       failed: (reason) => {
         this.tieringFailure = reason && `the last round of tiering in the background failed: ${reason}`;
       },

@@ -55,6 +55,8 @@ export interface RetierReport {
 export interface TieringHost {
   /** Runs a task while nothing else writes rows of the graph. */
   turn<T>(task: () => Promise<T>): Promise<T>;
+  /** Hears of vectors that are others now, as what their new tier holds of them is all there is: `storage.keep_originals` is false. */
+  changed(nodes: Uint32Array): void;
   /** Hears why a round in the background failed, or that one succeeded. */
   failed(reason: string | undefined): void;
 }
@@ -79,6 +81,7 @@ export class Tiering {
   private readonly clock: HeatClock;
   private readonly perTier: readonly number[];
   private readonly raw: number;
+  private readonly keepOriginals: boolean;
   private readonly dimensions: number;
 
   private readonly noted = new Uint32Array(NOTED);
@@ -112,6 +115,7 @@ export class Tiering {
     checkBudget(options, config);
     const { vector, warm, cool, cold, archive } = graphStrides(options);
     this.dimensions = options.dimensions;
+    this.keepOriginals = options.keepOriginals;
     this.raw = options.dimensions * Float32Array.BYTES_PER_ELEMENT;
     // Without originals a hot vector has a slot, filled up to 64 bytes.
     this.perTier = [options.keepOriginals ? this.raw : vector, warm, cool, cold, archive];
@@ -500,6 +504,7 @@ export class Tiering {
         (_, i) => before.tiers[i] !== after.tiers[i] && before.tiers[i] !== NOT_LIVE && after.tiers[i] !== NOT_LIVE,
       );
       graph.setHeats(moved, heats);
+      if (!this.keepOriginals) this.host?.changed(moved);
       done.refused += moves.lossy;
       // Of those asked for, some may not be live.
       if (moves.untrained > 0) done.untrained += after.tiers.filter((at) => at === WARM).length;
@@ -510,7 +515,9 @@ export class Tiering {
     const { tiers, stale } = this.graph.places(nodes);
     for (let tier = 0; tier < TIERS.length; tier++) {
       const old = nodes.filter((_, i) => stale[i] === 1 && tiers[i] === tier);
-      if (old.length > 0) await this.turn(() => this.graph.retier(old, tier));
+      if (old.length === 0) continue;
+      await this.turn(() => this.graph.retier(old, tier));
+      if (!this.keepOriginals) this.host?.changed(old);
     }
   }
 

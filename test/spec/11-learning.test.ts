@@ -299,6 +299,29 @@ describe("feedback that means something", () => {
   });
 });
 
+test("without originals, what a tier makes of a vector is what answers are made of at once, and not from the next opening on", async () => {
+  const config = {
+    ...CONFIG,
+    storage: { keep_originals: false },
+    learning: { minimum_events: 5, confidence: 0, disjoint_tolerance: 1 },
+  };
+  const index = await open(path("lossy"), { dimensions: d, metric: "dot", config });
+  await index.putMany({ ids, vectors: rows });
+  await index.settle();
+  const prng = new Prng(5);
+  for (let at = 0; at < 40; at++) {
+    await index.learn([{ query: askedFor(at % 8, prng), chosen: [at % 8] }]);
+  }
+  expect(index.stats().learning.serving).toContain("shift");
+  await answers(index, "neural");
+  expect(await index.retier({ force: "archive" })).toMatchObject({ demoted: n });
+  const moved = await answers(index, "neural");
+  await index.close();
+  const again = await open(path("lossy"), { config });
+  expect(await answers(again, "neural")).toEqual(moved);
+  await again.close();
+});
+
 test("feedback without meaning is kept, and serves nobody", async () => {
   const index = await filled("shuffled");
   const before = await answers(index, "neural");
