@@ -107,6 +107,11 @@ export class Overlay {
     this.stale.delete(node);
   }
 
+  /** Marks a node's row as out of date: its own vector was replaced. */
+  touch(node: number): void {
+    if (this.slots.has(node)) this.stale.add(node);
+  }
+
   /** Computes the rows that are out of date; `vectorOf` gives a node's own vector (unit length under cosine). */
   refresh(vectorOf: (node: number) => Float32Array): void {
     for (const node of this.stale) {

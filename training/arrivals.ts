@@ -11,14 +11,12 @@ import { Prng } from "../base/prng.js";
 import { edgeWeights } from "../model/field.js";
 import { boundShift, type Overlay, shiftBackward, shiftForward, stepShift } from "../model/overlay.js";
 import { axpy, dot, type Floats } from "../model/scoring.js";
-import type { Corpus } from "./corpus.js";
+import { type Corpus, HEARD } from "./corpus.js";
 import { lossSettings, type Scales } from "./fit.js";
 import { type Candidates, candidateLoss, type LossSettings, queryGradient, Workspace } from "./objective.js";
 import type { LearningOptions } from "./options.js";
 import type { ShiftChange } from "./state.js";
 
-/** Neighbours that count, as in message passing. */
-const HEARD = 16;
 /** Of the rate of a document that was chosen for the first time. */
 const CAUTION = 1 / 4;
 

@@ -3,6 +3,9 @@ import type { Prng } from "../base/prng.js";
 import type { Metric } from "../base/types.js";
 import type { Seed } from "../model/edges.js";
 
+/** Rows that a node, a query or a new row hears: the nearest. */
+export const HEARD = 16;
+
 export interface Corpus {
   readonly dimensions: number;
   readonly metric: Metric;
@@ -29,13 +32,13 @@ export interface Corpus {
   sample(count: number, prng: Prng): Uint32Array;
 }
 
-/** At most 16 live neighbours in the graph, the nearest first, with the weights in (0, 1) that their edges have untrained. */
+/** At most `HEARD` live neighbours in the graph, the nearest first, with the weights in (0, 1) that their edges have untrained. */
 export interface Field {
   nodes: Uint32Array;
   weights: Float32Array;
 }
 
-/** At most 16 live neighbours in the graph, the nearest first, and by edge the parts of its weight (model/field.ts). */
+/** At most `HEARD` live neighbours in the graph, the nearest first, and by edge the parts of its weight (model/field.ts). */
 export interface Neighbourhood {
   nodes: Uint32Array;
   scores: Float32Array;

@@ -10,11 +10,12 @@
 import { Prng } from "../base/prng.js";
 import { initialParameters } from "../model/gnn/parameters.js";
 import { createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
+import { HEARD } from "./corpus.js";
 import { type Asked, chosenPlaces, type Example, Sampler } from "./examples.js";
 import { type FitContext, lossSettings } from "./fit.js";
 import { EdgeFit, type Hearing } from "./fit-edges.js";
 import { DECAY, MOMENTS, type Optimizer, optimizerStep } from "./optimizer.js";
-import { HEARD_BY_NODE, HEARD_BY_QUERY, type NetworkWeights, Propagator } from "./propagator.js";
+import { type NetworkWeights, Propagator } from "./propagator.js";
 import { Relatives } from "./relatives.js";
 
 export interface NetworkSettings {
@@ -36,8 +37,6 @@ export interface NetworkSettings {
 const BATCH_EVENTS = 32;
 /** Documents that ask themselves in one step, as a share of the events. */
 const OWN_ANCHORS = 1 / 4;
-/** Places for what an anchor hears. */
-const HEARD = Math.max(HEARD_BY_QUERY, HEARD_BY_NODE);
 /** The layers' gates learn faster than the matrices behind them: they are all that decides whether those are heard. */
 const GATE_RATE = 10;
 

@@ -9,11 +9,8 @@
 
 import { type EdgeScalars, edgeWeights, type RowBiases } from "../model/field.js";
 import { halvesOf, MASKED, type Network, type NetworkShape, stateWidth } from "../native/gnn.js";
-import type { Corpus, Neighbourhood } from "./corpus.js";
+import { type Corpus, HEARD, type Neighbourhood } from "./corpus.js";
 
-/** Nodes that a query hears: those nearest to it. */
-export const HEARD_BY_QUERY = 16;
-export const HEARD_BY_NODE = 16;
 /** Bytes of states, keys and values that are kept. */
 const CACHE_BYTES = 128 << 20;
 /** Rows that are propagated at once. */
@@ -91,7 +88,7 @@ export class Propagator {
   heardIn(layer: number, query: Float32Array, near: Uint32Array): Uint32Array {
     const { hierarchical, layers } = this.weights;
     const level = hierarchical ? Math.min(layers.length - 1 - layer, this.corpus.topLevel) : 0;
-    return level === 0 ? near.slice(0, HEARD_BY_QUERY) : this.corpus.nearestAt(level, query, HEARD_BY_QUERY);
+    return level === 0 ? near.slice(0, HEARD) : this.corpus.nearestAt(level, query, HEARD);
   }
 
   /** Weights of the edges from a query to what it hears, by its scores. A query stands nowhere in the graph. */
@@ -153,13 +150,13 @@ export class Propagator {
     const around = this.corpus.neighbourhoods(nodes);
     const union = Uint32Array.from(new Set(around.flatMap((heard) => Array.from(heard.nodes))));
     const places = new Map(Array.from(union, (node, i) => [node, i]));
-    const index = new Uint32Array(nodes.length * HEARD_BY_NODE).fill(MASKED);
+    const index = new Uint32Array(nodes.length * HEARD).fill(MASKED);
     const logWeights = new Float32Array(index.length);
     around.forEach((heard, i) => {
       const weights = this.weightsIn(nodes[i]!, heard);
       heard.nodes.forEach((node, j) => {
-        index[i * HEARD_BY_NODE + j] = places.get(node)!;
-        logWeights[i * HEARD_BY_NODE + j] = Math.log(weights[j]!);
+        index[i * HEARD + j] = places.get(node)!;
+        logWeights[i * HEARD + j] = Math.log(weights[j]!);
       });
     });
     const { shape } = this.weights;

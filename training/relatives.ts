@@ -4,9 +4,9 @@
  * count little.
  */
 import type { Prng } from "../base/prng.js";
+import { HEARD } from "./corpus.js";
 import type { Asked, Example } from "./examples.js";
 import type { FitContext } from "./fit.js";
-import { HEARD_BY_NODE } from "./propagator.js";
 
 /** Most documents of each kind that one has to find. */
 const MOST_TOGETHER = 8;
@@ -36,8 +36,8 @@ export class Relatives {
     }
     for (const [node, others] of together) {
       const neighbours = corpus.neighbours(node);
-      const heard = neighbours.slice(0, HEARD_BY_NODE);
-      const unheard = [...neighbours.slice(HEARD_BY_NODE)].filter((other) => !others.has(other));
+      const heard = neighbours.slice(0, HEARD);
+      const unheard = [...neighbours.slice(HEARD)].filter((other) => !others.has(other));
       const found = [...others, ...unheard.slice(0, MOST_NEIGHBOURS)];
       if (found.length === 0) continue;
       const sum = others.size + NEIGHBOUR_WEIGHT * (found.length - others.size);

@@ -21,11 +21,11 @@ import type { SectionSpec } from "../../storage/store.js";
 import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
 import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
-import type { Corpus, Field, Neighbourhood } from "../../training/corpus.js";
+import { type Corpus, type Field, HEARD, type Neighbourhood } from "../../training/corpus.js";
 import { measureScales } from "../../training/fit.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
-import { type Attended, HEARD_BY_QUERY, Propagator } from "../../training/propagator.js";
+import { type Attended, Propagator } from "../../training/propagator.js";
 import { type LearningReport, learningReport } from "../../training/report.js";
 import { adaptQuery, learnersIn } from "../../training/serving.js";
 import {
@@ -51,8 +51,6 @@ const LANES_AT = 24;
 const LANE_BYTES = 12;
 /** As many neighbours as a row may have. */
 const MOST_NEIGHBOURS = 256;
-/** Neighbours that a node hears: the nearest. */
-const HEARD = 16;
 /** Rows that tell the unit of scores. */
 const SCALE_ROWS = 64;
 /** Fields kept at most: 10 MiB. */
@@ -321,7 +319,7 @@ export class Learned {
       this.propagator ??= new Propagator(createNetwork(network.shape), network, this.corpus, header[FIELD.scoreScale]);
       this.propagatedAsOf = this.fields.asOfNow();
     }
-    return this.propagator.attend(query, this.corpus.nearest(query, HEARD_BY_QUERY).nodes, depth);
+    return this.propagator.attend(query, this.corpus.nearest(query, HEARD).nodes, depth);
   }
 
   /** Whether queries go through the network. */
