@@ -319,7 +319,7 @@ function readSections(tables: Record<string, unknown>, source: string): Config {
 }
 
 /** Conditions between keys. */
-function checkTogether({ ruvector, tensor_compress }: ConfigValues, source: string): void {
+function checkTogether({ ruvector, tensor_compress, learning }: ConfigValues, source: string): void {
   const falling = ["hot_threshold", "warm_threshold", "cool_threshold", "cold_threshold"] as const;
   for (let i = 1; i < falling.length; i++) {
     const [above, below] = [falling[i - 1]!, falling[i]!];
@@ -340,6 +340,12 @@ function checkTogether({ ruvector, tensor_compress }: ConfigValues, source: stri
     throw invalid(
       source,
       `ruvector.gnn_hidden_dim is ${ruvector.gnn_hidden_dim}; expected a multiple of ruvector.gnn_heads, which is ${ruvector.gnn_heads}`,
+    );
+  }
+  if (learning.window < learning.minimum_events) {
+    throw invalid(
+      source,
+      `learning.window is ${learning.window}; expected at least learning.minimum_events, which is ${learning.minimum_events}: no gate would ever open`,
     );
   }
 }

@@ -204,7 +204,7 @@ export async function train(
     }
   }
   const gate = gateOf(header, options);
-  gate.replace(judgements);
+  if (judgements.length > 0) gate.replace(judgements);
   const estimate = gate.gain(gate.serving).mean;
 
   // Refit on everything, the shift following the query that will be served.

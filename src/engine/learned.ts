@@ -118,6 +118,14 @@ function learningOptions({ ruvector, learning }: Config, rank: number): Learning
   };
 }
 
+/** Parts of a network that are fixed once it was trained, and their keys. */
+const TRAINED_KEYS = [
+  ["layers", "gnn_layers"],
+  ["hidden", "gnn_hidden_dim"],
+  ["heads", "gnn_heads"],
+  ["hierarchical", "hierarchical"],
+] as const;
+
 export class Learned {
   readonly state: LearnedState;
   /** The store as the learners see it. */
@@ -150,7 +158,7 @@ export class Learned {
     this.state = new LearnedState(searcher.dimensions, searcher.metric, learningOptions(config, rank));
     this.shifts = new SlotTable(region, overlaySection, slotStride(searcher.dimensions));
     this.edges = new SlotTable(region, overlaySection + 2, EDGES_STRIDE);
-    this.load();
+    this.load(config);
   }
 
   /** Whether `neural` differs from `vector`. */
@@ -399,19 +407,17 @@ export class Learned {
   }
 
   /** @throws {HebbError} CONFIG_INVALID where the configuration asks for a network of another shape */
-  private loadNetwork(): void {
+  private loadNetwork({ given }: Config): void {
     const { state } = this;
     const header = this.region.read(this.overlaySection + 3, 0, NETWORK_HEADER_BYTES);
     const network = new NetworkBytes(header, state.metric, state.options.shiftBound);
+    const { shape, layers, hierarchical } = network;
+    const trained = { layers: layers.length, hidden: shape.hidden, heads: shape.heads, hierarchical };
     const { network: asked } = state.options;
-    const { shape, layers } = network;
-    const pairs = [
-      ["dimensions", shape.dimensions, state.dimensions],
-      ["gnn_layers", layers.length, asked?.layers ?? layers.length],
-      ["gnn_hidden_dim", shape.hidden, asked?.hidden ?? shape.hidden],
-      ["gnn_heads", shape.heads, asked?.heads ?? shape.heads],
-      ["hierarchical", network.hierarchical, asked?.hierarchical ?? network.hierarchical],
-    ] as const;
+    const pairs: [string, number | boolean, number | boolean][] = [["dimensions", shape.dimensions, state.dimensions]];
+    for (const [part, key] of TRAINED_KEYS) {
+      if (asked && given.has(`ruvector.${key}`)) pairs.push([key, trained[part], asked[part]]);
+    }
     for (const [name, stored, wanted] of pairs) {
       if (stored === wanted) continue;
       throw new HebbError(
@@ -420,17 +426,18 @@ export class Learned {
         { name, stored, wanted },
       );
     }
+    if (asked) state.options.network = { ...asked, ...trained }; // what was not asked for is as it was trained
     network.bytes.set(this.region.read(this.overlaySection + 3, 0, network.bytes.length));
     state.network = network;
   }
 
   /** Nothing is read past the header where nothing was learned. */
-  private load(): void {
+  private load(config: Config): void {
     const { header, bytes, overlay, edges } = this.state;
     bytes.set(this.region.read(this.overlaySection + 1, 0, header.byteLength));
     if (header[FIELD.started] === 0 && header[FIELD.events] === 0 && header[FIELD.clock] === 0) return;
     bytes.set(this.region.read(this.overlaySection + 1, 0, bytes.length));
-    if (header[FIELD.networkReady]) this.loadNetwork();
+    if (header[FIELD.networkReady]) this.loadNetwork(config);
     for (const { node, bytes: slot } of this.shifts.load()) {
       const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
       const shift = new Float32Array(slot.slice(SHIFT_AT, SHIFT_AT + 4 * this.searcher.dimensions).buffer);

@@ -5,14 +5,14 @@ import { Prng } from "../../base/prng.js";
 import { MOST_BIAS, storableBias, UNTRAINED_EDGES } from "../../model/field.js";
 import { layerForward } from "../../model/gnn/layer.js";
 import { createNetwork } from "../../native/gnn.js";
-import type { Corpus, LearnEvent } from "../../training/corpus.js";
+import { type Corpus, HEARD, type LearnEvent } from "../../training/corpus.js";
 import { Pool, prepareExample } from "../../training/examples.js";
 import type { FitContext } from "../../training/fit.js";
 import { LearnedBiases } from "../../training/fit-edges.js";
 import { fitNetwork, type NetworkSettings } from "../../training/fit-network.js";
 import { NetworkBytes, networkPieces, storableScalars } from "../../training/network-bytes.js";
 import { LEARNING_DEFAULTS } from "../../training/options.js";
-import { HEARD_BY_NODE, HEARD_BY_QUERY, type NetworkWeights, Propagator } from "../../training/propagator.js";
+import { type NetworkWeights, Propagator } from "../../training/propagator.js";
 import { Relatives } from "../../training/relatives.js";
 import { type BiasChange, decodeDelta, encodeDelta, withoutNodes } from "../../training/state.js";
 import { makeWorld } from "../support/corpus.js";
@@ -119,7 +119,7 @@ test("a hierarchical network hears the nearest of each layer of the graph, from 
       const on = Uint32Array.from(corpus.vectors.keys()).filter((node) => node % step === 0);
       const scores = corpus.scores(query, on);
       const order = [...on.keys()].sort((a, b) => scores[b]! - scores[a]!);
-      return order.slice(0, HEARD_BY_QUERY).map((i) => on[i]);
+      return order.slice(0, HEARD).map((i) => on[i]);
     };
     // Layers 2 and 1 of the graph have every 64th and every 8th node; two layers of the network are above them.
     expect(attention.map(({ nodes }) => [...nodes])).toEqual([64, 64, 64, 8, 1].map(nearestOf));
@@ -179,14 +179,14 @@ test("documents that ask themselves have to find what was chosen with them, and 
     );
     together.delete(node);
     const around = [...corpus.neighbours(node)];
-    const heard = around.slice(0, HEARD_BY_NODE);
+    const heard = around.slice(0, HEARD);
     const positives = [...example.positives].map((place) => poolNodes[place]!);
     const chosen = positives.filter((other) => together.has(other));
     expect(chosen).toHaveLength(Math.min(8, together.size));
     const others = positives.filter((other) => !together.has(other));
     expect(others).toEqual(
       around
-        .slice(HEARD_BY_NODE)
+        .slice(HEARD)
         .filter((other) => !together.has(other))
         .slice(0, 4),
     );

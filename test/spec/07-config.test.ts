@@ -116,6 +116,7 @@ describe("a bad config is refused with the key's full name, its value and its ra
     [{ ruvektor: {} }, "unknown section ruvektor; did you mean ruvector?"],
     [{ ruvector: 3 }, "ruvector is 3; expected a section"],
     [{ tensor_compress: { warm_threshold: 0.9 } }, "warm_threshold is 0.9; expected less than tensor_compress.hot"],
+    [{ learning: { window: 29 } }, "learning.window is 29; expected at least learning.minimum_events, which is 30"],
     [{ ruvector: { gnn_heads: 7 } }, "gnn_hidden_dim is 512; expected a multiple of ruvector.gnn_heads, which is 7"],
   ])("%j", (config, expected) => {
     const { code, message } = refusal(config);

@@ -157,6 +157,14 @@ describe("a network that alone can help", () => {
     await linear.close();
   });
 
+  test("is opened as it was trained by whoever does not say otherwise", async () => {
+    cpSync(path("trained.hebb"), path("unsaid.hebb"), { recursive: true });
+    const index = await open(path("unsaid.hebb"));
+    const { layers, hidden, heads } = (await learnedOf(index)).state.options.network!;
+    expect([layers, hidden, heads]).toEqual([network.gnn_layers, network.gnn_hidden_dim, network.gnn_heads]);
+    await index.close();
+  });
+
   test("a killed store that is closed before its rows are linked again keeps its logits", async () => {
     const killed = await open(path("killed-again.hebb"), { config });
     await killed.close();
