@@ -186,7 +186,6 @@ describe("is refused", () => {
     ["negative that is no array", { positive: [1], negative: 2 }, /negative.*array of ids/],
     ["too few weights", { positive: [1, 2, 3], weights: [1, 2] }, /weights.*3 numbers > 0/],
     ["a weight of 0", { positive: [1, 2], weights: [1, 0] }, /weights.*> 0/],
-    ["weights beyond all bounds", { positive: [1, 2], weights: [1e308, 1e308] }, /examples.*finite/],
     ["an unknown mode", { id: 1, mode: "nueral" }, /mode is "nueral".*neural/],
     ["an unknown option", { id: 1, temprature: 1 }, /"temprature"; did you mean "temperature"/],
     ["exact, which is search's", { id: 1, exact: true }, /unknown option "exact"/],
@@ -202,6 +201,13 @@ describe("is refused", () => {
     const error = await errorOf(() => indexes.l2.query(query as Query));
     expect(error.message).toMatch(message);
     expect(error instanceof TypeError || error instanceof RangeError).toBe(true);
+  });
+
+  test("nothing of weights beyond all bounds: they count beside each other", async () => {
+    const ids = async (weights: number[]) =>
+      (await indexes.l2.query({ positive: [1, 2], weights })).hits.map(({ id }) => id);
+    expect(await ids([1e308, 1e308])).toEqual(await ids([1, 1]));
+    expect(await ids([5e-324, 5e-324])).toEqual(await ids([1, 1]));
   });
 
   test.each([{ id: "ghost" }, { positive: [1, "ghost"] }, { positive: [1], negative: ["ghost"] }])(

@@ -490,13 +490,17 @@ describe("train", () => {
     await index.learn(events(3, 1));
     await index.train();
     expect(index.stats().learning).toMatchObject({ serving: "static", trainedEvents: 3 });
-    expect(why()).toEqual(none);
+    const missing = () => {
+      for (const [, reason] of why()) expect(reason).toMatch(/^judged on \d+ events, needs 30: \d+ are missing$/);
+    };
+    missing(); // what `learn` judged stays, as there was nothing to judge by
+    expect(why().length).toBeGreaterThan(4);
     const [same] = events(1, 1); // always the same question: there is no other to judge it by
     await index.learn(Array.from({ length: 9 }, () => ({ ...same, source: undefined })));
     await index.train({ epochs: 1 });
     await index.learn(events(9, 2));
     await index.train({ epochs: 1 });
-    for (const [, reason] of why()) expect(reason).toMatch(/^judged on \d+ events, needs 30: \d+ are missing$/);
+    missing();
     await index.close();
   });
 
