@@ -225,7 +225,7 @@ describe("filters", () => {
             rmSync(path);
           },
         ),
-        runs(60),
+        runs(30),
       );
     });
   }
