@@ -63,10 +63,10 @@ const STEP_EVERY = 32;
 const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
-/** The first events are all judged; then every n-th one, so that judging costs about as much as learning does. */
+/** The first events are all judged; then every n-th one, so that judging costs less than learning does. */
 const ALWAYS_JUDGED = 512;
 /** Multiplications that judging may cost per event on average, and what ranking a candidate for an arm counts as. */
-const JUDGE_BUDGET = 4e5;
+const JUDGE_BUDGET = 2e5;
 const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
