@@ -189,24 +189,6 @@ export function shiftsOf(overlay: Overlay): ShiftChange[] {
   }));
 }
 
-/** All records of the edges, as changes. */
-export function recordsOf(edges: Edges): EdgeChange[] {
-  return Array.from(edges.nodes(), (node) => {
-    const record = edges.record(node)!;
-    return { node, record, lanes: Array.from({ length: record.count }, (_, lane) => lane) };
-  });
-}
-
-/** The state as one delta against an untrained one: what a checkpoint stores. */
-export function snapshot(state: LearnedState): Delta {
-  return {
-    parameters: [{ at: 0, bytes: state.bytes.slice() }],
-    overlay: shiftsOf(state.overlay),
-    edges: recordsOf(state.edges),
-    network: state.network ? [{ at: 0, bytes: state.network.bytes.slice() }] : [],
-  };
-}
-
 /** Takes deleted nodes out of the overlay and the edges. Undefined where none had a part in either. */
 export function forget(state: LearnedState, nodes: Iterable<number>): Delta | undefined {
   const gone = [...new Set(nodes)];

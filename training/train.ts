@@ -11,6 +11,7 @@
 import { deserialize, serialize } from "node:v8";
 import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
+import { Slices } from "../base/slices.js";
 import type { Adapter } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
 import { Overlay } from "../model/overlay.js";
@@ -99,7 +100,10 @@ export async function train(
 ): Promise<{ delta: Delta; report: LearningReport }> {
   const { options } = state;
   const { seed = 1 } = settings;
-  const breathe = new Breather(settings.signal);
+  const breathe = new Slices(SLICE_MS, () => {
+    if (settings.signal?.aborted)
+      throw new HebbError("ABORTED", "train was stopped by its signal; nothing has changed");
+  });
   const kept = capSources(events.slice(-options.replay), options.sourceShare);
   const pool = new Pool(corpus);
   const examples: Example[] = [];
@@ -107,7 +111,7 @@ export async function train(
     const example = prepareExample(pool, corpus, event, true, options.positionBias);
     if (example) examples.push(example);
     settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
-    await breathe.now();
+    await breathe.pause();
   }
   const header = state.header.slice();
   header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
@@ -154,7 +158,7 @@ export async function train(
   ): Promise<NetworkWeights | undefined> => {
     const newest = Math.max(0, from.length - NETWORK_EVENTS);
     const asked = queries.slice(newest);
-    return network && fitNetwork(context, network, from.slice(newest), asked, asked.map(search), () => breathe.now());
+    return network && fitNetwork(context, network, from.slice(newest), asked, asked.map(search), () => breathe.pause());
   };
   const attendBy = (weights: NetworkWeights) => {
     const propagator = new Propagator(createNetwork(weights.shape), weights, corpus, scales.score);
@@ -192,7 +196,7 @@ export async function train(
       for (const example of heldOut) {
         const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
         found.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
-        await breathe.now();
+        await breathe.pause();
       }
       return found;
     });
@@ -388,26 +392,4 @@ function replaceBiases(
   const gone = had.filter((node) => !to?.biases?.has(node));
   const none = { to: new Uint32Array(0), values: new Float32Array(0) };
   return [...gone.map((node) => ({ node, ...none })), ...rows].filter(({ node }) => corpus.isLive(node));
-}
-
-/** Runs work in slices of a few milliseconds, so that searches go on between them. */
-class Breather {
-  private since = performance.now();
-
-  constructor(private readonly signal: AbortSignal | undefined) {}
-
-  async now(): Promise<void> {
-    if (this.signal?.aborted) throw new HebbError("ABORTED", "train was stopped by its signal; nothing has changed");
-    if (performance.now() - this.since < SLICE_MS) return;
-    await new Promise<void>((resume) => setImmediate(resume));
-    this.since = performance.now();
-  }
-
-  async run<T>(work: Generator<void, T>): Promise<T> {
-    for (;;) {
-      const step = work.next();
-      if (step.done) return step.value;
-      if (performance.now() - this.since >= SLICE_MS) await this.now();
-    }
-  }
 }

@@ -1,8 +1,8 @@
 /** The whole check: files, catalog, and whether graph and catalog tell the same story. */
 import { HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
 import type { Fault, Id } from "../types.js";
 import type { Session } from "./session.js";
-import { inSlices } from "./slices.js";
 import { idKey } from "./validate.js";
 
 /** Of faults of one kind, so many are listed; the rest is counted. */

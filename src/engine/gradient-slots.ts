@@ -8,11 +8,11 @@
  * searches go on between them: records come one after the other, by LSN, and a sum of f32 has one value.
  */
 import { HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
 import type { GradientStats } from "../types.js";
 import type { GradientsRecord, SteppedRecord } from "./records.js";
-import { inSlices } from "./slices.js";
 import { Slots } from "./slot-table.js";
 
 /** Of section `gradients`, for ever; that of `gradient-values` follows. */

@@ -7,6 +7,7 @@
  * `neural`, and there only while an arm with shifts serves.
  */
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
 import { boundShift, shiftBackward, shiftForward } from "../../model/overlay.js";
 import { dot, normalize } from "../../model/scoring.js";
@@ -32,7 +33,6 @@ import { gradientsChange, learnedChange, steppedChange } from "./changes.js";
 import type { Operation } from "./planning.js";
 import { encodeGradients, encodeStepped, RECORD, type SteppedRecord } from "./records.js";
 import type { Session } from "./session.js";
-import { inSlices } from "./slices.js";
 import { checkId, checkIds, checkRows, idKey, show } from "./validate.js";
 
 /** Values of one log record, in bytes; what is larger is several records of one group. What a record holds is applied in one go. */

@@ -11,6 +11,7 @@
 
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
+import { inSlices } from "../../base/slices.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
 import { edgeWeights, MOST_BIAS, structuralScore } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
@@ -43,7 +44,6 @@ import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
-import { inSlices } from "./slices.js";
 import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
 const SHIFT_AT = 8;

@@ -3,6 +3,7 @@
  * them is applied, so a look-up asks first what the group itself has changed.
  */
 import { HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
 import type { NewRecord } from "../../storage/log.js";
 import { type Change, changeOf, learnedChange, type Parts, putChange, removeChange } from "./changes.js";
@@ -16,7 +17,6 @@ import {
   type PutRecord,
   RECORD,
 } from "./records.js";
-import { inSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
 /** Vectors and payloads of one put record, before its last row; a larger batch is several records of one group. */

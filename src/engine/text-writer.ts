@@ -9,6 +9,8 @@
  * for it would stay behind in a space that nothing is compared in any more. Feedback freezes it too:
  * what was learned belongs to the space of its day. Rows put with vectors of their own are left alone.
  */
+
+import { inSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
 import { FIT_TEXTS, type HashedTfidf } from "../text/hashed-tfidf.js";
 import { type Change, changeOf } from "./changes.js";
@@ -23,7 +25,6 @@ import {
 } from "./planning.js";
 import { encodeSetting, RECORD } from "./records.js";
 import type { Session } from "./session.js";
-import { inSlices } from "./slices.js";
 import { idKey, parsePayload } from "./validate.js";
 
 /** Stored rows that a fit may have to look through, texts or not. */

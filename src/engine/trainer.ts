@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
+import { inSlices, workInSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
 import { Edges } from "../../model/edges.js";
 import { diskFiles } from "../../storage/files.js";
@@ -17,7 +18,6 @@ import { type GivenFeedback, readFeedback } from "./feedback-input.js";
 import { encodeFeedback, learnedRecords, RECORD } from "./records.js";
 import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
-import { inSlices, workInSlices } from "./slices.js";
 import { idKey, show } from "./validate.js";
 
 const MAX_EVENTS = 100_000;

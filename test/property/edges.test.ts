@@ -10,8 +10,9 @@ import type { LearnEvent } from "../../training/corpus.js";
 import { learnEdges } from "../../training/edges.js";
 import { Pool, prepareExample } from "../../training/examples.js";
 import { LEARNING_DEFAULTS } from "../../training/options.js";
-import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState, recordsOf } from "../../training/state.js";
+import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState } from "../../training/state.js";
 import { makeWorld } from "../support/corpus.js";
+import { recordsOf } from "../support/learning.js";
 import { runs } from "../support/seed.js";
 
 const HALF_LIFE = 10;

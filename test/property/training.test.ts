@@ -12,15 +12,7 @@ import { Pool, prepareExample, Sampler } from "../../training/examples.js";
 import { learnEvents } from "../../training/learn.js";
 import { learningReport } from "../../training/report.js";
 import { adaptQuery } from "../../training/serving.js";
-import {
-  applyDelta,
-  decodeDelta,
-  encodeDelta,
-  FIELD,
-  forget,
-  type LearnedState,
-  snapshot,
-} from "../../training/state.js";
+import { applyDelta, decodeDelta, encodeDelta, FIELD, forget, type LearnedState } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import { corpusOf, makeWorld } from "../support/corpus.js";
 import {
@@ -33,6 +25,7 @@ import {
   measure,
   newState,
   ranking,
+  snapshot,
 } from "../support/learning.js";
 import { runs } from "../support/seed.js";
 

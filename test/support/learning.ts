@@ -1,4 +1,5 @@
 /** Learning without a store: states over a small world, what they serve, and what that is worth. */
+import type { EdgeChange, Edges } from "../../model/edges.js";
 import { dot } from "../../model/scoring.js";
 import { STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
@@ -7,7 +8,7 @@ import { type Answers, judge } from "../../training/judge.js";
 import { learnEvents } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
 import { armsIn, learnersIn } from "../../training/serving.js";
-import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState } from "../../training/state.js";
+import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState, shiftsOf } from "../../training/state.js";
 import type { World } from "./corpus.js";
 
 /** Static candidates of a query, as many as are judged in `learn`. */
@@ -127,3 +128,21 @@ function rotate(a: Float64Array[], p: number, q: number): void {
 
 /** Length of a shift. */
 export const lengthOf = (vector: Float32Array): number => Math.sqrt(dot(vector, vector));
+
+/** All records of the edges, as changes. */
+export function recordsOf(edges: Edges): EdgeChange[] {
+  return Array.from(edges.nodes(), (node) => {
+    const record = edges.record(node)!;
+    return { node, record, lanes: Array.from({ length: record.count }, (_, lane) => lane) };
+  });
+}
+
+/** The state as one delta against an untrained one. */
+export function snapshot(state: LearnedState): Delta {
+  return {
+    parameters: [{ at: 0, bytes: state.bytes.slice() }],
+    overlay: shiftsOf(state.overlay),
+    edges: recordsOf(state.edges),
+    network: state.network ? [{ at: 0, bytes: state.network.bytes.slice() }] : [],
+  };
+}
