@@ -10,7 +10,7 @@ namespace hebb {
 namespace {
 
 // A walk on a layer keeps more than is asked for: deleted nodes take places, and few candidates miss some.
-constexpr uint32_t kTimesAsked = 2, kLeast = 64;
+constexpr uint32_t kTimesAsked = 2, kLeast = 128;
 
 }  // namespace
 

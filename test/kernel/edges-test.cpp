@@ -145,8 +145,7 @@ void testLevels(Metric metric, const std::string& name) {
     }
     const std::string what = name + ", layer " + std::to_string(level);
     check(on && own && ascend && once, what + ": live nodes of the layer, each once, the nearest first");
-    // Lists above the bottom are never refined: by inner products they find less.
-    check(found >= (level == 0 ? 0.9 : 0.8) * wanted,
+    check(found >= 0.9 * wanted,
           what + ": finds " + std::to_string(found) + " of the " + std::to_string(wanted) + " nearest");
   }
 }
