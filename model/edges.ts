@@ -19,6 +19,9 @@ const CHOSEN_SHRINKAGE = 5;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;
 
+/** Ages whose fading is kept once it was computed: most edges that a question meets are younger. */
+const KNOWN_FADES = 65_536;
+
 /** What leaves one node, and how much it was asked and chosen. Counts and strengths are as of the tick beside them. */
 export interface EdgeRecord {
   targets: Uint32Array;
@@ -64,12 +67,16 @@ export class Edges {
   /** No row's number was used again after this tick: edges from since then hold without a look. */
   private newestBorn = 0;
 
+  /** By age, those that were asked for: a question asks for thousands. */
+  private readonly fades: Float64Array;
+
   /** @param halfLife ticks after which an edge counts half */
   constructor(
     readonly halfLife: number,
     private readonly under?: Edges,
   ) {
     if (under) this.newestBorn = under.newestBorn;
+    this.fades = under?.fades ?? new Float64Array(KNOWN_FADES);
   }
 
   /** Nodes that edges leave. */
@@ -112,8 +119,8 @@ export class Edges {
     this.edit(to, now); // every target has a record: its `born` says which of its edges still hold
     const record = this.edit(from, now);
     record.asked += strength;
-    let lane = record.targets.subarray(0, record.count).indexOf(to);
-    if (lane < 0) {
+    let lane = record.targets.indexOf(to);
+    if (lane < 0 || lane >= record.count) {
       lane = record.count < EDGES_PER_NODE ? record.count++ : this.weakest(record, now);
       record.targets[lane] = to;
       record.strengths[lane] = 0;
@@ -230,7 +237,9 @@ export class Edges {
 
   /** What is left by tick `now` of what was true at tick `at`. */
   private fade(at: number, now: number): number {
-    return Math.exp((Math.LN2 * (at - now)) / this.halfLife);
+    const age = now - at;
+    if (age >= this.fades.length) return fadeAfter(age, this.halfLife);
+    return (this.fades[age] ||= fadeAfter(age, this.halfLife));
   }
 
   private weakest(record: EdgeRecord, now: number): number {
@@ -243,6 +252,8 @@ export class Edges {
     return weakest;
   }
 }
+
+const fadeAfter = (age: number, halfLife: number): number => Math.exp((-Math.LN2 * age) / halfLife);
 
 function copyRecord(record: EdgeRecord): EdgeRecord {
   return {

@@ -195,6 +195,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("setIds", &GraphObject::setIds),
                         InstanceMethod("idsOf", &GraphObject::idsOf),
                         InstanceMethod("vector", &GraphObject::vector),
+                        InstanceMethod("vectors", &GraphObject::vectors),
                         InstanceMethod("publish", &GraphObject::publish),
                         InstanceMethod("link", &GraphObject::link),
                         InstanceMethod("consolidate", &GraphObject::consolidate),
@@ -433,6 +434,19 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     if (!v) return fault(info);
     Napi::Float32Array out = Napi::Float32Array::New(info.Env(), graph_->options().dimensions);
     std::memcpy(out.Data(), v, out.ByteLength());
+    return out;
+  }
+
+  Napi::Value vectors(const Napi::CallbackInfo& info) {
+    const auto nodes = span<Napi::Uint32Array>(info[0]);
+    if (!open(info) || !known(info, nodes)) return info.Env().Undefined();
+    const size_t dimensions = graph_->options().dimensions;
+    Napi::Float32Array out = Napi::Float32Array::New(info.Env(), nodes.length * dimensions);
+    for (size_t i = 0; i < nodes.length; i++) {
+      const float* v = graph_->vector(nodes.data[i]);
+      if (!v) return fault(info);
+      std::memcpy(out.Data() + i * dimensions, v, dimensions * sizeof(float));
+    }
     return out;
   }
 

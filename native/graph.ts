@@ -165,6 +165,8 @@ export interface Graph {
 
   /** A copy of the vector: as it was given where originals are kept, else what its tier can give back. */
   vector(node: number): Float32Array;
+  /** The same of many: nodes.length x dimensions values. */
+  vectors(nodes: Uint32Array): Float32Array;
   neighbors(node: number): Uint32Array;
   /**
    * Of each node its nearest live neighbours, nearest first, at most `most` (cut to 2 M) and as many as `counts` says;

@@ -13,7 +13,7 @@ import type { Edges, Seed } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
 import { axpy, normalize, relative, score } from "../model/scoring.js";
 import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
-import type { Corpus } from "./corpus.js";
+import type { Corpus, Field } from "./corpus.js";
 
 /** What neighbours say of a document, beside what it says itself. */
 const SPREAD = 0.5;
@@ -69,6 +69,11 @@ function softmax(scores: ArrayLike<number>, temperature: number): Float64Array {
   return powers.map((p) => p / sum);
 }
 
+/** What a candidate hears, and the places of that among the candidates: -1 for what is none. */
+interface PlacedField extends Field {
+  places: Int32Array;
+}
+
 export class Contest {
   /** Candidates: what searches found and edges support, then shifted documents that are not among them. */
   readonly nodes: number[] = [];
@@ -77,6 +82,7 @@ export class Contest {
   private readonly versions = new Map<number, Float32Array>();
   private readonly found = new Map<number, Uint32Array>();
   private readonly plainScores = new Map<number, Float64Array>();
+  private readonly fields = new Map<number, PlacedField>();
   private readonly memo = new Map<number, Float64Array>();
   private readonly shifted = new Map<readonly Overlay[], readonly { rows: Float32Array[]; places: number[] }[]>();
   /** Candidates that edges support, the strongest first, and how much: 1 at most. */
@@ -248,31 +254,41 @@ export class Contest {
     const own = this.unspread(bits);
     const out = new Float64Array(nodes.length).fill(Number.NEGATIVE_INFINITY);
     const asked = best(own, this.reach);
-    const fields = corpus.fields(
-      Uint32Array.from(asked, (i) => nodes[i]!),
-      this.learners.scale,
-    );
+    const fields = this.fieldsOf(asked);
     const outside = new Map<number, number>();
-    for (const field of fields) {
-      for (const node of field.nodes) {
-        const place = this.places.get(node);
-        if (place === undefined || own[place] === Number.NEGATIVE_INFINITY) outside.set(node, 0);
-      }
+    for (const { nodes: neighbours, places } of fields) {
+      neighbours.forEach((node, j) => {
+        if (places[j]! < 0 || own[places[j]!] === Number.NEGATIVE_INFINITY) outside.set(node, 0);
+      });
     }
     const others = Uint32Array.from(outside.keys());
     const scores = corpus.scores(this.query(versionOf(bits)), others);
     for (const [i, node] of others.entries()) outside.set(node, scores[i]!);
     asked.forEach((i, at) => {
-      const { nodes: neighbours, weights } = fields[at]!;
+      const { nodes: neighbours, weights, places } = fields[at]!;
       let sum = 0;
       let total = 0;
-      neighbours.forEach((node, j) => {
-        sum += weights[j]! * (outside.get(node) ?? own[this.places.get(node)!]!);
+      for (let j = 0; j < neighbours.length; j++) {
+        const place = places[j]!;
+        const seen = place < 0 ? Number.NEGATIVE_INFINITY : own[place]!;
+        sum += weights[j]! * (seen === Number.NEGATIVE_INFINITY ? outside.get(neighbours[j]!)! : seen);
         total += weights[j]!;
-      });
+      }
       out[i] = own[i]! + SPREAD * (total > 0 ? sum / total : own[i]!);
     });
     return out;
+  }
+
+  /** What candidates hear, and which candidates those are; looked up once for all arms. */
+  private fieldsOf(asked: readonly number[]): readonly PlacedField[] {
+    const missing = asked.filter((place) => !this.fields.has(place));
+    const nodes = Uint32Array.from(missing, (place) => this.nodes[place]!);
+    for (const [i, field] of this.corpus.fields(nodes, this.learners.scale).entries()) {
+      const places = new Int32Array(field.nodes.length);
+      for (let j = 0; j < places.length; j++) places[j] = this.places.get(field.nodes[j]!) ?? -1;
+      this.fields.set(missing[i]!, { nodes: field.nodes, weights: field.weights, places });
+    }
+    return asked.map((place) => this.fields.get(place)!);
   }
 }
 

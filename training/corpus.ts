@@ -13,6 +13,8 @@ export interface Corpus {
   readonly size: number;
   /** The node's own vector, unit length under cosine. May be a view; it must stay readable until the call that learns ends. */
   vector(node: number): Float32Array;
+  /** The same of many. */
+  vectorsOf(nodes: Uint32Array): Float32Array[];
   isLive(node: number): boolean;
   /** Scores of a query against the vectors of nodes; larger is better. */
   scores(query: Float32Array, nodes: Uint32Array): Float32Array;

@@ -4,7 +4,10 @@ import type { Seed } from "../model/edges.js";
 import { relative } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 
-/** Numbers documents densely within one call, so that masks and gradients are arrays and not maps. */
+/**
+ * Numbers documents densely within one call, so that masks and gradients are arrays and not maps. Rows are there once they
+ * are loaded: of what may be drawn as a negative, most never is.
+ */
 export class Pool {
   readonly nodes: number[] = [];
   readonly rows: Float32Array[] = [];
@@ -18,9 +21,29 @@ export class Pool {
       place = this.nodes.length;
       this.places.set(node, place);
       this.nodes.push(node);
-      this.rows.push(this.corpus.vector(node));
     }
     return place;
+  }
+
+  /** Fetches the rows of those places that were not fetched yet. */
+  load(places: Iterable<number>): void {
+    const missing: number[] = [];
+    for (const place of places) if (!this.rows[place]) missing.push(place);
+    this.fetch(missing);
+  }
+
+  /** Fetches the rows behind the last one that was fetched: all, where nothing else fetches any. */
+  loadNew(): void {
+    const from = this.rows.length;
+    this.fetch(Array.from({ length: this.nodes.length - from }, (_, i) => from + i));
+  }
+
+  private fetch(missing: readonly number[]): void {
+    if (missing.length === 0) return;
+    const rows = this.corpus.vectorsOf(Uint32Array.from(missing, (place) => this.nodes[place]!));
+    missing.forEach((place, i) => {
+      this.rows[place] = rows[i]!;
+    });
   }
 }
 
@@ -78,7 +101,7 @@ export function prepareExample(
   const chosen = new Map(Array.from(given.keys(), (node, i) => [node, grades[i]!]));
   const excluded = new Set([...(event.examples ?? [])].filter((node) => !chosen.has(node)));
   const near = search ? corpus.nearest(event.query, Math.min(CANDIDATES, corpus.size)).nodes : new Uint32Array(0);
-  const usable = (node: number) => corpus.isLive(node) && !chosen.has(node) && !excluded.has(node);
+  const usable = (node: number) => !chosen.has(node) && !excluded.has(node);
   const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
   const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
   const sum = [...chosen.values()].reduce((a, b) => a + b, 0);
@@ -96,7 +119,7 @@ export function prepareExample(
     weights: Float32Array.from(gains.values(), (gain) => gain / sum),
     // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
     // further down nobody may have looked.
-    explicit: places(new Set([...event.rejected, ...passedOver].filter(usable))),
+    explicit: places(new Set([...event.rejected, ...passedOver].filter((node) => usable(node) && corpus.isLive(node)))),
     hard: places([...near].filter(usable).slice(0, 64)),
     excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
     near,
@@ -113,7 +136,7 @@ function propensityWeight({ shown }: LearnEvent, node: number, bias: number): nu
 }
 
 /**
- * Candidates of one step into `out`: the positives first, then up to `count` negatives, each
+ * Candidates of one step into `out`, their rows loaded: the positives first, then up to `count` negatives, each
  * document once and none that is chosen or excluded. Explicit negatives come first (up to half),
  * then a share from the static search, the rest from `others`: distinct documents chosen for other
  * queries, drawn uniformly, so that popularity needs no correction (logQ). Documents nobody ever
@@ -147,6 +170,7 @@ export class Sampler {
     for (let tries = 0; tries < count && length < end && others.length > 0; tries++) {
       take(others[this.prng.below(others.length)]!);
     }
+    this.pool.load(out.subarray(0, length));
     return length;
   }
 

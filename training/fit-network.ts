@@ -71,6 +71,7 @@ export async function fitNetwork(
   const others = chosenPlaces(examples);
   const relatives = selfSupervision > 0 ? new Relatives(context, examples) : undefined;
   const sampler = new Sampler(pool, prng);
+  pool.loadNew();
   const rows = new Float32Array(pool.rows.length * d);
   for (const [i, row] of pool.rows.entries()) rows.set(row, i * d);
   const positives = [...examples, ...(relatives?.examples ?? [])].map((example) => example.positives.length);

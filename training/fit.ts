@@ -279,6 +279,7 @@ export function* fitShift(
   const { corpus, pool, options, scales, prng } = context;
   const d = corpus.dimensions;
   const others = chosenPlaces(examples);
+  pool.loadNew();
   const rows = pool.rows.slice();
   const shifts: (Float32Array | undefined)[] = new Array(rows.length);
   const lengths = new Float64Array(rows.length).fill(1);

@@ -66,7 +66,7 @@ const POPULATION = 4096;
 /** The first events are all judged; then every n-th one, so that judging costs less than learning does. */
 const ALWAYS_JUDGED = 512;
 /** Multiplications that judging may cost per event on average, and what ranking a candidate for an arm counts as. */
-const JUDGE_BUDGET = 2e5;
+const JUDGE_BUDGET = 1e5;
 const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
@@ -109,6 +109,15 @@ export function learnEvents(...given: Parameters<typeof learning>): Lesson {
     const step = work.next();
     if (step.done) return step.value;
   }
+}
+
+/** A document that an event moves: its shift, v' and |v + delta|, how often it was chosen, and how far it goes. */
+interface Moved {
+  shift: Float32Array;
+  row: Float32Array;
+  length: number;
+  choices: number;
+  rate: number;
 }
 
 /** The state as it will be: reads fall through to the real one, writes stay here. */
@@ -222,8 +231,8 @@ class Draft {
     if (events >= ALWAYS_JUDGED && events % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
     const { near } = example;
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
-    const isLive = (node: number) => corpus.isLive(node);
-    const contest = new Contest(corpus, learners, example, near, search, isLive, JUDGED_REACH, arms);
+    const accept = () => true; // rows that disappear leave overlays and edges in the same step
+    const contest = new Contest(corpus, learners, example, near, search, accept, JUDGED_REACH, arms);
     const judgement = judge(contest, arms, example, (node) => this.wasChosen(node));
     curveOf(this.header).judge(events + 1, judgement, this.gate.serving);
     this.gate.record(judgement);
@@ -260,40 +269,40 @@ class Draft {
     if (!isNew && count === positives) return; // nothing to tell it from
     const ws = new Workspace(d, most, Float32Array);
     const loss = lossSettings(corpus.metric, options, scales);
-    const shifts = new Map<number, Float32Array>();
-    const lengths = new Float64Array(count);
-    const rows = Array.from({ length: count }, (_, j) => {
-      const vector = pool.rows[places[j]!]!;
-      const shift = this.shiftOf(pool.nodes[places[j]!]!) ?? (j < positives ? new Float32Array(d) : undefined);
-      if (!shift) return vector;
+    const nodes = Array.from({ length: count }, (_, j) => pool.nodes[places[j]!]!);
+    const rows = nodes.map((node, j) => this.shiftedRow(node) ?? pool.rows[places[j]!]!);
+    const moved = new Map<number, Moved>();
+    const move = (j: number): Moved => {
+      const node = nodes[j]!;
+      const shift = this.shiftOf(node)?.slice() ?? new Float32Array(d);
+      const before = this.choicesOf(node);
+      const choices = j < positives ? Math.max(before + (isNew ? 1 : 0), 1) : before;
       const row = new Float32Array(d);
-      shifts.set(j, shift.slice());
-      lengths[j] = shiftForward(corpus.metric, vector, shift, row);
-      return row;
-    });
-    const choices = Array.from({ length: count }, (_, j) => {
-      const before = this.choicesOf(pool.nodes[places[j]!]!);
-      return j < positives ? Math.max(before + (isNew ? 1 : 0), 1) : before;
-    });
-    const rates = choices.map((n) => shiftRate(n, options, scales));
-    const moved = new Set(Array.from({ length: positives }, (_, j) => j));
-    const inOrder = Int32Array.from({ length: count }, (_, j) => j);
+      const length = shiftForward(corpus.metric, pool.rows[places[j]!]!, shift, row);
+      const own = { shift, row, length, choices, rate: shiftRate(choices, options, scales) };
+      moved.set(j, own);
+      rows[j] = row;
+      return own;
+    };
+    for (let j = 0; j < positives; j++) move(j);
+    const movable = nodes.flatMap((node, j) => (j < positives || this.shiftOf(node) ? [j] : []));
+    const inOrder = Int32Array.from(nodes.keys());
     for (let step = 0; step < options.shiftEpochs; step++) {
       const value = candidateLoss(ws, loss, query, { rows, places: inOrder, count, weights: example.weights });
       if (!Number.isFinite(value)) {
         context.skippedSteps++;
         return;
       }
-      for (const [j, shift] of shifts) {
+      for (const j of movable) {
         if (j >= positives && !(Math.abs(ws.dLogits[j]!) > REPELLED)) continue;
-        const g = shiftGradient(ws, loss, query, rows[j]!, lengths[j]!, ws.dLogits[j]!);
+        const own = moved.get(j) ?? move(j);
+        const g = shiftGradient(ws, loss, query, own.row, own.length, ws.dLogits[j]!);
         if (!Number.isFinite(dot(g, g))) continue;
-        stepShift(shift, g, rates[j]!, options.shiftBound * scales.document);
-        lengths[j] = shiftForward(corpus.metric, pool.rows[places[j]!]!, shift, rows[j]!);
-        moved.add(j);
+        stepShift(own.shift, g, own.rate, options.shiftBound * scales.document);
+        own.length = shiftForward(corpus.metric, pool.rows[places[j]!]!, own.shift, own.row);
       }
     }
-    for (const j of moved) this.overlay.set(pool.nodes[places[j]!]!, shifts.get(j)!, choices[j]!);
+    for (const [j, { shift, choices }] of moved) this.overlay.set(nodes[j]!, shift, choices);
     this.overlay.refresh((node) => corpus.vector(node));
   }
 
@@ -329,6 +338,13 @@ class Draft {
     this.count(FIELD.adapterSteps);
   }
 
+  /** v' of a document with a shift; valid until the overlay changes. */
+  private shiftedRow(node: number): Float32Array | undefined {
+    const overlay = this.overlay.has(node) ? this.overlay : this.state.overlay;
+    const slot = overlay.slotOf(node);
+    return slot === undefined ? undefined : overlay.row(slot);
+  }
+
   private shiftOf(node: number): Float32Array | undefined {
     return this.overlay.shiftOf(node) ?? this.state.overlay.shiftOf(node);
   }
@@ -341,7 +357,7 @@ class Draft {
       const nodes = overlay.nodes;
       for (let i = 0; i < count && nodes.length > 0; i++) {
         const node = nodes[nodes.length <= count ? i % nodes.length : prng.below(nodes.length)]!;
-        if (i < nodes.length && this.wasChosen(node) && this.corpus.isLive(node)) places.push(this.pool.add(node));
+        if (i < nodes.length && overlay.choicesOf(node) > 0) places.push(this.pool.add(node));
       }
     }
     return places;

@@ -110,6 +110,7 @@ export async function train(
   for (const [i, event] of kept.entries()) {
     const example = prepareExample(pool, corpus, event, true, options.positionBias);
     if (example) examples.push(example);
+    pool.loadNew(); // here, a few at a time: searches wait for nothing longer
     settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
     await breathe.pause();
   }

@@ -294,7 +294,7 @@ export class Learned {
     const wide = plan.k + moved + MORE;
     const search = (asked: Float32Array) =>
       searcher.nearest(asked, { ...plan, k: wide, ef: Math.max(plan.ef, wide) }).nodes;
-    const accept = (node: number) => (!bits || hasBit(bits, node)) && graph.isLive(node);
+    const accept = (node: number) => !bits || hasBit(bits, node);
     const own = this.unit(Float32Array.from(query));
     const question = { query: own, seeds, excluded: new Set(seeds.map(({ node }) => node)) };
     const contest = new Contest(
@@ -310,7 +310,11 @@ export class Learned {
     const scores = contest.scores(arm);
     const ranked = contest.nodes.map((node, i) => ({ node, score: scores[i] }));
     ranked.sort((a, b) => b.score - a.score || a.node - b.node);
-    const best = ranked.slice(0, plan.k);
+    const best: typeof ranked = [];
+    for (const one of ranked) {
+      if (best.length === plan.k) break;
+      if (graph.isLive(one.node)) best.push(one); // edges may lead to a row that is about to be published
+    }
     const nodes = Uint32Array.from(best, (r) => r.node);
     return { nodes, distances: graph.distances(query, nodes), scores: best.map((r) => r.score) };
   }
@@ -393,15 +397,17 @@ export class Learned {
       this.edges.free(node);
       return;
     }
-    const head = new Uint8Array(LANES_AT);
-    head.set(bytesOf(Uint32Array.of(record.count, record.born, record.countedAt)));
-    head.set(bytesOf(Float32Array.of(record.asked, record.chosen)), 12);
-    this.edges.write(node, 0, head);
+    const head = new DataView(new ArrayBuffer(LANES_AT));
+    [record.count, record.born, record.countedAt].forEach((value, i) => head.setUint32(4 * i, value, true));
+    head.setFloat32(12, record.asked, true);
+    head.setFloat32(16, record.chosen, true);
+    this.edges.write(node, 0, new Uint8Array(head.buffer));
+    const own = new DataView(new ArrayBuffer(LANE_BYTES));
+    const bytes = new Uint8Array(own.buffer);
     for (const lane of lanes) {
-      const bytes = new Uint8Array(LANE_BYTES);
-      bytes.set(bytesOf(Uint32Array.of(record.targets[lane])));
-      bytes.set(bytesOf(Float32Array.of(record.strengths[lane])), 4);
-      bytes.set(bytesOf(Uint32Array.of(record.at[lane])), 8);
+      own.setUint32(0, record.targets[lane], true);
+      own.setFloat32(4, record.strengths[lane], true);
+      own.setUint32(8, record.at[lane], true);
       this.edges.write(node, LANES_AT + lane * LANE_BYTES, bytes);
     }
   }
@@ -556,6 +562,11 @@ function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus 
       return graph.live;
     },
     vector: (node) => learned.unit(graph.vector(node)),
+    vectorsOf(of) {
+      const rows = graph.vectors(of);
+      const { dimensions: d } = searcher;
+      return Array.from(of, (_, i) => learned.unit(rows.subarray(i * d, (i + 1) * d)));
+    },
     isLive: (node) => graph.isLive(node),
     scores: (query, of) => graph.distances(query, of).map((distance) => searcher.scoreOf(distance)),
     fields: (of, scale) => fields.of(of).map((heard) => heard.untrained(scale)),

@@ -56,6 +56,7 @@ export function corpusOf(vectors: Float32Array[], metric: Metric): World["corpus
       return vectors.length - dead.size;
     },
     vector: (node) => vectors[node]!,
+    vectorsOf: (nodes) => Array.from(nodes, (node) => vectors[node]!),
     isLive: (node) => node < vectors.length && !dead.has(node),
     scores: (query, nodes) => Float32Array.from(nodes, (node) => score(metric, query, vectors[node]!)),
     fields: (nodes, scale) =>
