@@ -51,13 +51,29 @@ export function relative(values: readonly number[]): number[] {
 
 /** Score of a document's row for a query; under cosine both are unit vectors. Larger is better. */
 export function score(metric: Metric, query: Floats, row: Floats): number {
-  if (metric !== "l2") return dot(query, row);
-  let sum = 0;
-  for (let i = 0; i < query.length; i++) {
-    const x = query[i]! - row[i]!;
-    sum += x * x;
+  return metric === "l2" ? -squaredDistance(query, row) : dot(query, row);
+}
+
+/** |a - b|^2, summed as `dot` does. */
+function squaredDistance(a: Floats, b: Floats): number {
+  const n = a.length;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let i = 0;
+  for (; i + 3 < n; i += 4) {
+    const x0 = a[i]! - b[i]!;
+    const x1 = a[i + 1]! - b[i + 1]!;
+    const x2 = a[i + 2]! - b[i + 2]!;
+    const x3 = a[i + 3]! - b[i + 3]!;
+    s0 += x0 * x0;
+    s1 += x1 * x1;
+    s2 += x2 * x2;
+    s3 += x3 * x3;
   }
-  return -sum;
+  for (; i < n; i++) s0 += (a[i]! - b[i]!) ** 2;
+  return s0 + s1 + (s2 + s3);
 }
 
 /**

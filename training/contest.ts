@@ -13,7 +13,7 @@ import type { Edges, Seed } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
 import { axpy, normalize, relative, score } from "../model/scoring.js";
 import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
-import type { Corpus, Field } from "./corpus.js";
+import type { Corpus } from "./corpus.js";
 
 /** What neighbours say of a document, beside what it says itself. */
 const SPREAD = 0.5;
@@ -69,9 +69,13 @@ function softmax(scores: ArrayLike<number>, temperature: number): Float64Array {
   return powers.map((p) => p / sum);
 }
 
-/** What a candidate hears, and the places of that among the candidates: -1 for what is none. */
-interface PlacedField extends Field {
+/** What a candidate hears, by place. */
+interface PlacedField {
+  weights: Float32Array;
+  /** Among the candidates; -1 for what is none. */
   places: Int32Array;
+  /** Among the rows that are looked up beside them; -1 for what need not be. */
+  outers: Int32Array;
 }
 
 export class Contest {
@@ -83,6 +87,12 @@ export class Contest {
   private readonly found = new Map<number, Uint32Array>();
   private readonly plainScores = new Map<number, Float64Array>();
   private readonly fields = new Map<number, PlacedField>();
+  private readonly outer = {
+    nodes: [] as number[],
+    places: new Map<number, number>(),
+    /** By version of the query; of the first nodes, as many as were asked for. */
+    scores: new Map<number, number[]>(),
+  };
   private readonly memo = new Map<number, Float64Array>();
   private readonly shifted = new Map<readonly Overlay[], readonly { rows: Float32Array[]; places: number[] }[]>();
   /** Candidates that edges support, the strongest first, and how much: 1 at most. */
@@ -250,33 +260,45 @@ export class Contest {
   }
 
   private spread(bits: number): Float64Array {
-    const { corpus, nodes } = this;
     const own = this.unspread(bits);
-    const out = new Float64Array(nodes.length).fill(Number.NEGATIVE_INFINITY);
+    const out = new Float64Array(this.nodes.length).fill(Number.NEGATIVE_INFINITY);
     const asked = best(own, this.reach);
     const fields = this.fieldsOf(asked);
-    const outside = new Map<number, number>();
-    for (const { nodes: neighbours, places } of fields) {
-      neighbours.forEach((node, j) => {
-        if (places[j]! < 0 || own[places[j]!] === Number.NEGATIVE_INFINITY) outside.set(node, 0);
-      });
-    }
-    const others = Uint32Array.from(outside.keys());
-    const scores = corpus.scores(this.query(versionOf(bits)), others);
-    for (const [i, node] of others.entries()) outside.set(node, scores[i]!);
+    const outer = this.outerScores(versionOf(bits));
     asked.forEach((i, at) => {
-      const { nodes: neighbours, weights, places } = fields[at]!;
+      const { weights, places, outers } = fields[at]!;
       let sum = 0;
       let total = 0;
-      for (let j = 0; j < neighbours.length; j++) {
+      for (let j = 0; j < weights.length; j++) {
         const place = places[j]!;
-        const seen = place < 0 ? Number.NEGATIVE_INFINITY : own[place]!;
-        sum += weights[j]! * (seen === Number.NEGATIVE_INFINITY ? outside.get(neighbours[j]!)! : seen);
+        const isSeen = place >= 0 && own[place]! > Number.NEGATIVE_INFINITY;
+        sum += weights[j]! * (isSeen ? own[place]! : outer[outers[j]!]!);
         total += weights[j]!;
       }
       out[i] = own[i]! + SPREAD * (total > 0 ? sum / total : own[i]!);
     });
     return out;
+  }
+
+  /** Scores of rows that are heard and of which an arm may see nothing else. */
+  private outerScores(version: number): readonly number[] {
+    const scores = this.outer.scores.get(version) ?? [];
+    const { nodes } = this.outer;
+    if (scores.length < nodes.length) {
+      scores.push(...this.corpus.scores(this.query(version), Uint32Array.from(nodes.slice(scores.length))));
+      this.outer.scores.set(version, scores);
+    }
+    return scores;
+  }
+
+  private outerPlace(node: number): number {
+    const { places, nodes } = this.outer;
+    let place = places.get(node);
+    if (place === undefined) {
+      place = nodes.push(node) - 1;
+      places.set(node, place);
+    }
+    return place;
   }
 
   /** What candidates hear, and which candidates those are; looked up once for all arms. */
@@ -285,8 +307,14 @@ export class Contest {
     const nodes = Uint32Array.from(missing, (place) => this.nodes[place]!);
     for (const [i, field] of this.corpus.fields(nodes, this.learners.scale).entries()) {
       const places = new Int32Array(field.nodes.length);
-      for (let j = 0; j < places.length; j++) places[j] = this.places.get(field.nodes[j]!) ?? -1;
-      this.fields.set(missing[i]!, { nodes: field.nodes, weights: field.weights, places });
+      const outers = new Int32Array(field.nodes.length);
+      field.nodes.forEach((node, j) => {
+        const place = this.places.get(node) ?? -1;
+        places[j] = place;
+        // Candidates for their shifts alone have no score in arms without.
+        outers[j] = place < 0 || place >= this.plain ? this.outerPlace(node) : -1;
+      });
+      this.fields.set(missing[i]!, { weights: field.weights, places, outers });
     }
     return asked.map((place) => this.fields.get(place)!);
   }

@@ -77,19 +77,21 @@ export type Asked = Pick<Example, "query" | "positives" | "weights" | "explicit"
 
 /** More positives than this are cut to the first ones: a mean over hundreds says nothing more. */
 const MOST_POSITIVES = 256;
+/** Hard negatives are drawn from so many. */
+export const MOST_HARD = 64;
 /** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
 export const CANDIDATES = 128;
 
 /**
  * @param bias eta: what stands at place r is looked at with probability (1 / r)^eta
- * @param search whether to run the static search; without it `near` and `hard` are empty
+ * @param found how many documents the static search is to find; 0: it is not run, and `near` and `hard` are empty
  * @returns undefined where no chosen document is live: nothing can be learned or judged
  */
 export function prepareExample(
   pool: Pool,
   corpus: Corpus,
   event: LearnEvent,
-  search = true,
+  found = CANDIDATES,
   bias = 0,
 ): Example | undefined {
   const given = new Map<number, number>();
@@ -100,7 +102,7 @@ export function prepareExample(
   const grades = relative([...given.values()]);
   const chosen = new Map(Array.from(given.keys(), (node, i) => [node, grades[i]!]));
   const excluded = new Set([...(event.examples ?? [])].filter((node) => !chosen.has(node)));
-  const near = search ? corpus.nearest(event.query, Math.min(CANDIDATES, corpus.size)).nodes : new Uint32Array(0);
+  const near = found > 0 ? corpus.nearest(event.query, Math.min(found, corpus.size)).nodes : new Uint32Array(0);
   const usable = (node: number) => !chosen.has(node) && !excluded.has(node);
   const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
   const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
@@ -120,7 +122,7 @@ export function prepareExample(
     // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
     // further down nobody may have looked.
     explicit: places(new Set([...event.rejected, ...passedOver].filter((node) => usable(node) && corpus.isLive(node)))),
-    hard: places([...near].filter(usable).slice(0, 64)),
+    hard: places([...near].filter(usable).slice(0, MOST_HARD)),
     excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
     near,
   };

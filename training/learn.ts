@@ -12,7 +12,7 @@ import { ADAPTER, edgeWeight } from "./arms.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
-import { CANDIDATES, chosenPlaces, type Example, Pool, prepareExample, Sampler } from "./examples.js";
+import { CANDIDATES, chosenPlaces, type Example, MOST_HARD, Pool, prepareExample, Sampler } from "./examples.js";
 import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
 import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
@@ -63,10 +63,13 @@ const STEP_EVERY = 32;
 const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
-/** The first events are all judged; then every n-th one, so that judging costs less than learning does. */
-const ALWAYS_JUDGED = 512;
-/** Multiplications that judging may cost per event on average, and what ranking a candidate for an arm counts as. */
+/**
+ * Multiplications that judging may cost per event on average, so that it costs less than learning does; more for the first
+ * events, which decide when what was learned begins to serve. And what ranking a candidate for an arm counts as.
+ */
 const JUDGE_BUDGET = 1e5;
+const EARLY_JUDGE_BUDGET = 4e5;
+const EARLY_EVENTS = 512;
 const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
@@ -172,19 +175,23 @@ class Draft {
       this.count(FIELD.cappedEvents);
       return;
     }
-    const example = prepareExample(this.pool, this.corpus, event, true, this.state.options.positionBias);
+    const learners = this.learners();
+    const arms = armsIn(learners);
+    const judged = this.isJudged(arms);
+    const wanted = judged ? CANDIDATES : MOST_HARD + event.chosen.length + (event.examples?.length ?? 0);
+    const { positionBias } = this.state.options;
+    const example = prepareExample(this.pool, this.corpus, event, Math.min(CANDIDATES, wanted), positionBias);
     if (!example) {
       this.count(FIELD.skippedEvents);
       return;
     }
-    const learners = this.learners();
-    this.judge(example, learners);
+    if (judged) this.judge(example, learners, arms);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
     learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
     this.stepShift(example, true);
     for (const old of this.older(1, history)) {
-      const again = prepareExample(this.pool, this.corpus, old, false, this.state.options.positionBias);
+      const again = prepareExample(this.pool, this.corpus, old, 0, positionBias);
       if (again) this.stepShift(again, false);
     }
     this.count(FIELD.events);
@@ -218,23 +225,27 @@ class Draft {
     };
   }
 
-  /** Test, before training: what would each arm have answered? */
-  private judge(example: Example, learners: Learners): void {
-    const { corpus } = this;
+  /** Whether the next event is judged: all are, where that is cheap, and else one in so many that it is, on average. */
+  private isJudged(arms: readonly number[]): boolean {
     const shifted = this.state.overlay.size + this.overlay.size;
-    const arms = armsIn(learners);
     const candidates = shifted + 2 * CANDIDATES;
     // Arms without edges are ranked whole; the others only where edges differ.
     const ranked = arms.filter((arm) => edgeWeight(arm) === 0).length * candidates + arms.length * MOST_SUPPORTED;
-    const cost = (candidates * (learners.adapt ? 2 : 1) + FIELD_COST) * corpus.dimensions + ranked * RANKING_COST;
+    const versions = this.header[FIELD.adapterReady] === 0 ? 1 : 2;
+    const cost = (candidates * versions + FIELD_COST) * this.corpus.dimensions + ranked * RANKING_COST;
     const events = this.header[FIELD.events]!;
-    if (events >= ALWAYS_JUDGED && events % Math.ceil(cost / JUDGE_BUDGET) !== 0) return;
+    return events % Math.ceil(cost / (events < EARLY_EVENTS ? EARLY_JUDGE_BUDGET : JUDGE_BUDGET)) === 0;
+  }
+
+  /** Test, before training: what would each arm have answered? */
+  private judge(example: Example, learners: Learners, arms: readonly number[]): void {
+    const { corpus } = this;
     const { near } = example;
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
     const accept = () => true; // rows that disappear leave overlays and edges in the same step
     const contest = new Contest(corpus, learners, example, near, search, accept, JUDGED_REACH, arms);
     const judgement = judge(contest, arms, example, (node) => this.wasChosen(node));
-    curveOf(this.header).judge(events + 1, judgement, this.gate.serving);
+    curveOf(this.header).judge(this.header[FIELD.events]! + 1, judgement, this.gate.serving);
     this.gate.record(judgement);
     this.count(FIELD.judged);
     this.gate.decide();
@@ -286,9 +297,9 @@ class Draft {
     };
     for (let j = 0; j < positives; j++) move(j);
     const movable = nodes.flatMap((node, j) => (j < positives || this.shiftOf(node) ? [j] : []));
-    const inOrder = Int32Array.from(nodes.keys());
+    const candidates = { rows, places: Int32Array.from(nodes.keys()), count, weights: example.weights };
     for (let step = 0; step < options.shiftEpochs; step++) {
-      const value = candidateLoss(ws, loss, query, { rows, places: inOrder, count, weights: example.weights });
+      const value = candidateLoss(ws, loss, query, candidates, step > 0 ? moved.keys() : undefined);
       if (!Number.isFinite(value)) {
         context.skippedSteps++;
         return;
@@ -303,7 +314,7 @@ class Draft {
       }
     }
     for (const [j, { shift, choices }] of moved) this.overlay.set(nodes[j]!, shift, choices);
-    this.overlay.refresh((node) => corpus.vector(node));
+    this.overlay.refresh((node) => pool.rows[pool.add(node)]!);
   }
 
   /** Earlier events, from all there were or from the recent ones. */
@@ -316,7 +327,7 @@ class Draft {
   private *stepAdapter(history: readonly LearnEvent[]): Generator<void, void> {
     const { corpus, context, header } = this;
     const examples = [...this.older(STEP_EVERY, history.slice(0, -STEP_EVERY)), ...history.slice(-STEP_EVERY)]
-      .map((event) => prepareExample(this.pool, corpus, event, false, this.state.options.positionBias))
+      .map((event) => prepareExample(this.pool, corpus, event, 0, this.state.options.positionBias))
       .filter((example) => example !== undefined);
     if (examples.length === 0) return;
     if (!this.outputChanged) this.adapter = { ...this.adapter, output: this.adapter.output.slice() };

@@ -40,10 +40,23 @@ export interface LossSettings {
   negligible: number;
 }
 
-/** Loss at the query as given; leaves dL/dz in `ws.dLogits`. */
-export function candidateLoss(ws: Workspace, loss: LossSettings, query: Floats, candidates: Candidates): number {
+/**
+ * Loss at the query as given; leaves dL/dz in `ws.dLogits`.
+ * @param changed candidates whose rows are others than when the loss was last asked for in `ws`; all by default
+ */
+export function candidateLoss(
+  ws: Workspace,
+  loss: LossSettings,
+  query: Floats,
+  candidates: Candidates,
+  changed?: Iterable<number>,
+): number {
   const { rows, places, count, weights } = candidates;
-  for (let j = 0; j < count; j++) ws.logits[j] = score(loss.metric, query, rows[places[j]!]!) / loss.divisor;
+  const rate = (j: number) => {
+    ws.logits[j] = score(loss.metric, query, rows[places[j]!]!) / loss.divisor;
+  };
+  if (changed) for (const j of changed) rate(j);
+  else for (let j = 0; j < count; j++) rate(j);
   return infoNce(ws.logits, weights, weights.length, count, ws.dLogits, loss.decoupled);
 }
 

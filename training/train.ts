@@ -108,7 +108,7 @@ export async function train(
   const pool = new Pool(corpus);
   const examples: Example[] = [];
   for (const [i, event] of kept.entries()) {
-    const example = prepareExample(pool, corpus, event, true, options.positionBias);
+    const example = prepareExample(pool, corpus, event, CANDIDATES, options.positionBias);
     if (example) examples.push(example);
     pool.loadNew(); // here, a few at a time: searches wait for nothing longer
     settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
