@@ -238,8 +238,12 @@ export class Edges {
   /** What is left by tick `now` of what was true at tick `at`. */
   private fade(at: number, now: number): number {
     const age = now - at;
-    if (age >= this.fades.length) return fadeAfter(age, this.halfLife);
-    return (this.fades[age] ||= fadeAfter(age, this.halfLife));
+    let left = this.fades[age];
+    if (!left) {
+      left = fadeAfter(age, this.halfLife);
+      this.fades[age] = left; // is lost where the array ends
+    }
+    return left;
   }
 
   private weakest(record: EdgeRecord, now: number): number {

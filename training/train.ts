@@ -8,9 +8,8 @@
  * A fold is a phase, and each refit is; every phase draws from numbers of its own, so that one whose result
  * is known from an earlier run need not run again for the rest to come out the same.
  */
-import { deserialize, serialize } from "node:v8";
 import { HebbError } from "../base/errors.js";
-import { Prng } from "../base/prng.js";
+import type { Prng } from "../base/prng.js";
 import { Slices } from "../base/slices.js";
 import type { Adapter } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
@@ -27,6 +26,7 @@ import { fitNetwork, type NetworkSettings } from "./fit-network.js";
 import { PER_LEARNER } from "./gate.js";
 import { type Judgement, judge } from "./judge.js";
 import { MOST_NETWORK_BYTES, networkPieces, networkSize } from "./network-bytes.js";
+import { drawsOf, type PhaseSettings, Phases } from "./phases.js";
 import { type NetworkWeights, Propagator } from "./propagator.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
@@ -44,23 +44,10 @@ import {
   shiftsOf,
 } from "./state.js";
 
-export interface TrainSettings {
+export interface TrainSettings extends PhaseSettings {
   /** Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default `options.adapterEpochs`. */
   epochs?: number;
-  /** Same seed, corpus and events: same result. Default 1. */
-  seed?: number;
-  /** `phase` is "reading feedback", then "training"; phases that an earlier run ended count as done from its start. */
-  onProgress?: (progress: { phase: string; done: number; total: number }) => void;
   signal?: AbortSignal;
-  /** What phases of an earlier run over the same state, corpus, events and settings left. Default: nothing is kept. */
-  progress?: TrainProgress;
-}
-
-/** Results of phases, by number. */
-export interface TrainProgress {
-  get(phase: number): Uint8Array | undefined;
-  /** Resolves once it is kept. */
-  add(phase: number, bytes: Uint8Array): Promise<void>;
 }
 
 const FOLDS = 5;
@@ -98,22 +85,13 @@ export async function train(
   events: readonly LearnEvent[],
   settings: TrainSettings = {},
 ): Promise<{ delta: Delta; report: LearningReport }> {
-  const { options } = state;
-  const { seed = 1 } = settings;
-  const breathe = new Slices(SLICE_MS, () => {
+  const slices = new Slices(SLICE_MS, () => {
     if (settings.signal?.aborted)
       throw new HebbError("ABORTED", "train was stopped by its signal; nothing has changed");
   });
-  const kept = capSources(events.slice(-options.replay), options.sourceShare);
+  const kept = capSources(events.slice(-state.options.replay), state.options.sourceShare);
   const pool = new Pool(corpus);
-  const examples: Example[] = [];
-  for (const [i, event] of kept.entries()) {
-    const example = prepareExample(pool, corpus, event, CANDIDATES, options.positionBias);
-    if (example) examples.push(example);
-    pool.loadNew(); // here, a few at a time: searches wait for nothing longer
-    settings.onProgress?.({ phase: "reading feedback", done: i + 1, total: kept.length });
-    await breathe.pause();
-  }
+  const examples = await readExamples(pool, corpus, kept, state.options.positionBias, slices, settings);
   const header = state.header.slice();
   header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
   header[FIELD.trainedEvents] = examples.length;
@@ -122,140 +100,213 @@ export async function train(
       delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] },
       report: learningReport(state),
     };
-  const scales = measureScales(
-    corpus,
-    examples.slice(-256).map((e) => e.query),
-    drawsOf(seed, PHASES),
-  );
-  const phases = new Phases({ corpus, pool, options, scales }, settings);
-  const epochsFor = (n: number) => {
-    const asked = settings.epochs ?? options.adapterEpochs;
-    const adapter = Math.max(1, Math.min(asked, Math.ceil(VISITS / n)));
-    const shift = settings.epochs === undefined ? options.shiftEpochs : Math.ceil((asked * 2) / 3);
-    return { adapter, shift: Math.max(1, Math.min(shift, Math.ceil(VISITS / n))) };
-  };
-  const newAdapter = (): Adapter => {
-    const { dimensions, rank } = state.adapter;
-    const make = () => new Float32Array(rank * dimensions);
-    return { dimensions, rank, basis: make(), output: make() };
-  };
+  const training = new Training(state, corpus, pool, examples, slices, settings);
+  const judgements = await training.crossFit();
+  const gate = gateOf(header, state.options);
+  if (judgements.length > 0) gate.replace(judgements);
+  const estimate = gate.gain(gate.serving).mean;
+  const delta = await training.refit(gate.serving, header, estimate);
+  return { delta, report: learningReport(state, header) };
+}
 
-  const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
-  const isLive = (node: number) => corpus.isLive(node);
-  const edgesOf = function* (from: readonly Example[]): Generator<void, Edges> {
-    const edges = new Edges(options.edgeHalfLife);
-    for (const [i, example] of from.entries()) {
-      learnEdges(edges, seedsOf(corpus, example, example.near, scales.score), example, i + 1);
+async function readExamples(
+  pool: Pool,
+  corpus: Corpus,
+  events: readonly LearnEvent[],
+  positionBias: number,
+  slices: Slices,
+  { onProgress }: TrainSettings,
+): Promise<Example[]> {
+  const examples: Example[] = [];
+  for (const [i, event] of events.entries()) {
+    const example = prepareExample(pool, corpus, event, CANDIDATES, positionBias);
+    if (example) examples.push(example);
+    pool.loadNew(); // here, a few at a time: searches wait for nothing longer
+    onProgress?.({ phase: "reading feedback", done: i + 1, total: events.length });
+    await slices.pause();
+  }
+  return examples;
+}
+
+/** One training: what its phases share. */
+class Training {
+  private readonly scales: Scales;
+  private readonly phases: Phases;
+  private readonly network: NetworkSettings | undefined;
+
+  constructor(
+    private readonly state: LearnedState,
+    private readonly corpus: Corpus,
+    pool: Pool,
+    private readonly examples: readonly Example[],
+    private readonly slices: Slices,
+    private readonly settings: TrainSettings,
+  ) {
+    const { options } = state;
+    const queries = examples.slice(-256).map((e) => e.query);
+    this.scales = measureScales(corpus, queries, drawsOf(settings.seed, PHASES));
+    this.phases = new Phases({ corpus, pool, options, scales: this.scales }, PHASES, settings);
+    this.network = networkSettings(state, this.epochs);
+  }
+
+  private get epochs(): number {
+    return this.settings.epochs ?? this.state.options.adapterEpochs;
+  }
+
+  /** Epochs over `n` events. */
+  private epochsFor(n: number): { adapter: number; shift: number } {
+    const most = Math.ceil(VISITS / n);
+    const shift =
+      this.settings.epochs === undefined ? this.state.options.shiftEpochs : Math.ceil((this.epochs * 2) / 3);
+    return { adapter: Math.max(1, Math.min(this.epochs, most)), shift: Math.max(1, Math.min(shift, most)) };
+  }
+
+  /** Judges every arm on events that it was not fitted to; none where there are too few. */
+  async crossFit(): Promise<Judgement[]> {
+    const events = this.examples.slice(-CROSS_FITTED);
+    const folds = assignFolds(events, drawsOf(this.settings.seed, PHASES + 1));
+    const most = Math.ceil(Math.min(JUDGED, events.length) / FOLDS);
+    let judgements: Judgement[] = [];
+    let triesNetwork = this.network !== undefined && this.examples.length >= NETWORK_LEAST;
+    for (let fold = 0; fold < FOLDS && events.length >= FOLDS; fold++) {
+      const fitted = events.filter((_, i) => folds[i] !== fold);
+      const heldOut = events.filter((_, i) => folds[i] === fold).slice(-most);
+      if (fitted.length === 0 || heldOut.length === 0) continue;
+      const ofFold = await this.phases.run(fold, async (context) =>
+        this.judgeAll(await this.fit(context, fitted, triesNetwork), heldOut),
+      );
+      judgements.push(...ofFold);
+      // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
+      if (triesNetwork && !networkHelps(judgements)) {
+        triesNetwork = false;
+        judgements = judgements.map(withoutNetwork);
+      }
+    }
+    return judgements;
+  }
+
+  /** All learners from the start. */
+  private async fit(context: FitContext, examples: readonly Example[], withNetwork: boolean): Promise<Learners> {
+    const { corpus, slices } = this;
+    const epochs = this.epochsFor(examples.length);
+    const adapter = await this.fitAdapter(context, examples);
+    const adapted = await slices.run(adaptQueries(adapter, corpus.metric, examples));
+    const queries = examples.map((e) => e.query);
+    const weights = withNetwork ? await this.fitNetwork(context, examples, adapted) : undefined;
+    return {
+      attend: weights && this.attendBy(weights),
+      scale: this.scales.score,
+      adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
+      overlays: [await slices.run(fitShift(context, examples, queries, epochs.shift))],
+      adaptedOverlays: [await slices.run(fitShift(context, examples, adapted, epochs.shift))],
+      edges: await slices.run(this.edgesOf(examples)),
+      now: examples.length,
+    };
+  }
+
+  private async judgeAll(learners: Learners, heldOut: readonly Example[]): Promise<Judgement[]> {
+    const { corpus } = this;
+    const arms = armsIn(learners);
+    const accept = (node: number) => corpus.isLive(node);
+    const search = (query: Float32Array) => this.search(query);
+    const judgements: Judgement[] = [];
+    for (const example of heldOut) {
+      const contest = new Contest(corpus, learners, example, example.near, search, accept, REACH, arms);
+      judgements.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
+      await this.slices.pause();
+    }
+    return judgements;
+  }
+
+  /**
+   * Fits on everything what `serving` needs, the shift following the query that will be served, and the adapter.
+   * @param header the draft that the parameters are made of
+   * @param estimate what the gate expects of `serving`
+   */
+  async refit(serving: number, header: Float64Array, estimate: number): Promise<Delta> {
+    const { state, corpus, slices, phases, examples, scales } = this;
+    const adapter = await phases.run(ADAPTER_REFIT, (context) => this.fitAdapter(context, examples));
+    const queries =
+      serving & ADAPTER
+        ? await slices.run(adaptQueries(adapter, corpus.metric, examples))
+        : examples.map((e) => e.query);
+    const shifts = await phases.run(SHIFT_REFIT, async (context) =>
+      shiftsOf(await slices.run(fitShift(context, examples, queries, this.epochsFor(examples.length).shift))),
+    );
+    const arrived = await slices.run(inheriting(state, shifts, corpus, scales));
+    const network =
+      serving & ATTENTION
+        ? await phases.run(NETWORK_REFIT, (context) => this.fitNetwork(context, examples, queries))
+        : undefined;
+    phases.end();
+    this.fillHeader(header, network !== undefined);
+    curveOf(header).copy(curveOf(state.header));
+    curveOf(header).record(header[FIELD.events]!, estimate, serving, true);
+    return {
+      parameters: [
+        { at: 0, bytes: bytesOf(header) },
+        { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
+        { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
+      ],
+      overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
+      edges: [], // they count every event since ever, and links that no feedback made
+      network: network ? networkPieces(network, PIECE_BYTES) : [],
+      biases: replaceBiases(state, network, corpus),
+    };
+  }
+
+  private fillHeader(header: Float64Array, networkReady: boolean): void {
+    const { state, scales, phases } = this;
+    header[FIELD.networkReady] = networkReady ? 1 : 0;
+    header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + phases.skippedSteps;
+    header[FIELD.started] = 1;
+    header[FIELD.adapterReady] = 1;
+    header[FIELD.scoreScale] = scales.score;
+    header[FIELD.queryScale] = scales.query;
+    header[FIELD.documentScale] = scales.document;
+    // Counters that `learn` moved meanwhile keep their newer values.
+    for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents, FIELD.clock])
+      header[field] = state.header[field]!;
+  }
+
+  private async fitAdapter(context: FitContext, examples: readonly Example[]): Promise<Adapter> {
+    const { dimensions, rank } = this.state.adapter;
+    const make = () => new Float32Array(rank * dimensions);
+    const adapter = { dimensions, rank, basis: make(), output: make() };
+    const epochs = this.epochsFor(examples.length).adapter;
+    await this.slices.run(fitAdapterFromStart(context, adapter, examples, epochs));
+    return adapter;
+  }
+
+  private async fitNetwork(
+    context: FitContext,
+    examples: readonly Example[],
+    queries: readonly Float32Array[],
+  ): Promise<NetworkWeights | undefined> {
+    const newest = Math.max(0, examples.length - NETWORK_EVENTS);
+    const asked = queries.slice(newest);
+    const near = asked.map((query) => this.search(query));
+    const pause = () => this.slices.pause();
+    return this.network && fitNetwork(context, this.network, examples.slice(newest), asked, near, pause);
+  }
+
+  private attendBy(weights: NetworkWeights): NonNullable<Learners["attend"]> {
+    const propagator = new Propagator(createNetwork(weights.shape), weights, this.corpus, this.scales.score);
+    return (query) => propagator.attend(query, this.search(query)).query;
+  }
+
+  private *edgesOf(examples: readonly Example[]): Generator<void, Edges> {
+    const edges = new Edges(this.state.options.edgeHalfLife);
+    for (const [i, example] of examples.entries()) {
+      learnEdges(edges, seedsOf(this.corpus, example, example.near, this.scales.score), example, i + 1);
       yield;
     }
     return edges;
-  };
-
-  const network = networkSettings(state, settings.epochs ?? options.adapterEpochs);
-  const networkFor = async (
-    context: FitContext,
-    from: readonly Example[],
-    queries: readonly Float32Array[],
-  ): Promise<NetworkWeights | undefined> => {
-    const newest = Math.max(0, from.length - NETWORK_EVENTS);
-    const asked = queries.slice(newest);
-    return network && fitNetwork(context, network, from.slice(newest), asked, asked.map(search), () => breathe.pause());
-  };
-  const attendBy = (weights: NetworkWeights) => {
-    const propagator = new Propagator(createNetwork(weights.shape), weights, corpus, scales.score);
-    return (query: Float32Array) => propagator.attend(query, search(query)).query;
-  };
-
-  // Judge every arm on events it was not fitted to.
-  let judgements: Judgement[] = [];
-  let triesNetwork = network !== undefined && examples.length >= NETWORK_LEAST;
-  const crossFitted = examples.slice(-CROSS_FITTED);
-  const folds = assignFolds(crossFitted, drawsOf(seed, PHASES + 1));
-  const judged = Math.ceil(Math.min(JUDGED, crossFitted.length) / FOLDS);
-  for (let fold = 0; fold < FOLDS && crossFitted.length >= FOLDS; fold++) {
-    const fitted = crossFitted.filter((_, i) => folds[i] !== fold);
-    const heldOut = crossFitted.filter((_, i) => folds[i] === fold).slice(-judged);
-    if (fitted.length === 0 || heldOut.length === 0) continue;
-    const ofFold = await phases.run(fold, async (context) => {
-      const adapter = newAdapter();
-      const epochs = epochsFor(fitted.length);
-      await breathe.run(fitAdapterFromStart(context, adapter, fitted, epochs.adapter));
-      const adapted = await breathe.run(adaptQueries(adapter, corpus.metric, fitted));
-      const queries = fitted.map((e) => e.query);
-      const weights = triesNetwork ? await networkFor(context, fitted, adapted) : undefined;
-      const learners: Learners = {
-        attend: weights && attendBy(weights),
-        scale: scales.score,
-        adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
-        overlays: [await breathe.run(fitShift(context, fitted, queries, epochs.shift))],
-        adaptedOverlays: [await breathe.run(fitShift(context, fitted, adapted, epochs.shift))],
-        edges: await breathe.run(edgesOf(fitted)),
-        now: fitted.length,
-      };
-      const arms = armsIn(learners);
-      const found: Judgement[] = [];
-      for (const example of heldOut) {
-        const contest = new Contest(corpus, learners, example, example.near, search, isLive, REACH, arms);
-        found.push(judge(contest, arms, example, (node) => learners.overlays[0]!.has(node)));
-        await breathe.pause();
-      }
-      return found;
-    });
-    judgements.push(...ofFold);
-    // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
-    if (triesNetwork && !networkHelps(judgements)) {
-      triesNetwork = false;
-      judgements = judgements.map(withoutNetwork);
-    }
   }
-  const gate = gateOf(header, options);
-  if (judgements.length > 0) gate.replace(judgements);
-  const estimate = gate.gain(gate.serving).mean;
 
-  // Refit on everything, the shift following the query that will be served.
-  const epochs = epochsFor(examples.length);
-  const adapter = await phases.run(ADAPTER_REFIT, async (context) => {
-    const fresh = newAdapter();
-    await breathe.run(fitAdapterFromStart(context, fresh, examples, epochs.adapter));
-    return fresh;
-  });
-  const queries =
-    gate.serving & ADAPTER
-      ? await breathe.run(adaptQueries(adapter, corpus.metric, examples))
-      : examples.map((e) => e.query);
-  const shifts = await phases.run(SHIFT_REFIT, async (context) =>
-    shiftsOf(await breathe.run(fitShift(context, examples, queries, epochs.shift))),
-  );
-  const arrived = await breathe.run(inheriting(state, shifts, corpus, scales));
-  const serves =
-    gate.serving & ATTENTION
-      ? await phases.run(NETWORK_REFIT, (context) => networkFor(context, examples, queries))
-      : undefined;
-  header[FIELD.networkReady] = serves ? 1 : 0;
-  phases.end();
-  header[FIELD.skippedSteps] = header[FIELD.skippedSteps]! + phases.skippedSteps;
-  header[FIELD.started] = 1;
-  header[FIELD.adapterReady] = 1;
-  header[FIELD.scoreScale] = scales.score;
-  header[FIELD.queryScale] = scales.query;
-  header[FIELD.documentScale] = scales.document;
-  // Counters that `learn` moved meanwhile keep their newer values.
-  for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents, FIELD.clock])
-    header[field] = state.header[field]!;
-  curveOf(header).copy(curveOf(state.header));
-  curveOf(header).record(header[FIELD.events]!, estimate, gate.serving, true);
-  const delta: Delta = {
-    parameters: [
-      { at: 0, bytes: bytesOf(header) },
-      { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
-      { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
-    ],
-    overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
-    edges: [], // they count every event since ever, and links that no feedback made
-    network: serves ? networkPieces(serves, PIECE_BYTES) : [],
-    biases: replaceBiases(state, serves, corpus),
-  };
-  return { delta, report: learningReport(state, header) };
+  private search(query: Float32Array): Uint32Array {
+    return this.corpus.nearest(query, Math.min(CANDIDATES, this.corpus.size)).nodes;
+  }
 }
 
 /** How the network is trained; undefined where there is none. */
@@ -327,59 +378,6 @@ function replaceOverlay(from: Overlay, to: readonly ShiftChange[], corpus: Corpu
   const kept = new Set(live.map(({ node }) => node));
   const gone = Array.from(from.nodes).filter((node) => !kept.has(node));
   return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
-}
-
-/** Random numbers of a phase, and of what is drawn beside phases. */
-const drawsOf = (seed: number, phase: number): Prng => new Prng(Math.imul(seed, 0x9e3779b1) ^ (phase + 1));
-
-/** Runs phases, or takes over what they left in an earlier run. */
-class Phases {
-  /** Of all phases until now. */
-  skippedSteps = 0;
-  private done = 0;
-  private reported = 0;
-
-  constructor(
-    private readonly context: Pick<FitContext, "corpus" | "pool" | "options" | "scales">,
-    private readonly settings: TrainSettings,
-  ) {}
-
-  async run<T>(phase: number, work: (context: FitContext) => Promise<T>): Promise<T> {
-    const { seed = 1, progress } = this.settings;
-    let left = this.leftBy<T>(phase);
-    this.done = phase;
-    if (left === undefined) {
-      this.report();
-      const context = { ...this.context, prng: drawsOf(seed, phase), skippedSteps: 0 };
-      const result = await work(context);
-      left = { result, skippedSteps: context.skippedSteps };
-      await progress?.add(phase, serialize(left));
-    }
-    this.skippedSteps += left.skippedSteps;
-    return left.result;
-  }
-
-  /** All are done. */
-  end(): void {
-    this.done = PHASES;
-    this.report();
-  }
-
-  /** Tells how many phases are done, where that is news. */
-  private report(): void {
-    if (this.done === this.reported) return;
-    this.reported = this.done;
-    this.settings.onProgress?.({ phase: "training", done: this.done, total: PHASES });
-  }
-
-  private leftBy<T>(phase: number): { result: T; skippedSteps: number } | undefined {
-    const bytes = this.settings.progress?.get(phase);
-    try {
-      return bytes && (deserialize(bytes) as { result: T; skippedSteps: number });
-    } catch {
-      return undefined; // of a newer runtime
-    }
-  }
 }
 
 /** Rows that get logits, and those that lose theirs: only a network that takes part has any. */

@@ -398,7 +398,9 @@ export class Learned {
       return;
     }
     const head = new DataView(new ArrayBuffer(LANES_AT));
-    [record.count, record.born, record.countedAt].forEach((value, i) => head.setUint32(4 * i, value, true));
+    head.setUint32(0, record.count, true);
+    head.setUint32(4, record.born, true);
+    head.setUint32(8, record.countedAt, true);
     head.setFloat32(12, record.asked, true);
     head.setFloat32(16, record.chosen, true);
     this.edges.write(node, 0, new Uint8Array(head.buffer));
