@@ -13,17 +13,17 @@ export interface EdgeScalars {
 /** Before anything was learned. */
 export const UNTRAINED_EDGES: Readonly<EdgeScalars> = { alpha: 8, beta: 0 };
 
-/** An edge's own logit b stays within this of 0. */
+/** An edge's bias b stays within this of 0. */
 export const MOST_BIAS = 4;
 /** b is a multiple of this, so that half precision holds it exactly. */
 const BIAS_STEP = 1 / 256;
 
-/** A logit as the rows of the graph can hold it. */
+/** A bias as the rows of the graph can hold it. */
 export function storableBias(bias: number): number {
   return Math.round(Math.max(-MOST_BIAS, Math.min(MOST_BIAS, bias)) / BIAS_STEP) * BIAS_STEP || 0;
 }
 
-/** Logits of the edges that leave a node's row; of all its others they are 0. */
+/** Biases of the edges that leave a node's row; of all its others they are 0. */
 export interface RowBiases {
   to: Uint32Array;
   values: Float32Array;
@@ -65,19 +65,19 @@ export function edgeWeights<F extends Floats>(
   const weights = scores.slice() as F;
   for (let i = 0; i < scores.length; i++) {
     const raised = beta * (structural?.[i] ?? 0) + (biases?.[i] ?? 0);
-    const logit = alpha * apartness(scores[i]!, metric, scale) - raised;
-    weights[i] = 1 / (1 + Math.exp(logit) / (1 + (strengths?.[i] ?? 0)));
+    const lowered = alpha * apartness(scores[i]!, metric, scale) - raised;
+    weights[i] = 1 / (1 + Math.exp(lowered) / (1 + (strengths?.[i] ?? 0)));
   }
   return weights;
 }
 
 /**
  * Back from dL/dlog w of one edge, as the network's step gives it: dL/db, and what alpha and beta get of it, which is
- * added to `scalars`. d log w / d logit = 1 - w.
+ * added to `scalars`. d log w / dz = 1 - w, z being what the sigmoid is of.
  */
 export function edgeBackward(weight: number, apart: number, structural: number, toLog: number, scalars: EdgeScalars) {
-  const toLogit = toLog * (1 - weight);
-  scalars.alpha -= toLogit * apart;
-  scalars.beta += toLogit * structural;
-  return toLogit;
+  const toZ = toLog * (1 - weight);
+  scalars.alpha -= toZ * apart;
+  scalars.beta += toZ * structural;
+  return toZ;
 }

@@ -224,7 +224,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("distances", &GraphObject::distances),
                         InstanceMethod("neighbors", &GraphObject::neighbors),
                         InstanceMethod("fields", &GraphObject::fields),
-                        InstanceMethod("setWeights", &GraphObject::setWeights),
+                        InstanceMethod("setBiases", &GraphObject::setBiases),
                         InstanceMethod("standing", &GraphObject::standing),
                         InstanceAccessor("topLevel", &GraphObject::topLevel, nullptr),
                         InstanceMethod("searchLevel", &GraphObject::searchLevel),
@@ -689,7 +689,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return out;
   }
 
-  // fields(nodes, most) -> { nodes, distances, weights, counts }
+  // fields(nodes, most) -> { nodes, distances, biases, counts }
   Napi::Value fields(const Napi::CallbackInfo& info) {
     const auto wanted = span<Napi::Uint32Array>(info[0]);
     if (!open(info)) return info.Env().Undefined();
@@ -697,29 +697,29 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     Napi::Env env = info.Env();
     Napi::Uint32Array nodes = Napi::Uint32Array::New(env, wanted.length * most);
     Napi::Float32Array distances = Napi::Float32Array::New(env, wanted.length * most);
-    Napi::Float32Array weights = Napi::Float32Array::New(env, wanted.length * most);
+    Napi::Float32Array biases = Napi::Float32Array::New(env, wanted.length * most);
     Napi::Uint32Array counts = Napi::Uint32Array::New(env, wanted.length);
     if (!graph_->fields(wanted.data, static_cast<uint32_t>(wanted.length), most, nodes.Data(), distances.Data(),
-                        weights.Data(), counts.Data()))
+                        biases.Data(), counts.Data()))
       return fault(info);
     Napi::Object out = Napi::Object::New(env);
     out.Set("nodes", nodes);
     out.Set("distances", distances);
-    out.Set("weights", weights);
+    out.Set("biases", biases);
     out.Set("counts", counts);
     return out;
   }
 
-  // setWeights(nodes, to, weights): to and weights have as many values for each node
-  Napi::Value setWeights(const Napi::CallbackInfo& info) {
+  // setBiases(nodes, to, biases): to and biases have as many values for each node
+  Napi::Value setBiases(const Napi::CallbackInfo& info) {
     const auto wanted = span<Napi::Uint32Array>(info[0]);
     const auto to = span<Napi::Uint32Array>(info[1]);
-    const auto weights = span<Napi::Float32Array>(info[2]);
+    const auto biases = span<Napi::Float32Array>(info[2]);
     if (!open(info) || wanted.length == 0) return info.Env().Undefined();
-    if (to.length != weights.length || to.length % wanted.length != 0)
-      return fail(info.Env(), "as many ends and weights for each node were expected");
-    if (!graph_->setWeights(wanted.data, static_cast<uint32_t>(wanted.length),
-                            static_cast<uint32_t>(to.length / wanted.length), to.data, weights.data))
+    if (to.length != biases.length || to.length % wanted.length != 0)
+      return fail(info.Env(), "as many ends and biases for each node were expected");
+    if (!graph_->setBiases(wanted.data, static_cast<uint32_t>(wanted.length),
+                           static_cast<uint32_t>(to.length / wanted.length), to.data, biases.data))
       return fault(info);
     return info.Env().Undefined();
   }

@@ -170,18 +170,18 @@ export interface Graph {
   neighbors(node: number): Uint32Array;
   /**
    * Of each node its nearest live neighbours, nearest first, at most `most` (cut to 2 M) and as many as `counts` says;
-   * they, their distances from it and the learned weights of its edges begin at `i * (nodes.length / wanted.length)`.
+   * they, their distances from it and the biases of its edges begin at `i * (nodes.length / wanted.length)`.
    */
   fields(
     wanted: Uint32Array,
     most: number,
-  ): { nodes: Uint32Array; distances: Float32Array; weights: Float32Array; counts: Uint32Array };
+  ): { nodes: Uint32Array; distances: Float32Array; biases: Float32Array; counts: Uint32Array };
   /**
-   * Replaces the learned weights of rows (kept in half precision): of each of `nodes`, those of the edges to
-   * to.length / nodes.length nodes, 0xffffffff for none. All its other edges have weight 0 then; nodes that it has no
+   * Replaces the biases of edges in rows (kept in half precision): of each of `nodes`, those of the edges to
+   * to.length / nodes.length nodes, 0xffffffff for none. All its other edges have bias 0 then; nodes that it has no
    * edge to are passed over, and so are those that are not linked. Excludes `link`, `consolidate` and `reconnect`.
    */
-  setWeights(nodes: Uint32Array, to: Uint32Array, weights: Float32Array): void;
+  setBiases(nodes: Uint32Array, to: Uint32Array, biases: Float32Array): void;
   /** Of each node the highest layer that it is on (0: the bottom one alone), and the bottom-layer edges that lead to it. */
   standing(nodes: Uint32Array): { levels: Uint8Array; inDegrees: Uint32Array };
   /** The topmost layer; 0 where there is only the bottom one. */

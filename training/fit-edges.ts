@@ -1,6 +1,6 @@
 /**
  * What the network's training learns of the weights of edges (model/field.ts): alpha and beta by everything that was heard,
- * and a logit for each edge of the graph that a document heard by.
+ * and a bias for each edge of the graph that a document heard by.
  */
 import type { Metric } from "../base/types.js";
 import {
@@ -27,7 +27,7 @@ export interface Hearing {
 
 /** The two scalars are heard by everything, and learn as fast as the layers' gates. */
 const SCALAR_RATE = 10;
-/** An edge is heard a few times in a whole training, a matrix in each step: its logit moves as much faster. */
+/** An edge is heard a few times in a whole training, a matrix in each step: its bias moves as much faster. */
 const TIMES_FASTER = 100;
 
 interface Row extends RowBiases {
@@ -85,7 +85,7 @@ export class EdgeFit {
     this.scalars.beta = values[1]!;
   }
 
-  /** Scalars and logits as the store gives them back. */
+  /** Scalars and biases as the store gives them back. */
   storable(): { edges: EdgeScalars; biases: Map<number, RowBiases> } {
     return { edges: storableScalars(this.scalars), biases: this.biases.storable() };
   }
@@ -100,9 +100,9 @@ export class LearnedBiases {
   constructor(private readonly rate: number) {}
 
   /**
-   * A step of a row's logits by their gradient, as long as rate x `TIMES_FASTER` in the mean the first time, and shorter
+   * A step of a row's biases by their gradient, as long as rate x `TIMES_FASTER` in the mean the first time, and shorter
    * each further one (Adagrad, Duchi et al. 2011, a rate for a row). One that is not finite is left out.
-   * @param to ends of the edges; the same for a row in every step, or its logits begin at 0 again
+   * @param to ends of the edges; the same for a row in every step, or its biases begin at 0 again
    */
   step(node: number, to: Uint32Array, gradient: Float64Array): void {
     let row = this.rows.get(node);
@@ -119,7 +119,7 @@ export class LearnedBiases {
       values[i] = Math.max(-MOST_BIAS, Math.min(MOST_BIAS, values[i]! - rate * gradient[i]!));
   }
 
-  /** All rows with a logit that is not 0, as the rows of the graph can hold it. */
+  /** All rows with a bias that is not 0, as the rows of the graph can hold it. */
   storable(): Map<number, RowBiases> {
     const rows = Array.from(this.rows, ([node, { to, values }]): [number, RowBiases] => [
       node,

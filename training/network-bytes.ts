@@ -1,6 +1,6 @@
 /**
  * The attention network as it is stored. Little-endian: u32 layers, dimensions, hidden, heads; alpha less 8 and beta
- * (f32, model/field.ts); 1 where it is hierarchical (u32); rows with logits (u32); then each layer's parameters (f32,
+ * (f32, model/field.ts); 1 where it is hierarchical (u32); rows with biases (u32); then each layer's parameters (f32,
  * model/gnn/parameters.ts has their order), and the nodes of those rows (u32).
  */
 import type { Metric } from "../base/types.js";
@@ -21,7 +21,7 @@ export class NetworkBytes implements NetworkWeights {
   readonly layers: Float32Array[];
   readonly edges: Readonly<EdgeScalars>;
   readonly hierarchical: boolean;
-  /** Nodes in whose rows there are logits. */
+  /** Nodes in whose rows there are biases. */
   readonly biased: Uint32Array;
 
   /** @param header the first bytes, at least; the rest is zero until it is written */

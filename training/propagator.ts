@@ -24,7 +24,7 @@ export interface NetworkWeights {
   edges: Readonly<EdgeScalars>;
   /** Whether queries go through the graph's layers from coarse to fine. */
   hierarchical: boolean;
-  /** By node the logits of its edges; without them, those that the graph's rows hold. */
+  /** By node the biases of its edges; without them, those that the graph's rows hold. */
   biases?: ReadonlyMap<number, RowBiases>;
 }
 

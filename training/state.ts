@@ -58,7 +58,7 @@ export interface Delta {
   edges: EdgeChange[];
   /** Bytes of the network, by byte offset: all of it, or nothing. */
   network?: { at: number; bytes: Uint8Array }[];
-  /** Logits of the edges that leave rows, for the rows of the graph to hold; all others of these rows are 0 then. */
+  /** Biases of the edges that leave rows, for the rows of the graph to hold; all others of these rows are 0 then. */
   biases?: BiasChange[];
 }
 
@@ -218,11 +218,11 @@ const LANE_BYTES = 16;
 
 /**
  * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network pieces and of rows
- * with logits, then
+ * with biases, then
  * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
  * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
  * then those: u32 lane, u32 target, f32 strength, u32 at), network pieces as those of parameters, and rows with
- * logits (u32 node, u32 edges, where they lead (u32s), their logits (f32s)).
+ * biases (u32 node, u32 edges, where they lead (u32s), their biases (f32s)).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));

@@ -380,7 +380,7 @@ function replaceOverlay(from: Overlay, to: readonly ShiftChange[], corpus: Corpu
   return [...gone.map((node) => ({ node, shift: null, choices: 0 })), ...live];
 }
 
-/** Rows that get logits, and those that lose theirs: only a network that takes part has any. */
+/** Rows that get biases, and those that lose theirs: only a network that takes part has any. */
 function replaceBiases(
   { network, header }: LearnedState,
   to: NetworkWeights | undefined,

@@ -1,4 +1,4 @@
-// What message passing asks of the graph: where nodes stand in it, whom they hear and with what weight, and walks
+// What message passing asks of the graph: where nodes stand in it, whom they hear and with what bias, and walks
 // that end on one of its layers.
 #include <algorithm>
 #include <cstring>
@@ -50,7 +50,7 @@ bool Graph::standing(const uint32_t* wanted, uint32_t count, uint8_t* levels, ui
   return true;
 }
 
-int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* weights) {
+int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases) {
   List l;
   if (!listOf(node, 0, &l)) return -1;
   const Row* r = row(node);
@@ -63,7 +63,7 @@ int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* weights) {
     const uint32_t degree = std::min<uint32_t>(__atomic_load_n(&r->degree, __ATOMIC_RELAXED), 2 * options_.m);
     for (uint32_t lane = 0; lane < degree; lane++) {
       ids[lane] = relaxed(bottomIds(node) + lane);
-      weights[lane] = relaxed(weightsOf(node) + lane);
+      biases[lane] = relaxed(biasesOf(node) + lane);
     }
     std::atomic_thread_fence(std::memory_order_acquire);
     if (relaxed(&r->sequence) == sequence) return static_cast<int32_t>(degree);
@@ -73,11 +73,11 @@ int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* weights) {
 }
 
 bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* outNodes, float* outDistances,
-                   float* outWeights, uint32_t* counts) {
+                   float* outBiases, uint32_t* counts) {
   std::vector<float> own(options_.dimensions);
   std::vector<uint32_t> around(2 * options_.m);
   std::vector<uint16_t> halves(around.size());
-  std::vector<float> far(around.size()), weights(around.size());
+  std::vector<float> far(around.size()), biases(around.size());
   std::vector<uint32_t> order;
   const uint32_t limit = nodes();
   for (uint32_t i = 0; i < count; i++) {
@@ -94,7 +94,7 @@ bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32
       around[live++] = around[j];
     }
     if (!this->distances(own.data(), around.data(), live, far.data())) return false;
-    kernel->widen(halves.data(), live, weights.data());
+    kernel->widen(halves.data(), live, biases.data());
     order.resize(live);
     for (uint32_t j = 0; j < live; j++) order[j] = j;
     std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
@@ -105,26 +105,25 @@ bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32
       const uint64_t at = uint64_t(i) * most + j;
       outNodes[at] = around[order[j]];
       outDistances[at] = far[order[j]];
-      outWeights[at] = weights[order[j]];
+      outBiases[at] = biases[order[j]];
     }
   }
   return true;
 }
 
-bool Graph::setWeights(const uint32_t* wanted, uint32_t count, uint32_t most, const uint32_t* to,
-                       const float* weights) {
+bool Graph::setBiases(const uint32_t* wanted, uint32_t count, uint32_t most, const uint32_t* to, const float* biases) {
   std::vector<uint16_t> halves(most);
   const uint32_t limit = nodes();
   for (uint32_t i = 0; i < count; i++) {
     if (wanted[i] >= limit || !(state(wanted[i]) & kLinked)) continue;
     List l;
     if (!touchRow(wanted[i]) || !listOf(wanted[i], 0, &l)) return false;
-    kernel->narrow(weights + uint64_t(i) * most, most, halves.data());
+    kernel->narrow(biases + uint64_t(i) * most, most, halves.data());
     const uint32_t* ends = to + uint64_t(i) * most;
     const RowWrite write(row(wanted[i]));
     for (uint32_t lane = 0; lane < l.count; lane++) {
       const uint32_t* at = std::find(ends, ends + most, l.ids[lane]);
-      relaxed(weightsOf(wanted[i]) + lane, at == ends + most ? uint16_t{0} : halves[at - ends]);
+      relaxed(biasesOf(wanted[i]) + lane, at == ends + most ? uint16_t{0} : halves[at - ends]);
     }
   }
   return true;

@@ -33,8 +33,8 @@ RowLayout::RowLayout(const Options& o) {
   narrow = o.profile == Profile::kCompact;
   add = sizeof(Row) + lanes * sizeof(uint32_t);
   rescale = add + (own ? 0 : lanes * factorBytes());
-  weights = rescale + (own ? 0 : lanes * factorBytes());
-  diverse = weights + lanes * sizeof(uint16_t);
+  biases = rescale + (own ? 0 : lanes * factorBytes());
+  diverse = biases + lanes * sizeof(uint16_t);
   codes = roundUp(diverse + (lanes + 31) / 32 * sizeof(uint32_t), own ? 16 : 64);
   stride = roundUp(codes + (own ? sizeof(OwnFactors) + values / 4 : lanes / kLanes * blockBytes()), 64);
 }

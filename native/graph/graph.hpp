@@ -173,7 +173,7 @@ class RowWrite {
   Row* row_;
 };
 
-// Where things are in a bottom row: Row, then 2 m ids and the factors, weights and codes of as many
+// Where things are in a bottom row: Row, then 2 m ids and the factors, biases and codes of as many
 // lanes, filled up to blocks of 32; in profile small no factors, and one code with its factors, the
 // node's own. `diverse` has a bit a lane: set where its neighbour was chosen for its direction, not to
 // fill the row. docs/format.md has the grid.
@@ -184,7 +184,7 @@ struct RowLayout {
   uint32_t quads;   // nibbles of a neighbour's code; 0 where there is none
   bool projects;    // a code has fewer values than the vector
   bool narrow;      // factors are bfloat16
-  uint64_t add, rescale, weights, diverse, codes, stride;
+  uint64_t add, rescale, biases, diverse, codes, stride;
   uint64_t blockBytes() const { return uint64_t(quads) * 16; }
   uint64_t factorBytes() const { return narrow ? sizeof(uint16_t) : sizeof(float); }
 };
@@ -381,14 +381,14 @@ class Graph {
   // Of each of `count` nodes below nodes() the highest layer it is on, and its in-degree. False on a fault.
   bool standing(const uint32_t* wanted, uint32_t count, uint8_t* levels, uint32_t* inDegrees);
   // Of each of `count` nodes its nearest live bottom-layer neighbours, at most `most` (1-2m), nearest first, with their
-  // distances from it and the learned weights of the edges: count x most of each, and how many there are. A node that
+  // distances from it and the biases of the edges: count x most of each, and how many there are. A node that
   // is not there has none. May go on beside everything.
-  bool fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* nodes, float* distances, float* weights,
+  bool fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* nodes, float* distances, float* biases,
               uint32_t* counts);
-  // Replaces the learned weights of `count` rows: those of the edges to `to`, count x most, kNone for none; all others
+  // Replaces the biases of `count` rows: those of the edges to `to`, count x most, kNone for none; all others
   // of these rows are 0 then. What a row has no edge to is passed over. False on a fault. Excludes `link`,
   // `consolidate` and `reconnect`.
-  bool setWeights(const uint32_t* wanted, uint32_t count, uint32_t most, const uint32_t* to, const float* weights);
+  bool setBiases(const uint32_t* wanted, uint32_t count, uint32_t most, const uint32_t* to, const float* biases);
 
  private:
   friend class ScratchLease;
@@ -399,7 +399,7 @@ class Graph {
   uint8_t* rowBytes(uint32_t node) const { return region_->base(kRows) + node * layout_.stride; }
   Row* row(uint32_t node) const { return reinterpret_cast<Row*>(rowBytes(node)); }
   uint32_t* bottomIds(uint32_t node) const { return reinterpret_cast<uint32_t*>(row(node) + 1); }
-  uint16_t* weightsOf(uint32_t node) const { return reinterpret_cast<uint16_t*>(rowBytes(node) + layout_.weights); }
+  uint16_t* biasesOf(uint32_t node) const { return reinterpret_cast<uint16_t*>(rowBytes(node) + layout_.biases); }
   uint32_t* diverseOf(uint32_t node) const { return reinterpret_cast<uint32_t*>(rowBytes(node) + layout_.diverse); }
   uint8_t* codesOf(uint32_t node) const { return rowBytes(node) + layout_.codes; }
   // Profile small: the factors of the node's own code, which follows them.
@@ -446,9 +446,9 @@ class Graph {
     uint32_t count;
   };
   List list(uint32_t node, uint32_t level) const;
-  // A bottom row's neighbours and the weights of its edges as they were at one moment, up to 2m of each; how many, or
+  // A bottom row's neighbours and the biases of its edges as they were at one moment, up to 2m of each; how many, or
   // -1 on a fault.
-  int32_t edgesOf(uint32_t node, uint32_t* ids, uint16_t* weights);
+  int32_t edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases);
   bool hasUpper(uint32_t node, uint32_t level) const;
   // The same, verified: false on a fault, and where it names what does not exist.
   bool listOf(uint32_t node, uint32_t level, List* out);

@@ -118,7 +118,7 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   struct Lane {
     uint32_t lane, from;  // from: the lane it moves from, kNone where it is new
     Factors factors;
-    uint16_t weight;
+    uint16_t bias;
   };
   std::vector<Lane> changed;
   const uint32_t quads = layout_.quads;
@@ -133,7 +133,7 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
     uint8_t* nibbles = s.nibbles.data() + (changed.size() - 1) * quads;
     if (from != kNone) {
       readLane(node, from, nibbles, &changed.back().factors);
-      changed.back().weight = weightsOf(node)[from];
+      changed.back().bias = biasesOf(node)[from];
       continue;
     }
     if (!centre && quads > 0 && hasSpace()) centre = rotated(node, s.centre);
@@ -152,7 +152,7 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   for (size_t i = 0; i < changed.size(); i++) {
     const Lane& c = changed[i];
     relaxed(ids + c.lane, s.after[c.lane]);
-    relaxed(weightsOf(node) + c.lane, c.weight);
+    relaxed(biasesOf(node) + c.lane, c.bias);
     writeLane(node, c.lane, s.nibbles.data() + i * quads, c.factors);
   }
   __atomic_store_n(&r->degree, static_cast<uint16_t>(next), __ATOMIC_RELEASE);

@@ -142,7 +142,7 @@ export class Learned {
   private propagatedAsOf = "";
   private readonly shifts: SlotTable;
   private readonly edges: SlotTable;
-  /** Logits by row and end, for edges that may not be linked yet. */
+  /** Biases by row and end, for edges that may not be linked yet. */
   private readonly waiting = new Map<number, BiasChange>();
 
   /** @param overlaySection the number of section `overlay` in the region; `parameters` and `edges` follow it */
@@ -212,12 +212,12 @@ export class Learned {
     if (delta.biases) this.writeBiases(delta.biases);
   }
 
-  /** Whether logits of edges wait for rows to be linked: no checkpoint may go by without them. */
+  /** Whether biases of edges wait for rows to be linked: no checkpoint may go by without them. */
   get awaitsRows(): boolean {
     return this.waiting.size > 0;
   }
 
-  /** Writes the logits that wait once more: rows were linked. Excludes what writes rows of the graph. */
+  /** Writes the biases that wait once more: rows were linked. Excludes what writes rows of the graph. */
   rowsLinked(): void {
     if (this.waiting.size === 0) return;
     this.writeRows([...this.waiting.values()]);
@@ -238,7 +238,7 @@ export class Learned {
       ends.set(to, i * most);
       values.set(own, i * most);
     });
-    this.searcher.graph.setWeights(
+    this.searcher.graph.setBiases(
       Uint32Array.from(biases, ({ node }) => node),
       ends,
       values,
@@ -358,7 +358,7 @@ export class Learned {
     if (!network || !header[FIELD.networkReady])
       return { nodes, weights: edgeWeights(scores, metric, scale, { strengths: learned }) };
     const field = graph.fields(Uint32Array.of(node), nodes.length);
-    const held = new Map(Array.from(field.nodes.subarray(0, field.counts[0]), (other, i) => [other, field.weights[i]]));
+    const held = new Map(Array.from(field.nodes.subarray(0, field.counts[0]), (other, i) => [other, field.biases[i]]));
     const biases = Float32Array.from(nodes, (other) => heldBias(held.get(other) ?? 0));
     const structural = structuralScores(graph, node, nodes);
     const parts = { scalars: network.edges, strengths: learned, structural, biases };
@@ -515,12 +515,12 @@ class Fields {
   private find(nodes: Uint32Array): void {
     const { searcher } = this;
     if (nodes.length === 0) return;
-    const { nodes: around, distances, weights, counts } = searcher.graph.fields(nodes, HEARD);
+    const { nodes: around, distances, biases: held, counts } = searcher.graph.fields(nodes, HEARD);
     const stride = around.length / nodes.length;
     nodes.forEach((node, i) => {
       const [from, to] = [i * stride, i * stride + counts[i]];
       const scores = distances.slice(from, to).map((distance) => searcher.scoreOf(distance));
-      const biases = weights.slice(from, to).map(heldBias);
+      const biases = held.slice(from, to).map(heldBias);
       this.known.set(node, new Heard(searcher, node, around.slice(from, to), scores, biases));
     });
   }
@@ -542,7 +542,7 @@ function structuralScores(graph: Graph, node: number, others: Uint32Array): Floa
   return Float32Array.from(others, (_, i) => structuralScore(levels[0], inDegrees[0], levels[i + 1], inDegrees[i + 1]));
 }
 
-/** A logit out of a row; damage that no checksum has met yet makes no weight of NaN. */
+/** A bias out of a row; damage that no checksum has met yet makes no weight of NaN. */
 const heldBias = (value: number): number => Math.max(-MOST_BIAS, Math.min(MOST_BIAS, value || 0));
 
 function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus {

@@ -90,7 +90,7 @@ void testRandomDamage() {
       if (i % 11 == 0) w.row(node)->upper = static_cast<uint32_t>(p.random());
       if (i % 13 == 0) w.row(node)->level = static_cast<uint8_t>(p.random());
       if (i % 17 == 0) w.row(node)->inDegree = static_cast<uint32_t>(p.random());
-      uint8_t* row = w.rowBytes(node);  // factors, weights, codes
+      uint8_t* row = w.rowBytes(node);  // factors, biases, codes
       for (uint64_t at = RowLayout(w.options).add; at < Graph::rowStride(w.options); at++) {
         if (p.random() % 50 == 0) row[at] = static_cast<uint8_t>(p.random());
       }

@@ -1,4 +1,4 @@
-// Weights of edges, where nodes stand in the graph, and walks that end on one of its layers.
+// Biases of edges, where nodes stand in the graph, and walks that end on one of its layers.
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -8,38 +8,38 @@
 namespace hebb::test {
 namespace {
 
-// A weight that tells which edge it belongs to, exact in half precision.
-float weightOf(uint32_t from, uint32_t to) {
+// A bias that tells which edge it belongs to, exact in half precision.
+float biasOf(uint32_t from, uint32_t to) {
   return static_cast<float>(1 + (from * 31 + to) % 1000) / 1024;
 }
 
-// Writes the weights of all edges of linked nodes, and asks for as many that are not there.
-void writeWeights(World& w) {
+// Writes the biases of all edges of linked nodes, and asks for as many that are not there.
+void writeBiases(World& w) {
   const uint32_t most = 4 * w.options.m;
   std::vector<uint32_t> nodes = w.having(kLinked), to(nodes.size() * most, kNone);
-  std::vector<float> weights(to.size());
+  std::vector<float> biases(to.size());
   for (size_t i = 0; i < nodes.size(); i++) {
     uint32_t count = 0;
     for (; count < w.row(nodes[i])->degree; count++) to[i * most + count] = w.ids(nodes[i])[count];
     for (; count < most; count++) to[i * most + count] = w.graph->nodes() + count;
-    for (uint32_t j = 0; j < most; j++) weights[i * most + j] = weightOf(nodes[i], to[i * most + j]);
+    for (uint32_t j = 0; j < most; j++) biases[i * most + j] = biasOf(nodes[i], to[i * most + j]);
   }
-  check(w.graph->setWeights(nodes.data(), static_cast<uint32_t>(nodes.size()), most, to.data(), weights.data()),
-        "weights are written");
+  check(w.graph->setBiases(nodes.data(), static_cast<uint32_t>(nodes.size()), most, to.data(), biases.data()),
+        "biases are written");
 }
 
 struct Read {
-  uint64_t edges = 0, weighted = 0;
+  uint64_t edges = 0, biased = 0;
 };
 
 // Every node's neighbours as `fields` gives them, against its row.
-Read readWeights(World& w, const std::string& when) {
+Read readBiases(World& w, const std::string& when) {
   const uint32_t most = 2 * w.options.m;
   const std::vector<uint32_t> nodes = w.having(kLinked);
   std::vector<uint32_t> around(nodes.size() * most), counts(nodes.size());
-  std::vector<float> far(around.size()), weights(around.size());
+  std::vector<float> far(around.size()), biases(around.size());
   check(w.graph->fields(nodes.data(), static_cast<uint32_t>(nodes.size()), most, around.data(), far.data(),
-                        weights.data(), counts.data()),
+                        biases.data(), counts.data()),
         when + ": fields are read");
   Read read;
   bool own = true, all = true, ascend = true;
@@ -51,45 +51,45 @@ Read readWeights(World& w, const std::string& when) {
     for (uint32_t j = 0; j < counts[i]; j++) {
       const size_t at = i * most + j;
       found.insert(around[at]);
-      own &= weights[at] == 0 || weights[at] == weightOf(nodes[i], around[at]);
+      own &= biases[at] == 0 || biases[at] == biasOf(nodes[i], around[at]);
       own &= std::fabs(far[at] - w.distance(w.vectors[nodes[i]], around[at])) < 1e-4 * (1 + std::fabs(far[at]));
       ascend &= j == 0 || far[at - 1] <= far[at];
       read.edges++;
-      read.weighted += weights[at] != 0;
+      read.biased += biases[at] != 0;
     }
     all &= found == wanted;
   }
-  check(own, when + ": an edge has its own distance, and its own weight or none");
+  check(own, when + ": an edge has its own distance, and its own bias or none");
   check(all, when + ": all live neighbours are there");
   check(ascend, when + ": the nearest come first");
   return read;
 }
 
-void testWeights(Metric metric, Profile profile, const std::string& name) {
+void testBiases(Metric metric, Profile profile, const std::string& name) {
   Random random(seed);
   World w(24, metric, 8, 4000, profile);
   w.add(random, 1200 / share, 2);
-  check(readWeights(w, name + " built").weighted == 0, name + ": new edges have no weight");
-  writeWeights(w);
-  const Read all = readWeights(w, name + " written");
-  check(all.weighted == all.edges && all.edges > 0, name + ": every edge has its weight");
+  check(readBiases(w, name + " built").biased == 0, name + ": new edges have no bias");
+  writeBiases(w);
+  const Read all = readBiases(w, name + " written");
+  check(all.biased == all.edges && all.edges > 0, name + ": every edge has its bias");
   bool even = true;
   for (const uint32_t node : w.having(kLinked)) even &= w.row(node)->sequence % 2 == 0;
   check(even, name + ": no row seems to be under way");
   for (int round = 0; round < 2; round++) {
     const size_t gone = w.removeSome(random, 4).size();
     check(w.graph->consolidate(2), name + ": consolidate");
-    const Read kept = readWeights(w, name + " consolidated");
-    check(kept.weighted > kept.edges / 2, name + ": edges that stay keep their weights");
+    const Read kept = readBiases(w, name + " consolidated");
+    check(kept.biased > kept.edges / 2, name + ": edges that stay keep their biases");
     w.add(random, static_cast<uint32_t>(gone), 2);
-    const Read mixed = readWeights(w, name + " refilled");
-    check(mixed.weighted > 0 && mixed.weighted < mixed.edges, name + ": new edges have none, old ones keep theirs");
-    writeWeights(w);
+    const Read mixed = readBiases(w, name + " refilled");
+    check(mixed.biased > 0 && mixed.biased < mixed.edges, name + ": new edges have none, old ones keep theirs");
+    writeBiases(w);
   }
-  // A row's weights are replaced as a whole.
+  // A row's biases are replaced as a whole.
   const uint32_t node = w.having(kLive | kLinked)[0], to[2] = {w.ids(node)[0], kNone};
-  const float weights[2] = {weightOf(node, to[0]), 0.5f};
-  check(w.graph->setWeights(&node, 1, 2, to, weights), name + ": one edge's weight");
+  const float biases[2] = {biasOf(node, to[0]), 0.5f};
+  check(w.graph->setBiases(&node, 1, 2, to, biases), name + ": one edge's bias");
   const uint32_t most = 2 * w.options.m;
   std::vector<uint32_t> around(most);
   std::vector<float> far(most), found(most);
@@ -97,9 +97,9 @@ void testWeights(Metric metric, Profile profile, const std::string& name) {
   check(w.graph->fields(&node, 1, most, around.data(), far.data(), found.data(), &count), name + ": its field");
   bool only = true;
   for (uint32_t j = 0; j < count; j++) only &= (found[j] != 0) == (around[j] == to[0]);
-  check(only, name + ": what is not named has no weight any more");
+  check(only, name + ": what is not named has no bias any more");
   const uint32_t past[2] = {w.graph->nodes(), kNone};
-  check(w.graph->setWeights(past, 2, 1, to, weights), name + ": nodes that do not exist are passed over");
+  check(w.graph->setBiases(past, 2, 1, to, biases), name + ": nodes that do not exist are passed over");
 }
 
 void testLevels(Metric metric, const std::string& name) {
@@ -153,9 +153,9 @@ void testLevels(Metric metric, const std::string& name) {
 }  // namespace
 
 void testEdges() {
-  testWeights(Metric::kL2, Profile::kTurbo, "l2");
-  testWeights(Metric::kCosine, Profile::kCompact, "compact cosine");
-  testWeights(Metric::kDot, Profile::kSmall, "small dot");
+  testBiases(Metric::kL2, Profile::kTurbo, "l2");
+  testBiases(Metric::kCosine, Profile::kCompact, "compact cosine");
+  testBiases(Metric::kDot, Profile::kSmall, "small dot");
   testLevels(Metric::kL2, "l2");
   testLevels(Metric::kCosine, "cosine");
   testLevels(Metric::kDot, "dot");

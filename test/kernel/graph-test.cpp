@@ -15,32 +15,32 @@ std::string percent(const std::string& what, double value) {
   return what + " is " + std::to_string(value);
 }
 
-// Weights of edges have to stay with their edges.
-uint16_t* weightsOf(const World& w, uint32_t node) {
-  return reinterpret_cast<uint16_t*>(w.rowBytes(node) + RowLayout(w.options).weights);
+// Biases of edges have to stay with their edges.
+uint16_t* biasesOf(const World& w, uint32_t node) {
+  return reinterpret_cast<uint16_t*>(w.rowBytes(node) + RowLayout(w.options).biases);
 }
 
-void markWeights(World& w) {
+void markBiases(World& w) {
   for (const uint32_t node : w.having(kLinked)) {
     for (uint32_t lane = 0; lane < w.row(node)->degree; lane++) {
-      weightsOf(w, node)[lane] = static_cast<uint16_t>(1 + (node * 31 + w.ids(node)[lane]) % 65521);
+      biasesOf(w, node)[lane] = static_cast<uint16_t>(1 + (node * 31 + w.ids(node)[lane]) % 65521);
     }
   }
 }
 
-// Right after rows were rewritten; an edge that went and came back has lost its weight, which is rare.
-void checkWeights(World& w, const std::string& when) {
+// Right after rows were rewritten; an edge that went and came back has lost its bias, which is rare.
+void checkBiases(World& w, const std::string& when) {
   bool own = true;
   uint64_t kept = 0, edges = 0;
   for (const uint32_t node : w.having(kLinked)) {
     for (uint32_t lane = 0; lane < w.row(node)->degree; lane++, edges++) {
-      const uint16_t weight = weightsOf(w, node)[lane];
-      own &= weight == 0 || weight == 1 + (node * 31 + w.ids(node)[lane]) % 65521;
-      kept += weight != 0;
+      const uint16_t bias = biasesOf(w, node)[lane];
+      own &= bias == 0 || bias == 1 + (node * 31 + w.ids(node)[lane]) % 65521;
+      kept += bias != 0;
     }
   }
-  check(own, when + ": an edge has its own weight or none");
-  check(kept > edges / 20, when + ": edges that stay keep their weights");
+  check(own, when + ": an edge has its own bias or none");
+  check(kept > edges / 20, when + ": edges that stay keep their biases");
 }
 
 void testGraph(Metric metric, uint32_t d, uint32_t m, Profile profile, const std::string& name) {
@@ -80,19 +80,19 @@ void testGraph(Metric metric, uint32_t d, uint32_t m, Profile profile, const std
     check(w.graph->live() == before - gone.size() && w.graph->dead() == gone.size(), name + ": counts after deleting");
     const double past = recall(w, random, {}, 100);
     check(past >= 0.9, percent(name + ": recall past deleted nodes", past));
-    markWeights(w);
+    markBiases(w);
     check(w.graph->consolidate(2), name + ": consolidate");
     check(w.graph->dead() == 0, name + ": nothing dead is left");
     checkEdges(w, name + " consolidated");
     checkLanes(w, name + " consolidated");
-    checkWeights(w, name + " consolidated");
+    checkBiases(w, name + " consolidated");
     const uint32_t highest = w.graph->nodes();
-    markWeights(w);
+    markBiases(w);
     w.add(random, static_cast<uint32_t>(gone.size()), 2);
     check(w.graph->nodes() == highest, name + ": freed numbers are used again");
     checkEdges(w, name + " refilled");
     checkLanes(w, name + " refilled");
-    checkWeights(w, name + " refilled");
+    checkBiases(w, name + " refilled");
     for (int i = 0; i < 10; i++) w.add(random, 1, 1);
     check(w.graph->reconnect() == 0, name + ": all reachable after churn");
     const double churned = recall(w, random, {}, 100);

@@ -30,8 +30,8 @@ struct History {
 };
 
 struct Findings {
-  std::atomic<uint64_t> searches{0}, weighted{0}, strange{0}, wrong{0}, foreign{0}, repeated{0}, unordered{0},
-      deleted{0}, asked{0}, missed{0};
+  std::atomic<uint64_t> searches{0}, biased{0}, strange{0}, wrong{0}, foreign{0}, repeated{0}, unordered{0}, deleted{0},
+      asked{0}, missed{0};
 };
 
 float apart(const std::vector<float>& a, const std::vector<float>& b) {
@@ -82,8 +82,8 @@ void searchOnce(Graph& graph, History& history, Random& random, Findings& found)
   }
 }
 
-// A weight that tells which edge it belongs to, exact in half precision.
-float weightOf(uint32_t from, uint32_t to) {
+// A bias that tells which edge it belongs to, exact in half precision.
+float biasOf(uint32_t from, uint32_t to) {
   return static_cast<float>(1 + (from * 31 + to) % 1000) / 1024;
 }
 
@@ -91,22 +91,22 @@ void readField(Graph& graph, Random& random, Findings& found) {
   constexpr uint32_t most = 16;
   const uint32_t node = static_cast<uint32_t>(random() % kMost);
   uint32_t around[most], count = 0;
-  float far[most], weights[most];
-  if (!graph.fields(&node, 1, most, around, far, weights, &count)) found.wrong++;
+  float far[most], biases[most];
+  if (!graph.fields(&node, 1, most, around, far, biases, &count)) found.wrong++;
   for (uint32_t i = 0; i < count; i++) {
-    found.weighted += weights[i] != 0;
-    found.strange += weights[i] != 0 && weights[i] != weightOf(node, around[i]);
+    found.biased += biases[i] != 0;
+    found.strange += biases[i] != 0 && biases[i] != biasOf(node, around[i]);
   }
 }
 
-// Writes the weights of a node's edges as they are now.
+// Writes the biases of a node's edges as they are now.
 void weigh(Graph& graph, uint32_t node, std::atomic<uint64_t>& faults) {
   uint32_t to[16];
-  float weights[16];
+  float biases[16];
   const int32_t degree = graph.neighbors(node, to);
   if (degree < 0) faults++;
-  for (int32_t i = 0; i < degree; i++) weights[i] = weightOf(node, to[i]);
-  if (degree > 0 && !graph.setWeights(&node, 1, static_cast<uint32_t>(degree), to, weights)) faults++;
+  for (int32_t i = 0; i < degree; i++) biases[i] = biasOf(node, to[i]);
+  if (degree > 0 && !graph.setBiases(&node, 1, static_cast<uint32_t>(degree), to, biases)) faults++;
 }
 
 // Takes, writes and publishes nodes, and deletes others, as one caller does.
@@ -190,8 +190,8 @@ void testThreads() {
   check(faults == 0, "nothing failed" + counts);
   check(found.wrong == 0, "every search ends with a count" + counts);
   check(found.foreign == 0, std::to_string(found.foreign) + " hits' distances are not their own" + counts);
-  check(found.weighted > 0 && found.strange == 0,
-        std::to_string(found.strange) + " of " + std::to_string(found.weighted) + " weights are another edge's");
+  check(found.biased > 0 && found.strange == 0,
+        std::to_string(found.strange) + " of " + std::to_string(found.biased) + " biases are another edge's");
   check(found.repeated == 0, std::to_string(found.repeated) + " hits come twice" + counts);
   check(found.unordered == 0, "hits ascend" + counts);
   check(found.deleted == 0, std::to_string(found.deleted) + " hits were deleted before" + counts);
