@@ -16,6 +16,8 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
+/** Seeds of less than this share of the strongest one are not asked: what they add is far below what any arm makes of it. */
+const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;
 
@@ -196,25 +198,37 @@ export class Edges {
    * @param accept which nodes may get any
    */
   spread(seeds: readonly Seed[], now: number, accept: (node: number) => boolean): Map<number, number> {
-    const sums = new Map<number, number>();
+    const least = LEAST_SHARE * seeds.reduce((most, { weight }) => Math.max(most, weight), 0);
+    const places = new Map<number, number>();
+    const nodes: number[] = [];
+    const sums: number[] = []; // beside the map: numbers in an array need no box
     for (const { node, weight } of seeds) {
-      const record = this.record(node);
+      const record = weight < least ? undefined : this.record(node);
       if (!record) continue;
       const share = weight / Math.sqrt(record.asked * this.fade(record.countedAt, now) + ASKED_SHRINKAGE);
       for (let lane = 0; lane < record.count; lane++) {
         const strength = this.strengthAt(record, lane, now);
+        if (strength === 0) continue;
         const to = record.targets[lane]!;
-        if (strength > 0) sums.set(to, (sums.get(to) ?? 0) + share * strength);
+        const place = places.get(to);
+        if (place !== undefined) sums[place] = sums[place]! + share * strength;
+        else {
+          places.set(to, nodes.push(to) - 1);
+          sums.push(share * strength);
+        }
       }
     }
-    const supported = Array.from(sums)
-      .filter(([node]) => accept(node))
-      .map(([node, sum]) => {
-        const record = this.record(node)!;
-        return { node, support: sum / Math.sqrt(record.chosen * this.fade(record.countedAt, now) + CHOSEN_SHRINKAGE) };
-      })
-      .sort((a, b) => b.support - a.support || a.node - b.node)
-      .slice(0, MOST_SUPPORTED);
+    const supported: { node: number; support: number }[] = [];
+    for (let place = 0; place < nodes.length; place++) {
+      const node = nodes[place]!;
+      if (!accept(node)) continue;
+      const { chosen, countedAt } = this.record(node)!;
+      supported.push({
+        node,
+        support: sums[place]! / Math.sqrt(chosen * this.fade(countedAt, now) + CHOSEN_SHRINKAGE),
+      });
+    }
+    supported.sort((a, b) => b.support - a.support || a.node - b.node).splice(MOST_SUPPORTED);
     const most = supported[0]?.support ?? 1;
     return new Map(supported.map(({ node, support }) => [node, support / most]));
   }

@@ -5,7 +5,7 @@
  * al. 2025, restated as a step of gradient descent and a projection).
  */
 import type { Metric } from "../base/types.js";
-import { axpy, dot, type Floats, normalize, normalizeBackward } from "./scoring.js";
+import { axpy, dot, type Floats, normalize, normalizeBackward, score } from "./scoring.js";
 
 /** v' = v + delta into `out`, a unit vector under cosine; returns |v + delta| there, 1 otherwise. */
 export function shiftForward(metric: Metric, vector: Floats, shift: Floats, out: Floats): number {
@@ -64,6 +64,13 @@ export class Overlay {
   /** v' of a slot. Call `refresh` first. */
   row(slot: number): Float32Array {
     return this.block.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
+  }
+
+  /** Writes scores of the rows of `slots` for a query to `out`, each at its place. Call `refresh` first. */
+  scores(query: Float32Array, slots: readonly number[], out: Float64Array, places: readonly number[]): void {
+    for (let i = 0; i < slots.length; i++) {
+      out[places[i]!] = score(this.metric, query, this.block, slots[i]! * this.dimensions);
+    }
   }
 
   shiftOf(node: number): Float32Array | undefined {

@@ -49,30 +49,33 @@ export function relative(values: readonly number[]): number[] {
   return values.map((value) => value / unit);
 }
 
-/** Score of a document's row for a query; under cosine both are unit vectors. Larger is better. */
-export function score(metric: Metric, query: Floats, row: Floats): number {
-  return metric === "l2" ? -squaredDistance(query, row) : dot(query, row);
+/**
+ * Score of a document's row for a query; under cosine both are unit vectors. Larger is better.
+ * @param at where in `row` the row begins
+ */
+export function score(metric: Metric, query: Floats, row: Floats, at = 0): number {
+  return metric === "l2" ? -squaredDistance(query, row, at) : dot(query, row, at);
 }
 
-/** |a - b|^2, summed as `dot` does. */
-function squaredDistance(a: Floats, b: Floats): number {
+/** Sum of (a_i - b_(at + i))^2, added up as `dot` does. */
+function squaredDistance(a: Floats, b: Floats, at: number): number {
   const n = a.length;
   let s0 = 0;
   let s1 = 0;
   let s2 = 0;
   let s3 = 0;
   let i = 0;
-  for (; i + 3 < n; i += 4) {
-    const x0 = a[i]! - b[i]!;
-    const x1 = a[i + 1]! - b[i + 1]!;
-    const x2 = a[i + 2]! - b[i + 2]!;
-    const x3 = a[i + 3]! - b[i + 3]!;
+  for (let j = at; i + 3 < n; i += 4, j += 4) {
+    const x0 = a[i]! - b[j]!;
+    const x1 = a[i + 1]! - b[j + 1]!;
+    const x2 = a[i + 2]! - b[j + 2]!;
+    const x3 = a[i + 3]! - b[j + 3]!;
     s0 += x0 * x0;
     s1 += x1 * x1;
     s2 += x2 * x2;
     s3 += x3 * x3;
   }
-  for (; i < n; i++) s0 += (a[i]! - b[i]!) ** 2;
+  for (; i < n; i++) s0 += (a[i]! - b[at + i]!) ** 2;
   return s0 + s1 + (s2 + s3);
 }
 

@@ -11,7 +11,7 @@
  */
 import type { Edges, Seed } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
-import { axpy, normalize, relative, score } from "../model/scoring.js";
+import { axpy, normalize, relative } from "../model/scoring.js";
 import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
 import type { Corpus } from "./corpus.js";
 
@@ -69,6 +69,13 @@ function softmax(scores: ArrayLike<number>, temperature: number): Float64Array {
   return powers.map((p) => p / sum);
 }
 
+/** Candidates that an overlay shifts. */
+interface Shifted {
+  overlay: Overlay;
+  slots: number[];
+  places: number[];
+}
+
 /** What a candidate hears, by place. */
 interface PlacedField {
   weights: Float32Array;
@@ -82,7 +89,8 @@ export class Contest {
   /** Candidates: what searches found and edges support, then shifted documents that are not among them. */
   readonly nodes: number[] = [];
   private readonly places = new Map<number, number>();
-  private plain = 0;
+  /** Those that are not there for their shifts alone: they come first. */
+  private readonly plainNodes: Uint32Array;
   private readonly versions = new Map<number, Float32Array>();
   private readonly found = new Map<number, Uint32Array>();
   private readonly plainScores = new Map<number, Float64Array>();
@@ -94,7 +102,7 @@ export class Contest {
     scores: new Map<number, number[]>(),
   };
   private readonly memo = new Map<number, Float64Array>();
-  private readonly shifted = new Map<readonly Overlay[], readonly { rows: Float32Array[]; places: number[] }[]>();
+  private readonly shifted = new Map<readonly Overlay[], readonly Shifted[]>();
   /** Candidates that edges support, the strongest first, and how much: 1 at most. */
   readonly supported: readonly { place: number; support: number }[];
 
@@ -127,7 +135,7 @@ export class Contest {
     }
     for (const node of support.keys()) this.add(node);
     this.supported = Array.from(support, ([node, share]) => ({ place: this.places.get(node)!, support: share }));
-    this.plain = this.nodes.length;
+    this.plainNodes = Uint32Array.from(this.nodes);
     if (!arms.some((arm) => arm & SHIFT)) return;
     for (const overlay of new Set([...learners.overlays, ...learners.adaptedOverlays])) {
       for (const node of overlay.nodes) this.add(node);
@@ -223,36 +231,32 @@ export class Contest {
     let plain = this.plainScores.get(version);
     if (!plain) {
       plain = new Float64Array(this.nodes.length).fill(Number.NEGATIVE_INFINITY);
-      plain.set(this.corpus.scores(this.query(version), Uint32Array.from(this.nodes.slice(0, this.plain))));
+      plain.set(this.corpus.scores(this.query(version), this.plainNodes));
       this.plainScores.set(version, plain);
     }
     if (!(bits & SHIFT)) return plain;
     const scores = plain.slice();
-    const query = this.query(version);
-    const { metric } = this.corpus;
-    for (const { rows, places } of this.shiftedFor(bits)) {
-      places.forEach((place, i) => {
-        scores[place] = score(metric, query, rows[i]!);
-      });
+    for (const { overlay, slots, places } of this.shiftedFor(bits)) {
+      overlay.scores(this.query(version), slots, scores, places);
     }
     return scores;
   }
 
-  /** Rows of candidates in the overlays of an arm, and their places. */
-  private shiftedFor(bits: number): readonly { rows: Float32Array[]; places: number[] }[] {
+  /** Candidates in the overlays of an arm. */
+  private shiftedFor(bits: number): readonly Shifted[] {
     const overlays = bits & ADAPTER ? this.learners.adaptedOverlays : this.learners.overlays;
     let shifted = this.shifted.get(overlays);
     if (!shifted) {
       shifted = overlays.map((overlay) => {
-        const rows: Float32Array[] = [];
+        const slots: number[] = [];
         const places: number[] = [];
         overlay.nodes.forEach((node, slot) => {
           const place = this.places.get(node);
           if (place === undefined) return;
-          rows.push(overlay.row(slot));
+          slots.push(slot);
           places.push(place);
         });
-        return { rows, places };
+        return { overlay, slots, places };
       });
       this.shifted.set(overlays, shifted);
     }
@@ -312,7 +316,7 @@ export class Contest {
         const place = this.places.get(node) ?? -1;
         places[j] = place;
         // Candidates for their shifts alone have no score in arms without.
-        outers[j] = place < 0 || place >= this.plain ? this.outerPlace(node) : -1;
+        outers[j] = place < 0 || place >= this.plainNodes.length ? this.outerPlace(node) : -1;
       });
       this.fields.set(missing[i]!, { weights: field.weights, places, outers });
     }

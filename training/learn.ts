@@ -67,7 +67,7 @@ const POPULATION = 4096;
  * Multiplications that judging may cost per event on average, so that it costs less than learning does; more for the first
  * events, which decide when what was learned begins to serve. And what ranking a candidate for an arm counts as.
  */
-const JUDGE_BUDGET = 1e5;
+const JUDGE_BUDGET = 2e5;
 const EARLY_JUDGE_BUDGET = 4e5;
 const EARLY_EVENTS = 512;
 const RANKING_COST = 8;
