@@ -80,12 +80,20 @@ export class TextEncoder {
     this.frozen = true;
   }
 
-  /** One vector a text. @throws {HebbError} NO_ENCODER, ENCODER_FAILED */
-  async encode(texts: string[]): Promise<Float32Array[]> {
-    for (const text of texts) {
-      if (typeof text !== "string") throw new TypeError(`text is ${show(text)}; expected a string`);
-    }
-    if (this.builtIn) return this.builtIn.encode(texts);
+  /** The vector of the text of a query, which errors call `what`. @throws {HebbError} NO_ENCODER, ENCODER_FAILED */
+  async encodeQuery(what: string, text: unknown): Promise<Float32Array> {
+    if (typeof text !== "string") throw new TypeError(`text of ${what} is ${show(text)}; expected a string`);
+    const [vector] = await this.encode([text], () => `text of ${what}`);
+    return vector;
+  }
+
+  /**
+   * One vector a text.
+   * @param nameOf what an error calls text i of the built-in encoder
+   * @throws {HebbError} NO_ENCODER, ENCODER_FAILED
+   */
+  async encode(texts: string[], nameOf?: (i: number) => string): Promise<Float32Array[]> {
+    if (this.builtIn) return this.builtIn.encode(texts, nameOf);
     if (!this.custom) {
       throw new HebbError(
         "NO_ENCODER",

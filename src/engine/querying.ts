@@ -170,7 +170,7 @@ export class Querier {
       };
     }
     if (input.text !== undefined) {
-      const [vector] = await encoder.encode([input.text]);
+      const vector = await encoder.encodeQuery(what, input.text);
       return { vector, from: new Set(), seeds: [] };
     }
     if (input.id !== undefined) {

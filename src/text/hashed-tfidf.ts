@@ -106,14 +106,15 @@ export class HashedTfidf {
 
   /**
    * One vector of unit length per text.
+   * @param nameOf what an error calls text i
    * @throws {RangeError} where a text has no letters and no digits: it has no direction
    */
-  encode(texts: readonly string[]): Float32Array[] {
+  encode(texts: readonly string[], nameOf = (i: number): string => `texts[${i}]`): Float32Array[] {
     return texts.map((text, i) => {
       const vector = this.vectorOf(text);
       if (vector === undefined) {
         throw new RangeError(
-          `texts[${i}] is ${JSON.stringify(text.slice(0, 40))}; the built-in encoder needs at least one letter or digit`,
+          `${nameOf(i)} is ${JSON.stringify(text.slice(0, 40))}; the built-in encoder needs at least one letter or digit`,
         );
       }
       return vector;

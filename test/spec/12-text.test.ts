@@ -167,7 +167,10 @@ describe("the built-in encoder", () => {
       const error = await errorOf(() => index.put("new", { text }));
       expect(error).toBeInstanceOf(RangeError);
       expect(error.message).toMatch(/at least one letter or digit/);
-      expect((await errorOf(() => index.query({ text }))).message).toMatch(/at least one letter or digit/);
+      expect((await errorOf(() => index.query({ text }))).message).toMatch(/^text of query is .*one letter or digit/);
+      const events = [{ query: { text }, chosen: ["cat"] }];
+      const asked = await errorOf(() => index.learn(events));
+      expect(asked.message).toMatch(/^text of query of event 0 is .*one letter or digit/);
     }
     expect(index.has("new")).toBe(false);
     await index.close();
