@@ -109,7 +109,13 @@ export class Gate {
 
   /** Number of the arm that serves, 0 for static. */
   get serving(): number {
-    return this.at[FLAGS]!;
+    const serving = this.at[FLAGS]!;
+    return this.stands(serving) ? serving : STATIC;
+  }
+
+  /** Whether the options have all learners of an arm: a store may have been trained with a network, and opened without. */
+  private stands(arm: number): boolean {
+    return (arm & ATTENTION) === 0 || this.options.network !== undefined;
   }
 
   withdrawn(arm: number): boolean {
@@ -160,7 +166,7 @@ export class Gate {
     }
     let best = this.serving;
     for (let arm = 1; arm < ARMS; arm++) {
-      if (arm === best || this.gain(arm).events === 0 || this.refusal(arm) !== undefined) continue;
+      if (arm === best || !this.stands(arm) || this.gain(arm).events === 0 || this.refusal(arm) !== undefined) continue;
       const margin = best === this.serving ? TAKEOVER : 0;
       if (best === STATIC || this.worth(arm) > this.worth(best) + margin) best = arm;
     }

@@ -217,7 +217,7 @@ class Draft {
     return {
       scale: this.context.scales.score,
       adapt: this.header[FIELD.adapterReady] === 0 ? undefined : (query) => this.adapt(query)!,
-      attend: this.header[FIELD.networkReady] ? this.settings.attend : undefined,
+      attend: this.state.attention ? this.settings.attend : undefined,
       overlays,
       adaptedOverlays: overlays,
       edges: this.edges,

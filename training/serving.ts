@@ -10,7 +10,7 @@ import { FIELD, type LearnedState } from "./state.js";
  */
 export function learnersIn(state: LearnedState, attend?: Learners["attend"]): Learners {
   return {
-    attend: state.header[FIELD.networkReady] ? attend : undefined,
+    attend: state.attention ? attend : undefined,
     scale: state.header[FIELD.started] ? state.header[FIELD.scoreScale]! : 1,
     adapt: state.header[FIELD.adapterReady] ? (query) => adaptQuery(state, query) : undefined,
     overlays: [state.overlay],

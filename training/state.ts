@@ -102,6 +102,11 @@ export class LearnedState {
     this.edges = new Edges(options.edgeHalfLife);
   }
 
+  /** The network, where one takes part. */
+  get attention(): NetworkBytes | undefined {
+    return this.options.network && this.header[FIELD.networkReady] ? this.network : undefined;
+  }
+
   get gate(): Gate {
     return gateOf(this.header, this.options);
   }

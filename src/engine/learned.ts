@@ -243,6 +243,11 @@ export class Learned {
       ends,
       values,
     );
+    this.rowsChanged();
+  }
+
+  /** Rows of the graph are others now: what was computed from them is computed anew. */
+  rowsChanged(): void {
     this.fields.clear();
     this.propagator?.clear();
   }
@@ -250,8 +255,7 @@ export class Learned {
   /** What was computed from the vectors of nodes is computed anew: they are others now. */
   revalue(nodes: Uint32Array): void {
     for (const node of nodes) this.state.overlay.touch(node);
-    this.fields.clear();
-    this.propagator?.clear();
+    this.rowsChanged();
   }
 
   /** Nodes that disappeared take their shifts with them. */
@@ -259,9 +263,8 @@ export class Learned {
     if (nodes.length === 0) return;
     this.forgotten += nodes.length;
     this.onForget?.(nodes);
-    this.fields.clear(); // a number may come back with another vector
+    this.rowsChanged(); // a number may come back with another vector
     if (this.waiting.size > 0) this.forgetWaiting(new Set(nodes));
-    this.propagator?.clear();
     const delta = forget(this.state, nodes);
     if (delta) this.apply(delta);
   }
@@ -324,8 +327,8 @@ export class Learned {
    * @param depth layers, at most those there are; all by default
    */
   attend(query: Float32Array, depth?: number): Attended {
-    const { network, header } = this.state;
-    if (!network || !header[FIELD.networkReady]) return { query, attention: [] };
+    const { attention: network, header } = this.state;
+    if (!network) return { query, attention: [] };
     if (!this.propagator || this.propagatedAsOf !== this.fields.asOfNow()) {
       this.propagator?.clear();
       this.propagator ??= new Propagator(createNetwork(network.shape), network, this.corpus, header[FIELD.scoreScale]);
@@ -348,14 +351,14 @@ export class Learned {
   /** All neighbours of a node, in the graph and by learned edges, with the weight of each edge. */
   around(node: number): Field {
     const { graph, metric } = this.searcher;
-    const { edges, header, network } = this.state;
+    const { edges, header, attention: network } = this.state;
     const strengths = new Map(edges.from(node, header[FIELD.clock]).map(({ to, strength }) => [to, strength]));
     const others = new Set([...graph.neighbors(node), ...strengths.keys()]);
     const nodes = Uint32Array.from(others).filter((other) => graph.isLive(other));
     const scale = header[FIELD.started] ? header[FIELD.scoreScale] : this.measuredScale();
     const scores = this.corpus.scores(graph.vector(node), nodes);
     const learned = Float32Array.from(nodes, (other) => strengths.get(other) ?? 0);
-    if (!network || !header[FIELD.networkReady])
+    if (!network)
       return { nodes, weights: edgeWeights(scores, metric, scale, { strengths: learned }) };
     const field = graph.fields(Uint32Array.of(node), nodes.length);
     const held = new Map(Array.from(field.nodes.subarray(0, field.counts[0]), (other, i) => [other, field.biases[i]]));

@@ -265,6 +265,7 @@ export class Session {
     if (!this.auditDue) return;
     this.auditDue = false;
     await this.changingRows(() => this.graph.reconnect());
+    this.learned.rowsChanged(); // no count of rows tells of it
   }
 
   /** What fails half-way leaves rows in memory that no checkpoint may take. */

@@ -28,7 +28,7 @@ import { Contest, type Learners, seedsOf } from "../../training/contest.js";
 import { Gate, RunningDifference } from "../../training/gate.js";
 import { type Judgement, judge } from "../../training/judge.js";
 import { learnEvents } from "../../training/learn.js";
-import { LEARNING_DEFAULTS } from "../../training/options.js";
+import { LEARNING_DEFAULTS, type LearningOptions, type NetworkOptions } from "../../training/options.js";
 import { learningReport } from "../../training/report.js";
 import { FIELD } from "../../training/state.js";
 import { train } from "../../training/train.js";
@@ -367,7 +367,18 @@ describe("a judgement", () => {
 
 describe("the gate", () => {
   const { minimumEvents, disjointTolerance } = LEARNING_DEFAULTS;
-  const newGate = () => new Gate(new Float64Array(Gate.LENGTH), LEARNING_DEFAULTS);
+  const network: NetworkOptions = {
+    layers: 1,
+    hidden: 8,
+    heads: 1,
+    dropout: 0,
+    optimizer: "adam",
+    rate: 0.001,
+    hierarchical: false,
+    selfSupervision: 0,
+  };
+  const newGate = (of: LearningOptions = { ...LEARNING_DEFAULTS, network }) =>
+    new Gate(new Float64Array(Gate.LENGTH), of);
   /** Judgements in which arms differ from static by about this much, over all and among the never chosen. */
   const judgements = (count: number, gains: Record<number, number>, disjoint?: Record<number, number>): Judgement[] => {
     const arms = [STATIC, ...Object.keys(gains).map(Number)];
@@ -383,6 +394,17 @@ describe("the gate", () => {
       gate.decide();
     }
   };
+
+  test("lets no arm serve whose network the options leave out, and the next best one at the next judgement", () => {
+    const at = new Float64Array(Gate.LENGTH);
+    const gains = { [ATTENTION]: 0.2, [SHIFT]: 0.1 };
+    record(new Gate(at, { ...LEARNING_DEFAULTS, network }), judgements(60, gains, gains));
+    expect(new Gate(at, { ...LEARNING_DEFAULTS, network }).serving).toBe(ATTENTION);
+    const without = new Gate(at, LEARNING_DEFAULTS);
+    expect(without.serving).toBe(STATIC);
+    record(without, judgements(1, { [SHIFT]: 0.1 }));
+    expect(without.serving).toBe(SHIFT);
+  });
 
   test("lets every arm serve, withdraws it, and lets it come back", () => {
     for (const arm of ALL.slice(1)) {

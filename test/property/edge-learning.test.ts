@@ -53,7 +53,7 @@ async function fitted(changed: Partial<NetworkSettings> = {}): Promise<NetworkWe
 const plain = ({ layers, edges, biases }: NetworkWeights) => ({ layers, edges, biases: [...(biases ?? [])] });
 
 describe("a fit", () => {
-  test("is the same for the same seed, and moves alpha, beta and logits of edges that leave chosen documents", async () => {
+  test("is the same for the same seed, and moves alpha, beta and biases of edges that leave chosen documents", async () => {
     const weights = await fitted();
     expect(plain(await fitted())).toEqual(plain(weights));
     expect(weights.edges.alpha).not.toBe(UNTRAINED_EDGES.alpha);
@@ -84,7 +84,7 @@ describe("a fit", () => {
     }
   });
 
-  test("comes back from the store as it was: scalars, rows with logits, and whether it is hierarchical", async () => {
+  test("comes back from the store as it was: scalars, rows with biases, and whether it is hierarchical", async () => {
     for (const hierarchical of [false, true]) {
       const weights = await fitted({ hierarchical });
       const pieces = networkPieces(weights, 1000);
@@ -129,7 +129,7 @@ test("a hierarchical network hears the nearest of each layer of the graph, from 
   }
 });
 
-test("a node hears its neighbours with alpha, beta and the logits of its own edges: the scalar reference", async () => {
+test("a node hears its neighbours with alpha, beta and the biases of its own edges: the scalar reference", async () => {
   const weights = await fitted({ layers: 1, epochs: 4, rate: 0.05 });
   const prng = new Prng(8);
   const own = Array.from(weights.biases!.keys()).slice(0, 12);

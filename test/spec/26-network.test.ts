@@ -46,7 +46,7 @@ async function learnedOf(index: Index): Promise<Learned> {
 }
 
 /** Logits of the edges that nodes hear by, and how many of them are not 0. */
-function logitsOf({ corpus }: Learned, nodes: Iterable<number>): { by: Map<string, number>; count: number } {
+function biasesOf({ corpus }: Learned, nodes: Iterable<number>): { by: Map<string, number>; count: number } {
   const by = new Map<string, number>();
   for (const node of nodes) {
     const [{ nodes: ends, biases }] = corpus.neighbourhoods(Uint32Array.of(node));
@@ -92,18 +92,18 @@ describe("a network that alone can help", () => {
     expect((await index.query({ vector: turned(300), returnAttention: true })).attention).toEqual([]);
   });
 
-  test("learns what edges are worth: alpha, beta and logits of edges that leave chosen rows", async () => {
+  test("learns what edges are worth: alpha, beta and biases of edges that leave chosen rows", async () => {
     const learnedThere = await learnedOf(index);
     const { corpus, state } = learnedThere;
     const network = state.network!;
     expect(network.edges.alpha).not.toBe(UNTRAINED_EDGES.alpha);
     expect(network.edges.beta).not.toBe(UNTRAINED_EDGES.beta);
     expect(network.biased.length).toBeGreaterThan(learned / 2);
-    const { by, count } = logitsOf(learnedThere, network.biased);
+    const { by, count } = biasesOf(learnedThere, network.biased);
     expect(count).toBeGreaterThan(network.biased.length);
     expect(Math.max(...[...by.values()].map(Math.abs))).toBeLessThanOrEqual(MOST_BIAS);
     const unchosen = Array.from({ length: n }, (_, node) => node).filter((node) => !network.biased.includes(node));
-    expect(logitsOf(learnedThere, unchosen).count).toBe(0);
+    expect(biasesOf(learnedThere, unchosen).count).toBe(0);
 
     // Subgraphs weigh edges as the network does.
     const node = network.biased[3];
@@ -118,7 +118,7 @@ describe("a network that alone can help", () => {
   });
 
   test("is there again after closing, to the last bit; and after a kill", async () => {
-    const logits = logitsOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased);
+    const biases = biasesOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased);
     const ask = async (of: Index) => {
       const { hits } = await of.query({ vector: turned(250), mode: "neural", k: 20 });
       return hits.map(({ id, score }) => [id, score]);
@@ -129,16 +129,16 @@ describe("a network that alone can help", () => {
     await index.close();
     index = await open(path("trained.hebb"), { config });
     expect(await ask(index)).toEqual(before);
-    expect(logitsOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased)).toEqual(logits);
+    expect(biasesOf(await learnedOf(index), (await learnedOf(index)).state.network!.biased)).toEqual(biases);
     const killed = await open(path("killed.hebb"), { config });
     await killed.settle(); // linked anew: other neighbours are heard
     expect(await found(killed)).toBeGreaterThan(0.4);
-    // Edges that are there again have their logits again, though they were linked after the log was read.
+    // Edges that are there again have their biases again, though they were linked after the log was read.
     const again = await learnedOf(killed);
-    const { by } = logitsOf(again, again.state.network!.biased);
-    const same = [...by].filter(([edge]) => logits.by.has(edge));
-    expect(same.length).toBeGreaterThan(logits.by.size / 2);
-    for (const [edge, bias] of same) expect(bias).toBe(logits.by.get(edge));
+    const { by } = biasesOf(again, again.state.network!.biased);
+    const same = [...by].filter(([edge]) => biases.by.has(edge));
+    expect(same.length).toBeGreaterThan(biases.by.size / 2);
+    for (const [edge, bias] of same) expect(bias).toBe(biases.by.get(edge));
     await killed.close();
   });
 
@@ -165,12 +165,12 @@ describe("a network that alone can help", () => {
     await index.close();
   });
 
-  test("a killed store that is closed before its rows are linked again keeps its logits", async () => {
+  test("a killed store that is closed before its rows are linked again keeps its biases", async () => {
     const killed = await open(path("killed-again.hebb"), { config });
     await killed.close();
     const reopened = await open(path("killed-again.hebb"), { config });
     const again = await learnedOf(reopened);
-    expect(logitsOf(again, again.state.network!.biased).count).toBeGreaterThan(again.state.network!.biased.length);
+    expect(biasesOf(again, again.state.network!.biased).count).toBeGreaterThan(again.state.network!.biased.length);
     await reopened.close();
   });
 
@@ -182,15 +182,19 @@ describe("a network that alone can help", () => {
     expect(hits.map(({ id }) => id)).not.toContain(480);
   });
 
-  test("takes its logits with it when it goes", async () => {
+  test("takes its biases with it when it goes", async () => {
     const { state } = await learnedOf(index);
     const biased = [...state.network!.biased];
-    expect(logitsOf(await learnedOf(index), biased).count).toBeGreaterThan(0);
+    expect(biasesOf(await learnedOf(index), biased).count).toBeGreaterThan(0);
     await index.close();
     index = await open(path("trained.hebb"), { config: { ruvector: { propagation: "linear" } } });
+    expect(index.stats().learning.serving).not.toContain("attention"); // stored, and yet out
+    expect((await learnedOf(index)).attend(turned(3)).attention).toEqual([]);
+    await index.learn([{ query: turned(3), chosen: [3] }]);
+    expect(index.stats().learning.serving).not.toContain("attention");
     await index.train({ epochs: 1 });
     expect(index.stats().learning.serving).not.toContain("attention");
-    expect(logitsOf(await learnedOf(index), biased).count).toBe(0);
+    expect(biasesOf(await learnedOf(index), biased).count).toBe(0);
     await index.close();
   });
 });
