@@ -11,10 +11,15 @@ const ROUTES = 5;
 
 /**
  * From the rows that stand for the question to what was chosen; back where they were given as examples,
- * as those are liked themselves; and between what was chosen together.
+ * as those are liked themselves; and between what was chosen together. Yields after each chosen document.
  * @param now tick of the edges' clock
  */
-export function learnEdges(edges: Edges, seeds: readonly Seed[], example: Example, now: number): void {
+export function* learnEdges(
+  edges: Edges,
+  seeds: readonly Seed[],
+  example: Example,
+  now: number,
+): Generator<void, void> {
   const { chosen, weights } = example;
   const given = example.seeds.length > 0;
   const most = seeds.reduce((max, { weight }) => Math.max(max, weight), 0);
@@ -30,5 +35,6 @@ export function learnEdges(edges: Edges, seeds: readonly Seed[], example: Exampl
       if (given) edges.add(node, seed, BACK * strength * amount, now);
     }
     for (const [other, otherGrade] of chosen) edges.add(node, other, otherGrade / grades, now);
+    yield;
   }
 }

@@ -188,7 +188,7 @@ class Draft {
     if (judged) this.judge(example, learners, arms);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
-    learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
+    yield* learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
     this.stepShift(example, true);
     for (const old of this.older(1, history)) {
       const again = prepareExample(this.pool, this.corpus, old, 0, positionBias);

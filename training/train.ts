@@ -298,8 +298,7 @@ class Training {
   private *edgesOf(examples: readonly Example[]): Generator<void, Edges> {
     const edges = new Edges(this.state.options.edgeHalfLife);
     for (const [i, example] of examples.entries()) {
-      learnEdges(edges, seedsOf(this.corpus, example, example.near, this.scales.score), example, i + 1);
-      yield;
+      yield* learnEdges(edges, seedsOf(this.corpus, example, example.near, this.scales.score), example, i + 1);
     }
     return edges;
   }

@@ -358,8 +358,7 @@ export class Learned {
     const scale = header[FIELD.started] ? header[FIELD.scoreScale] : this.measuredScale();
     const scores = this.corpus.scores(graph.vector(node), nodes);
     const learned = Float32Array.from(nodes, (other) => strengths.get(other) ?? 0);
-    if (!network)
-      return { nodes, weights: edgeWeights(scores, metric, scale, { strengths: learned }) };
+    if (!network) return { nodes, weights: edgeWeights(scores, metric, scale, { strengths: learned }) };
     const field = graph.fields(Uint32Array.of(node), nodes.length);
     const held = new Map(Array.from(field.nodes.subarray(0, field.counts[0]), (other, i) => [other, field.biases[i]]));
     const biases = Float32Array.from(nodes, (other) => heldBias(held.get(other) ?? 0));

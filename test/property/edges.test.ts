@@ -335,7 +335,7 @@ describe("an event", () => {
   const learned = (event: Partial<LearnEvent>, given: readonly Seed[]) => {
     const example = prepareExample(new Pool(world.corpus), world.corpus, { ...asked!, ...event })!;
     const edges = new Edges(1e9);
-    learnEdges(edges, given, example, 1);
+    for (const _ of learnEdges(edges, given, example, 1)); // as one piece
     return edges;
   };
   const strength = (edges: Edges, from: number, to: number) =>
