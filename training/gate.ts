@@ -74,6 +74,8 @@ const FAST_SHARE = 1 / 8;
 const LEAST_LATELY = 16;
 /** Once `train` has decided, its judgements count as this part of the window beside those of later events. */
 const KEPT_SHARE = 1 / 8;
+/** With fewer effective events than this part of the window a gate is young: the first two windowfuls or so. */
+const YOUNG_SHARE = 0.85;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
 const TAKEOVER = 0.005;
 /** nDCG that each learner more has to bring: of equals, the simplest serves. */
@@ -120,6 +122,11 @@ export class Gate {
 
   withdrawn(arm: number): boolean {
     return this.at[FLAGS + arm] === 1;
+  }
+
+  /** Whether most of the window has yet to be filled, at the beginning or after a training: of all its events these decide most. */
+  isYoung(arms: readonly number[]): boolean {
+    return arms.every((arm) => this.gain(arm).events < YOUNG_SHARE * this.options.window);
   }
 
   /** Counts one event. */

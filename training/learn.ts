@@ -64,12 +64,11 @@ const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
 /**
- * Multiplications that judging may cost per event on average, so that it costs less than learning does; more for the first
- * events, which decide when what was learned begins to serve. And what ranking a candidate for an arm counts as.
+ * Multiplications that judging may cost per event on average, so that it costs less than learning does; more while the gate is
+ * young, when what was learned waits to serve. And what ranking a candidate for an arm counts as.
  */
-const JUDGE_BUDGET = 2e5;
-const EARLY_JUDGE_BUDGET = 4e5;
-const EARLY_EVENTS = 512;
+const JUDGE_BUDGET = 1e5;
+const YOUNG_JUDGE_BUDGET = 4e5;
 const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
@@ -233,8 +232,8 @@ class Draft {
     const ranked = arms.filter((arm) => edgeWeight(arm) === 0).length * candidates + arms.length * MOST_SUPPORTED;
     const versions = this.header[FIELD.adapterReady] === 0 ? 1 : 2;
     const cost = (candidates * versions + FIELD_COST) * this.corpus.dimensions + ranked * RANKING_COST;
-    const events = this.header[FIELD.events]!;
-    return events % Math.ceil(cost / (events < EARLY_EVENTS ? EARLY_JUDGE_BUDGET : JUDGE_BUDGET)) === 0;
+    const budget = this.gate.isYoung(arms) ? YOUNG_JUDGE_BUDGET : JUDGE_BUDGET;
+    return this.header[FIELD.events]! % Math.ceil(cost / budget) === 0;
   }
 
   /** Test, before training: what would each arm have answered? */
