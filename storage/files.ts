@@ -6,7 +6,7 @@
  * `sync` is fdatasync: data and the metadata needed to read it back. On macOS it reaches the
  * drive's cache only; see docs/format.md.
  */
-import { constants, promises as fs } from "node:fs";
+import { constants, promises as fs, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { HebbError } from "../base/errors.js";
 import { allocate, tryLock } from "../native/index.js";
@@ -140,6 +140,9 @@ export class WindowReader {
   }
 }
 
+/** Up to here a write is a copy into the system's memory, which takes less time than handing it to another thread. */
+const SMALL_WRITE = 64 << 10;
+
 class DiskFile implements StoredFile {
   readonly fd: number;
 
@@ -152,10 +155,11 @@ class DiskFile implements StoredFile {
 
   async pwrite(bytes: Uint8Array, at: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.attempt("write", at + done, () =>
-        this.handle.write(bytes, done, bytes.length - done, at + done),
-      );
-      done += bytesWritten;
+      const left = bytes.length - done;
+      done += await this.attempt("write", at + done, async () => {
+        if (left <= SMALL_WRITE) return writeSync(this.handle.fd, bytes, done, left, at + done);
+        return (await this.handle.write(bytes, done, left, at + done)).bytesWritten;
+      });
     }
   }
 

@@ -74,6 +74,8 @@ const FAST_SHARE = 1 / 8;
 const LEAST_LATELY = 16;
 /** Once `train` has decided, its judgements count as this part of the window beside those of later events. */
 const KEPT_SHARE = 1 / 8;
+/** Challengers that are watched closely. */
+const LEADERS = 3;
 /** With fewer effective events than this part of the window a gate is young: the first two windowfuls or so. */
 const YOUNG_SHARE = 0.85;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
@@ -127,6 +129,14 @@ export class Gate {
   /** Whether most of the window has yet to be filled, at the beginning or after a training: of all its events these decide most. */
   isYoung(arms: readonly number[]): boolean {
     return arms.every((arm) => this.gain(arm).events < YOUNG_SHARE * this.options.window);
+  }
+
+  /** Of `arms`: static, the serving one, and those that are worth most until now. */
+  leaders(arms: readonly number[]): number[] {
+    const ahead = arms.filter((arm) => arm !== STATIC && arm !== this.serving);
+    const worths = new Map(ahead.map((arm) => [arm, this.worth(arm)]));
+    const first = ahead.sort((a, b) => worths.get(b)! - worths.get(a)! || a - b).slice(0, LEADERS);
+    return arms.filter((arm) => arm === STATIC || arm === this.serving || first.includes(arm));
   }
 
   /** Counts one event. */

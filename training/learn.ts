@@ -8,7 +8,7 @@ import { fitBasis } from "../model/adapter.js";
 import { Edges, MOST_SUPPORTED } from "../model/edges.js";
 import { Overlay, shiftForward, stepShift } from "../model/overlay.js";
 import { dot } from "../model/scoring.js";
-import { ADAPTER, edgeWeight } from "./arms.js";
+import { ADAPTER, EDGES_STRONG, LINEAR, SHIFT, versionOf } from "./arms.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
@@ -67,8 +67,8 @@ const POPULATION = 4096;
  * Multiplications that judging may cost per event on average, so that it costs less than learning does; more while the gate is
  * young, when what was learned waits to serve. And what ranking a candidate for an arm counts as.
  */
-const JUDGE_BUDGET = 1e5;
-const YOUNG_JUDGE_BUDGET = 4e5;
+const BUDGET = { all: 1e5, leaders: 2e5 };
+const YOUNG_BUDGET = { all: 4e5, leaders: 4e5 };
 const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
@@ -176,15 +176,15 @@ class Draft {
     }
     const learners = this.learners();
     const arms = armsIn(learners);
-    const judged = this.isJudged(arms);
-    const wanted = judged ? CANDIDATES : MOST_HARD + event.chosen.length + (event.examples?.length ?? 0);
+    const judged = this.judgedArms(arms);
+    const wanted = judged.length > 0 ? CANDIDATES : MOST_HARD + event.chosen.length + (event.examples?.length ?? 0);
     const { positionBias } = this.state.options;
     const example = prepareExample(this.pool, this.corpus, event, Math.min(CANDIDATES, wanted), positionBias);
     if (!example) {
       this.count(FIELD.skippedEvents);
       return;
     }
-    if (judged) this.judge(example, learners, arms);
+    if (judged.length > 0) this.judge(example, learners, judged);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
     yield* learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
@@ -224,16 +224,28 @@ class Draft {
     };
   }
 
-  /** Whether the next event is judged: all are, where that is cheap, and else one in so many that it is, on average. */
-  private isJudged(arms: readonly number[]): boolean {
-    const shifted = this.state.overlay.size + this.overlay.size;
+  /**
+   * Arms that the next event judges: all, or those ahead, or none, as often as it may cost. Those ahead are few, and what is
+   * to serve is decided among them.
+   */
+  private judgedArms(arms: readonly number[]): readonly number[] {
+    const budget = this.gate.isYoung(arms) ? YOUNG_BUDGET : BUDGET;
+    const isDue = (some: readonly number[], most: number) =>
+      this.header[FIELD.events]! % Math.ceil(this.judgingCost(some) / most) === 0;
+    if (isDue(arms, budget.all)) return arms;
+    const leaders = this.gate.leaders(arms);
+    return isDue(leaders, budget.leaders) ? leaders : [];
+  }
+
+  /** Multiplications, about, that it takes to judge an event. */
+  private judgingCost(arms: readonly number[]): number {
+    const shifted = arms.some((arm) => arm & SHIFT) ? this.state.overlay.size + this.overlay.size : 0;
     const candidates = shifted + 2 * CANDIDATES;
-    // Arms without edges are ranked whole; the others only where edges differ.
-    const ranked = arms.filter((arm) => edgeWeight(arm) === 0).length * candidates + arms.length * MOST_SUPPORTED;
-    const versions = this.header[FIELD.adapterReady] === 0 ? 1 : 2;
-    const cost = (candidates * versions + FIELD_COST) * this.corpus.dimensions + ranked * RANKING_COST;
-    const budget = this.gate.isYoung(arms) ? YOUNG_JUDGE_BUDGET : JUDGE_BUDGET;
-    return this.header[FIELD.events]! % Math.ceil(cost / budget) === 0;
+    const versions = new Set(arms.map((arm) => versionOf(arm) & ~LINEAR)).size;
+    const fields = arms.some((arm) => arm & LINEAR) ? FIELD_COST : 0;
+    // What arms without edges rank is the same for those with; the rest is what edges support.
+    const ranked = new Set(arms.map((arm) => arm & ~EDGES_STRONG)).size * candidates + arms.length * MOST_SUPPORTED;
+    return (candidates * versions + fields) * this.corpus.dimensions + ranked * RANKING_COST;
   }
 
   /** Test, before training: what would each arm have answered? */
