@@ -16,7 +16,10 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
-/** Seeds of less than this share of the strongest one are not asked: what they add is far below what any arm makes of it. */
+/**
+ * Seeds of less than this share of the strongest one are not asked: what they add is far below what any arm makes of
+ * it.
+ */
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;
@@ -148,8 +151,8 @@ export class Edges {
   }
 
   /**
-   * Changes by which rows that got new numbers keep their edges, in both directions; as of tick `now`, so that none that
-   * led to an earlier row of a number comes back. Those of the old numbers are forgotten with their rows.
+   * Changes by which rows that got new numbers keep their edges, in both directions; as of tick `now`, so that none
+   * that led to an earlier row of a number comes back. Those of the old numbers are forgotten with their rows.
    * @param names new number by old one
    */
   renamed(names: ReadonlyMap<number, number>, now: number): EdgeChange[] {

@@ -1,11 +1,12 @@
 /**
  * Fits the attention network by InfoNCE: queries as the adapter turns them go through the layers, hear what is
  * near them, and have to find what was chosen among negatives. Gradients flow through a query's own layers, and into
- * the weights of the edges to what it hears; what it hears is constant within an epoch, as nodes' states are in serving.
+ * the weights of the edges to what it hears; what it hears is constant within an epoch, as nodes' states are in
+ * serving.
  *
- * Beside queries, some chosen documents ask themselves (self-supervision): each hears its neighbours in the graph, as it
- * does in serving, and has to find documents that were chosen with it, and neighbours that it does not hear. Only they tell
- * what an edge of the graph is worth.
+ * Beside queries, some chosen documents ask themselves (self-supervision): each hears its neighbours in the graph, as
+ * it does in serving, and has to find documents that were chosen with it, and neighbours that it does not hear. Only
+ * they tell what an edge of the graph is worth.
  */
 import { Prng } from "../base/prng.js";
 import { initialParameters } from "../model/gnn/parameters.js";

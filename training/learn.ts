@@ -42,8 +42,8 @@ export interface LearnSettings {
    */
   recent?: readonly LearnEvent[];
   /**
-   * Draws `count` events at random from all that was ever learned, with repeats: each event is learned together with one
-   * of them, and each step of the adapter with 32, so that what is new does not displace what is old (experience
+   * Draws `count` events at random from all that was ever learned, with repeats: each event is learned together with
+   * one of them, and each step of the adapter with 32, so that what is new does not displace what is old (experience
    * replay). Without it, both draw from `recent`.
    */
   older?: (count: number, prng: Prng) => LearnEvent[];
@@ -64,8 +64,8 @@ const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
 /**
- * Multiplications that judging may cost per event on average, so that it costs less than learning does; more for the first
- * events, which decide when what was learned begins to serve. And what ranking a candidate for an arm counts as.
+ * Multiplications that judging may cost per event on average, so that it costs less than learning does; more for the
+ * first events, which decide when what was learned begins to serve. And what ranking a candidate for an arm counts as.
  */
 const JUDGE_BUDGET = 2e5;
 const EARLY_JUDGE_BUDGET = 4e5;
@@ -79,8 +79,8 @@ const REPELLED = 0.02;
 
 /**
  * Judges and learns `events` (oldest first). The state does not change: log the delta, then apply it.
- * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784, and every 32 events a step of the adapter that
- * takes many times as long: it yields after each small piece of work, so that searches can run in between.
+ * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784, and every 32 events a step of the adapter
+ * that takes many times as long: it yields after each small piece of work, so that searches can run in between.
  */
 export function* learning(
   state: LearnedState,

@@ -20,7 +20,9 @@ const HEADER_BYTES = HEADER_DOUBLES * 8;
 const GATE_AT = 24;
 const CURVE_AT = GATE_AT + Gate.LENGTH;
 
-/** Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet. */
+/**
+ * Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet.
+ */
 export const FIELD = {
   /** Events learned from. */
   events: 0,
@@ -148,7 +150,10 @@ export function changedHeader(before: Float64Array, after: Float64Array): Delta[
   return pieces;
 }
 
-/** Writes a delta's values into the state, but for those that rows of the graph hold. Idempotent. Call `state.overlay.refresh` before searching. */
+/**
+ * Writes a delta's values into the state, but for those that rows of the graph hold. Idempotent. Call
+ * `state.overlay.refresh` before searching.
+ */
 export function applyDelta(state: LearnedState, delta: Delta): void {
   for (const { at, bytes } of delta.parameters) {
     assert(
@@ -204,7 +209,10 @@ export function forget(state: LearnedState, nodes: Iterable<number>): Delta | un
   return overlay.length + edges.length === 0 ? undefined : { parameters: [], overlay, edges };
 }
 
-/** A delta of `train`, which leaves learned edges alone, without nodes that disappeared or changed hands while it was made. */
+/**
+ * A delta of `train`, which leaves learned edges alone, without nodes that disappeared or changed hands while it was
+ * made.
+ */
 export function withoutNodes(delta: Delta, gone: ReadonlySet<number>): Delta {
   if (gone.size === 0) return delta;
   return {
@@ -222,12 +230,12 @@ const EDGE_ENTRY_BYTES = 32;
 const LANE_BYTES = 16;
 
 /**
- * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network pieces and of rows
- * with biases, then
- * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
- * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
- * then those: u32 lane, u32 target, f32 strength, u32 at), network pieces as those of parameters, and rows with
- * biases (u32 node, u32 edges, where they lead (u32s), their biases (f32s)).
+ * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network
+ * pieces and of rows with biases, then pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32
+ * dimensions or 0 for null, f32s) and edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at,
+ * f32 asked, f32 chosen, u32 lanes that changed, then those: u32 lane, u32 target, f32 strength, u32 at), network
+ * pieces as those of parameters, and rows with biases (u32 node, u32 edges, where they lead (u32s), their biases
+ * (f32s)).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));

@@ -45,7 +45,10 @@ import {
 } from "./state.js";
 
 export interface TrainSettings extends PhaseSettings {
-  /** Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default `options.adapterEpochs`. */
+  /**
+   * Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default
+   * `options.adapterEpochs`.
+   */
   epochs?: number;
   signal?: AbortSignal;
 }
@@ -64,7 +67,10 @@ const JUDGED = 2048;
 const VISITS = 10_000;
 /** With fewer events a network learns them by heart. */
 const NETWORK_LEAST = 100;
-/** The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far sooner. */
+/**
+ * The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far
+ * sooner.
+ */
 const NETWORK_EVENTS = 512;
 const NETWORK_EPOCHS_SHARE = 0.3;
 /** Bytes of the network in one log record. */
@@ -334,7 +340,10 @@ function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
   return { arms: arms.filter(kept), all: all.filter(kept), disjoint: disjoint?.filter(kept) };
 }
 
-/** Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own answer. */
+/**
+ * Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own
+ * answer.
+ */
 function assignFolds(examples: readonly Example[], prng: Prng): number[] {
   const groups = new Map<string, number[]>();
   for (const [i, { query }] of examples.entries()) {

@@ -144,13 +144,18 @@ export class GradientSlots {
     return Uint32Array.from(nodes).sort();
   }
 
-  /** The sum that waits for a node, copied, and the steps that were taken with its moments; undefined without a slot. */
+  /**
+   * The sum that waits for a node, copied, and the steps that were taken with its moments; undefined without a slot.
+   */
   of(node: number): { sum: Float32Array | undefined; steps: number } | undefined {
     const slot = this.slots.of(node);
     return slot === undefined ? undefined : { sum: this.sumOf(slot), steps: this.words[slot * 8 + STEPS] };
   }
 
-  /** `arrays` arrays of moments of a node and the steps they come from: zeros and 0 where it has none, or another number of them. */
+  /**
+   * `arrays` arrays of moments of a node and the steps they come from: zeros and 0 where it has none, or another number
+   * of them.
+   */
   momentsOf(node: number, arrays: 1 | 2): { moments: Float32Array; steps: number } {
     const slot = this.slots.of(node);
     if (slot === undefined || this.words[slot * 8 + KIND] !== WITHOUT_MOMENTS + arrays) {

@@ -35,7 +35,10 @@ import { encodeGradients, encodeStepped, RECORD, type SteppedRecord } from "./re
 import type { Session } from "./session.js";
 import { checkId, checkIds, checkRows, idKey, show } from "./validate.js";
 
-/** Values of one log record, in bytes; what is larger is several records of one group. What a record holds is applied in one go. */
+/**
+ * Values of one log record, in bytes; what is larger is several records of one group. What a record holds is applied in
+ * one go.
+ */
 const RECORD_BYTES = 1 << 20;
 /** Of one gradient: sums of so many as there can be are finite, and so are their squares in f64. */
 const MOST_LENGTH = 1e15;
@@ -215,7 +218,9 @@ async function stepParts(
 
 const clipped = (g: number): number => Math.max(-MOST_GRADIENT, Math.min(MOST_GRADIENT, g));
 
-/** Shifts are read on opening where something was learned: where nothing was yet, the clock of what is learned moves. */
+/**
+ * Shifts are read on opening where something was learned: where nothing was yet, the clock of what is learned moves.
+ */
 function firstLearned(header: Float64Array): Delta["parameters"] {
   if (header[FIELD.started] !== 0 || header[FIELD.events] !== 0 || header[FIELD.clock] !== 0) return [];
   return [{ at: FIELD.clock * Float64Array.BYTES_PER_ELEMENT, bytes: bytesOf(Float64Array.of(1)) }];

@@ -187,7 +187,10 @@ export class Learned {
     return changes.length > 0 ? { parameters: [], overlay: changes, edges: [] } : undefined;
   }
 
-  /** Learned edges of rows that are about to be put anew with the same contents, by their new numbers; undefined where there are none. */
+  /**
+   * Learned edges of rows that are about to be put anew with the same contents, by their new numbers; undefined where
+   * there are none.
+   */
   rename(names: ReadonlyMap<number, number>): Delta | undefined {
     const { edges, header } = this.state;
     if (names.size === 0 || edges.isEmpty) return undefined;
