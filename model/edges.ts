@@ -16,10 +16,7 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
-/**
- * Seeds of less than this share of the strongest one are not asked: what they add is far below what any arm makes of
- * it.
- */
+/** Seeds of less than this share of the strongest one are not asked: the question is hardly about them. */
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;

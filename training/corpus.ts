@@ -27,7 +27,7 @@ export interface Corpus {
   neighbourhoods(nodes: Uint32Array): Neighbourhood[];
   /** All live neighbours of a node in the graph, the nearest first. */
   neighbours(node: number): Uint32Array;
-  /** Static search: up to `k` nodes, best first, without any learned part. Called once or twice per event. */
+  /** Static search: up to `k` nodes, best first, without any learned part. Called a few times per event. */
   nearest(query: Float32Array, k: number): { nodes: Uint32Array };
   /** The graph's topmost layer; 0 where there is only the bottom one. */
   readonly topLevel: number;

@@ -81,7 +81,7 @@ export type Asked = Pick<Example, "query" | "positives" | "weights" | "explicit"
 const MOST_POSITIVES = 256;
 /** Hard negatives are drawn from so many. */
 export const MOST_HARD = 64;
-/** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
+/** Static candidates per event: enough that ten are left of those that nobody ever chose. */
 export const CANDIDATES = 128;
 
 /**

@@ -13,7 +13,7 @@ import { initialParameters } from "../model/gnn/parameters.js";
 import { createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
 import { HEARD } from "./corpus.js";
 import { type Asked, chosenPlaces, type Example, Sampler } from "./examples.js";
-import { type FitContext, lossSettings } from "./fit.js";
+import { type FitContext, HARD_SHARE, lossSettings } from "./fit.js";
 import { EdgeFit, type Hearing } from "./fit-edges.js";
 import { DECAY, MOMENTS, type Optimizer, optimizerStep } from "./optimizer.js";
 import { type NetworkWeights, Propagator } from "./propagator.js";
@@ -170,6 +170,3 @@ export async function fitNetwork(
   }
   return { ...weights, ...edges.storable() };
 }
-
-/** As for shifts: half of the negatives are what the query has to tell from what was chosen. */
-const HARD_SHARE = 0.5;

@@ -1,7 +1,8 @@
 /**
- * Online learning, prequential: each event is first judged by every arm as it stands, then learned
- * from. The shift of the chosen documents moves at each event; the adapter takes a step every 32
- * events on a mix of new and older ones, so that the log carries its matrix seldom.
+ * Online learning, prequential: an event is first judged by every arm as it stands, where that is cheap enough for it
+ * to have its turn, and then learned from. The shifts of the chosen documents and learned edges move at each event; the
+ * adapter takes a step every 32 events on a mix of new and older ones, so that the log carries its matrix seldom. The
+ * network moves in `train` only.
  */
 import { Prng } from "../base/prng.js";
 import { fitBasis } from "../model/adapter.js";
@@ -13,7 +14,7 @@ import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
 import { CANDIDATES, chosenPlaces, type Example, MOST_HARD, Pool, prepareExample, Sampler } from "./examples.js";
-import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
+import { type FitContext, fitAdapter, HARD_SHARE, lossSettings, measureScales, shiftRate } from "./fit.js";
 import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
@@ -272,7 +273,7 @@ class Draft {
     const count = this.sampler.draw(
       example,
       this.otherPlaces(options.negatives),
-      SHIFT_HARD_SHARE,
+      HARD_SHARE,
       options.negatives,
       places,
     );

@@ -73,7 +73,8 @@ export interface LearningOptions {
    */
   disjointConfidence: number;
   /**
-   * `learning.window`: events over which the online gate averages, default 2,048. Shorter reacts faster and errs more.
+   * `learning.window`: judged events over which the online gate averages, default 2,048. Shorter reacts faster and errs
+   * more.
    */
   window: number;
   /** `learning.minimum_events`: judged events before a gate may open, default 30. */
@@ -113,7 +114,7 @@ export interface NetworkOptions {
   rate: number;
   /** `ruvector.hierarchical`, default false. */
   hierarchical: boolean;
-  /** `learning.self_supervision`: share of the loss that rows' own neighbours make, default .1. */
+  /** `learning.self_supervision`: share of the loss that chosen rows make which ask themselves, default .1. */
   selfSupervision: number;
 }
 

@@ -48,7 +48,7 @@ export const FIELD = {
   adapterReady: 12,
   /** The clock of learned edges: an event, a connection, and rows that get new numbers each move it by one. */
   clock: 13,
-  /** 1 while the network that is stored takes part. */
+  /** 1 while a stored network is used; `attention` says whether the options do. */
   networkReady: 14,
 } as const;
 
@@ -81,7 +81,7 @@ export class LearnedState {
   readonly adapter: Adapter;
   readonly overlay: Overlay;
   readonly edges: Edges;
-  /** The attention network, where `train` found that it helps; see network-bytes.ts. */
+  /** The stored network, where `train` found that one helps; see network-bytes.ts. */
   network: NetworkBytes | undefined;
 
   /** An untrained state: the static index. `rank` is cut to `dimensions`. */
@@ -104,7 +104,7 @@ export class LearnedState {
     this.edges = new Edges(options.edgeHalfLife);
   }
 
-  /** The network, where one takes part. */
+  /** The network, where one takes part: not where `propagation` is "linear". */
   get attention(): NetworkBytes | undefined {
     return this.options.network && this.header[FIELD.networkReady] ? this.network : undefined;
   }

@@ -1,9 +1,10 @@
 /**
- * Batch training: all learners from the start over all feedback kept, gated by cross-fitting.
+ * Batch training: learners from the start over the feedback kept, gated by cross-fitting.
  *
- * Five folds: each arm is fitted on four and judged on the fifth, so that every event is judged once
- * by learners that never saw it. The arm that passes is refitted on everything and served; where none
- * passes, static is served and the fitted learners stay challengers for `learn` to judge.
+ * Five folds: each arm is fitted on four and judged on the fifth, so that an event is judged by learners that never saw
+ * it. Adapter and shifts are then refitted on everything, and the network where an arm with it passes. Where none
+ * passes, static is served and the fitted learners stay challengers for `learn` to judge. Learned edges are fitted for
+ * the folds alone: those of the state count every event since ever, and stay.
  *
  * A fold is a phase, and each refit is; every phase draws from numbers of its own, so that one whose result
  * is known from an earlier run need not run again for the rest to come out the same.
@@ -81,8 +82,8 @@ const REACH = 100;
 const SLICE_MS = 4;
 
 /**
- * Trains on `events` (oldest first). The state does not change: the delta replaces its parameters
- * and overlay, as they are when the promise resolves.
+ * Trains on `events` (oldest first). The state does not change: the delta replaces its parameters, overlay, network and
+ * biases, as they are when the promise resolves.
  * @throws {HebbError} ABORTED when `signal` says so; nothing has changed then
  */
 export async function train(
@@ -191,7 +192,7 @@ class Training {
     return judgements;
   }
 
-  /** All learners from the start. */
+  /** All learners from the start, edges too. */
   private async fit(context: FitContext, examples: readonly Example[], withNetwork: boolean): Promise<Learners> {
     const { corpus, slices } = this;
     const epochs = this.epochsFor(examples.length);
@@ -225,7 +226,8 @@ class Training {
   }
 
   /**
-   * Fits on everything what `serving` needs, the shift following the query that will be served, and the adapter.
+   * Fits the adapter on everything, the shifts, following the query that will be served, and the network where
+   * `serving` has it.
    * @param header the draft that the parameters are made of
    * @param estimate what the gate expects of `serving`
    */

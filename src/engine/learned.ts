@@ -1,7 +1,7 @@
 /**
- * What was learned, as the store keeps it and queries use it: parameters, overlay and learned edges in
- * memory, mirrored into three sections of the region, so that checkpoints and recovery treat them like
- * everything else. training/ decides what to learn; this applies it.
+ * What was learned, as the store keeps it and queries use it: parameters, overlay, learned edges and the network in
+ * memory, mirrored into four sections of the region, so that checkpoints and recovery treat them like everything else.
+ * Biases of edges are in the graph's rows alone. training/ decides what to learn; this applies it.
  *
  * Section `parameters` is the state's own buffer. Sections `overlay` and `edges` hold slots by node
  * (slot-table.ts). Of the overlay: how often the node was chosen (u32), 4 bytes of zero, and its shift
@@ -145,7 +145,7 @@ export class Learned {
   /** Biases by row and end, for edges that may not be linked yet. */
   private readonly waiting = new Map<number, BiasChange>();
 
-  /** @param overlaySection the number of section `overlay` in the region; `parameters` and `edges` follow it */
+  /** @param overlaySection the number of section `overlay` in the region; `parameters`, `edges`, `network` follow it */
   constructor(
     private readonly region: Region,
     private readonly overlaySection: number,
