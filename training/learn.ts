@@ -22,8 +22,8 @@ import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
 import {
-  bytesOf,
   changedHeader,
+  copiedBytes,
   curveOf,
   type Delta,
   FIELD,
@@ -104,15 +104,6 @@ export function* learning(
       return learningReport(state, draft.header);
     },
   };
-}
-
-/** The same at once. */
-export function learnEvents(...given: Parameters<typeof learning>): Lesson {
-  const work = learning(...given);
-  for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
-  }
 }
 
 /** A document that an event moves: its shift, v' and |v + delta|, how often it was chosen, and how far it goes. */
@@ -379,10 +370,10 @@ class Draft {
     this.header[FIELD.skippedSteps] = this.state.header[FIELD.skippedSteps]! + this.context.skippedSteps;
     const parameters = changedHeader(this.state.header, this.header);
     if (this.basisChanged) {
-      parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });
+      parameters.push({ at: offsetOf(this.state, "basis"), bytes: copiedBytes(this.adapter.basis as Float32Array) });
     }
     if (this.outputChanged) {
-      parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
+      parameters.push({ at: offsetOf(this.state, "output"), bytes: copiedBytes(this.adapter.output as Float32Array) });
     }
     return { parameters, overlay: shiftsOf(this.overlay), edges: this.edges.changes() };
   }

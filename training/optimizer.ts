@@ -6,9 +6,7 @@
  * Steps count from 1 for each array on its own: an array that seldom has a gradient has its averages
  * corrected for the steps that it took itself (the lazy form of Adam for sparse gradients).
  */
-import { adam, BETA1, BETA2, EPSILON } from "../native/gnn.js";
-
-export { BETA1, BETA2, EPSILON };
+import { adam } from "../native/gnn.js";
 
 export const OPTIMIZERS = ["adamw", "adam", "sgd"] as const;
 export type Optimizer = (typeof OPTIMIZERS)[number];

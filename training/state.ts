@@ -5,6 +5,7 @@
  * Buffer, little-endian: 1024 doubles (header), then basis and output of the adapter, each rank x d f32.
  */
 import { assert } from "../base/assert.js";
+import { bytesOf } from "../base/bytes.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
@@ -131,8 +132,8 @@ export function offsetOf(state: LearnedState, part: "header" | "basis" | "output
 }
 
 /** A copy of the numbers as bytes, for a delta. */
-export function bytesOf(values: Float32Array | Float64Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+export function copiedBytes(values: Float32Array | Float64Array): Uint8Array {
+  return bytesOf(values).slice();
 }
 
 /** Stretches of the header that changed: most of it belongs to arms that were not judged. */
@@ -143,7 +144,7 @@ export function changedHeader(before: Float64Array, after: Float64Array): Delta[
     const values = after.subarray(from, from + STRETCH);
     if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
     const last = pieces.at(-1);
-    const bytes = bytesOf(values);
+    const bytes = copiedBytes(values);
     if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
     else pieces.push({ at: from * 8, bytes });
   }
@@ -308,7 +309,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
  * @throws {RangeError} when the bytes end early or go on
  */
 export function decodeDelta(from: Uint8Array): Delta {
-  const bytes = new Uint8Array(from.buffer, from.byteOffset, from.byteLength); // a Buffer's slice would be no copy
+  const bytes = bytesOf(from); // a Buffer's slice would be no copy
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   const take = (length: number) => {

@@ -34,7 +34,7 @@ import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
 import {
   type BiasChange,
-  bytesOf,
+  copiedBytes,
   curveOf,
   type Delta,
   FIELD,
@@ -104,7 +104,7 @@ export async function train(
   header[FIELD.trainedEvents] = examples.length;
   if (examples.length === 0)
     return {
-      delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] },
+      delta: { parameters: [{ at: 0, bytes: copiedBytes(header) }], overlay: [], edges: [] },
       report: learningReport(state),
     };
   const training = new Training(state, corpus, pool, examples, slices, settings);
@@ -252,9 +252,9 @@ class Training {
     curveOf(header).record(header[FIELD.events]!, estimate, serving, true);
     return {
       parameters: [
-        { at: 0, bytes: bytesOf(header) },
-        { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
-        { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
+        { at: 0, bytes: copiedBytes(header) },
+        { at: offsetOf(state, "basis"), bytes: copiedBytes(adapter.basis as Float32Array) },
+        { at: offsetOf(state, "output"), bytes: copiedBytes(adapter.output as Float32Array) },
       ],
       overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
       edges: [], // they count every event since ever, and links that no feedback made

@@ -7,6 +7,7 @@
  * record it holds and passes over older ones. A record's rows are added a few at a time, so that
  * searches go on between them: records come one after the other, by LSN, and a sum of f32 has one value.
  */
+import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Region } from "../../native/index.js";
@@ -246,7 +247,7 @@ export class GradientSlots {
 
   private writeValues(slot: number, first: number, values: Float32Array): void {
     const at = slot * this.stride + first * 4 * this.dimensions;
-    this.region.write(this.section + 1, at, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.region.write(this.section + 1, at, bytesOf(values));
   }
 
   private writeHeader(slot: number): void {

@@ -6,6 +6,7 @@
  * moves too, and whether queries see those is the gate's decision: nothing changes in any mode but
  * `neural`, and there only while an arm with shifts serves.
  */
+import { bytesOf } from "../../base/bytes.js";
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
@@ -20,7 +21,7 @@ import {
   optimizerStep,
   type StepSettings,
 } from "../../training/optimizer.js";
-import { bytesOf, type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
+import { type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
 import type {
   AppliedGradients,
   ApplyGradientsOptions,

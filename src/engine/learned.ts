@@ -9,6 +9,7 @@
  * then for each edge its target (u32), strength (f32) and tick (u32).
  */
 
+import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
@@ -44,7 +45,7 @@ import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
-import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
+import { SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
 const SHIFT_AT = 8;
 const LANES_AT = 24;
