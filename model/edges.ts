@@ -1,8 +1,8 @@
 /**
  * Learned edges: what use connects, beside what the graph is built of. A directed edge u -> y says
  * that y was chosen where u stood for the question: u was an example of it, among its nearest rows,
- * or chosen for it too. Bounded per node; strengths halve with the clock of events, and the weakest
- * edge gives way to a new one.
+ * or chosen for it too; or, weaker, that y was an example where u was chosen. Bounded per node;
+ * strengths halve with the clock of events, and the weakest edge gives way to a new one.
  *
  * A question spreads over them as item-based recommendation does (Deshpande & Karypis 2004, with
  * shrinkage): support(y) = sum_u p_u a_uy / sqrt((asked_u + s)(chosen_y + t)), where a_uy is the strength
