@@ -1,8 +1,8 @@
 /**
  * Learned edges: what use connects, beside what the graph is built of. A directed edge u -> y says
  * that y was chosen where u stood for the question: u was an example of it, among its nearest rows,
- * or chosen for it too. Bounded per node; strengths halve with the clock of events, and the weakest
- * edge gives way to a new one.
+ * or chosen for it too; or, weaker, that y was an example where u was chosen. Bounded per node;
+ * strengths halve with the clock of events, and the weakest edge gives way to a new one.
  *
  * A question spreads over them as item-based recommendation does (Deshpande & Karypis 2004, with
  * shrinkage): support(y) = sum_u p_u a_uy / sqrt((asked_u + s)(chosen_y + t)), where a_uy is the strength
@@ -16,7 +16,7 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
-/** Seeds of less than this share of the strongest one are not asked: what they add is far below what any arm makes of it. */
+/** Seeds of less than this share of the strongest one are not asked: the question is hardly about them. */
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;
@@ -148,8 +148,8 @@ export class Edges {
   }
 
   /**
-   * Changes by which rows that got new numbers keep their edges, in both directions; as of tick `now`, so that none that
-   * led to an earlier row of a number comes back. Those of the old numbers are forgotten with their rows.
+   * Changes by which rows that got new numbers keep their edges, in both directions; as of tick `now`, so that none
+   * that led to an earlier row of a number comes back. Those of the old numbers are forgotten with their rows.
    * @param names new number by old one
    */
   renamed(names: ReadonlyMap<number, number>, now: number): EdgeChange[] {

@@ -4,7 +4,10 @@ import type { Floats } from "./scoring.js";
 
 /** What all edges share; learned with the network. */
 export interface EdgeScalars {
-  /** How much weight falls with distance: of 8, an edge between strangers weighs about a hundredth of one between twins. */
+  /**
+   * How much weight falls with distance: of 8, an edge between vectors at right angles weighs 1/1,491 of one
+   * between twins.
+   */
   alpha: number;
   /** What it adds that two nodes stand alike in the graph. */
   beta: number;

@@ -68,8 +68,8 @@ export function isInstance(term: Expression, pattern: Expression): boolean {
 
 /**
  * Patterns of which each is a whole example, or in two at least. Left out are those without any constant, and those
- * that say less than another one of the same examples (closed patterns: Pasquier et al. 1999, of trees Chi et al. 2004).
- * In the order of support x score, `from.length * score`; then the more specific ones first.
+ * that say less than another one of the same examples (closed patterns: Pasquier et al. 1999, of trees Chi et al.
+ * 2004). In the order of support x score, `from.length * score`; then the more specific ones first.
  */
 export function minePatterns(examples: readonly Example[]): Pattern[] {
   const lists = listsOf(examples);

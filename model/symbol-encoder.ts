@@ -1,7 +1,8 @@
 /**
  * Vectors for symbolic expressions, with no training and no table of symbols: alike in structure, alike in angle.
  *
- * r(t) is a random unit vector, drawn by a hash of t's text; in d dimensions two of them have a cosine of 0 +- 1/sqrt(d).
+ * r(t) is a random unit vector, drawn by a hash of t's text; in d dimensions two of them have a cosine of 0 +-
+ * 1/sqrt(d).
  *
  *   shape(atom) = r(atom)
  *   shape(list) = unit( sum_i P_i shape(list_i) )     role-filler binding: P_i is the signed permutation of place i
@@ -55,7 +56,9 @@ export class SymbolEncoder {
     return this.unit(sum, expression);
   }
 
-  /** `sum` made a unit vector; where it vanished, as signs may cancel in few dimensions, one of the expression's own. */
+  /**
+   * `sum` made a unit vector; where it vanished, as signs may cancel in few dimensions, one of the expression's own.
+   */
   private unit(sum: Float64Array, expression: Expression): Float64Array {
     return normalize(sum) > 1e-9 ? sum : this.random(textOf(expression));
   }

@@ -192,9 +192,9 @@ export function fitBudget(census: Census, perTier: readonly number[], budget: nu
 const clampBin = (bin: number) => Math.min(BINS, Math.max(0, bin));
 
 /**
- * Under a budget, heat halves in this many accesses per vector that is hot or warm, or could be, whatever the clock says: then one
- * access is about what it takes to get in, and what was used often outlives what was used last. By the clock,
- * a busy store would tell old favourites from new ones badly, and a quiet one be no more than an LRU.
+ * Under a budget, heat halves in this many accesses per vector that is hot or warm, or could be, whatever the clock
+ * says: then one access is about what it takes to get in, and what was used often outlives what was used last. By the
+ * clock, a busy store would tell old favourites from new ones badly, and a quiet one be no more than an LRU.
  */
 const TURNS = 2;
 

@@ -219,7 +219,10 @@ export class Config implements ConfigValues {
     this.text = values.text;
   }
 
-  /** Factor m_L of the level drawn for a new node (Malkov & Yashunin 2018, section 4.1): `hnsw_ml`, by default 1/ln(hnsw_m). */
+  /**
+   * Factor m_L of the level drawn for a new node (Malkov & Yashunin 2018, section 4.1): `hnsw_ml`, by default
+   * 1/ln(hnsw_m).
+   */
   get levelMultiplier(): number {
     return this.ruvector.hnsw_ml ?? 1 / Math.log(this.ruvector.hnsw_m);
   }

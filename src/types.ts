@@ -19,7 +19,10 @@ export interface OpenOptions {
   metric?: Metric;
   /** The path of a config.toml, or a part of one: `{ ruvector: { hnsw_m: 16 } }`. Default: all defaults. */
   config?: string | ConfigInput;
-  /** Payload fields (dotted, at most 32) that filters use often; each gets an index. Default: those the store has. Not with `readOnly`. */
+  /**
+   * Payload fields (dotted, at most 32) that filters use often; each gets an index. Default: those the store has. Not
+   * with `readOnly`.
+   */
   indexes?: string[];
   /**
    * Opens without changing anything; many may at once, while nobody writes. A store whose writer was
@@ -42,7 +45,9 @@ export interface OpenOptions {
 /** A vector as it is put: values, or a text for the encoder. */
 export type VectorInput = Float32Array | number[] | { text: string };
 
-/** One row of `putMany`. What `get` and `entries` return is one too: their `tier` is passed over, as new rows start hot. */
+/**
+ * One row of `putMany`. What `get` and `entries` return is one too: their `tier` is passed over, as new rows start hot.
+ */
 export interface Entry {
   id: Id;
   vector?: Float32Array | number[];
@@ -60,7 +65,10 @@ export interface EntryColumns {
 }
 
 export interface ProgressOptions {
-  /** Called with the rows that are in and how many there are (undefined for an iterable): after each 1,000 of an iterable, once for a batch. */
+  /**
+   * Called with the rows that are in and how many there are (undefined for an iterable): after each 1,000 of an
+   * iterable, once for a batch.
+   */
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
@@ -102,7 +110,10 @@ export interface SearchOptions {
 
 export interface Hit {
   id: Id;
-  /** Larger is better: the cosine, the dot product, or minus the squared L2 distance. Neural and hybrid queries have scores of their own. */
+  /**
+   * Larger is better: the cosine, the dot product, or minus the squared L2 distance. Neural and hybrid queries have
+   * scores of their own.
+   */
   score: number;
   /** Smaller is nearer: 1 - cosine, minus the dot product, or the squared L2 distance. */
   distance: number;
@@ -138,19 +149,22 @@ export interface Query extends QueryInput, Omit<SearchOptions, "exact" | "rerank
   mode?: QueryMode;
   /** With `text`: fuses the ranking by vectors with BM25 over the payloads' `text` field (reciprocal rank). */
   hybrid?: boolean;
-  /** Of the softmax over candidates in `differentiable`, above 0: lower looks at the nearest alone. Default: `temperature` of the config (0.07). */
+  /**
+   * Of the softmax over candidates in `differentiable`, above 0: lower looks at the nearest alone. Default:
+   * `temperature` of the config (0.07).
+   */
   temperature?: number;
   /**
    * Mode `differentiable`: the vector is the mean of the candidates under the softmax (`soft`, the default), the
-   * candidate with the largest score and backward as `soft` (`straight-through`), or a sample of such a mean (`gumbel`).
+   * candidate with the largest score and backward as `soft` (`straight-through`), or a sample of such a mean
+   * (`gumbel`).
    */
   estimator?: Estimator;
   /** Of the sample of `gumbel`: the same one, the same sample. 0 to 4,294,967,295, default 1. */
   seed?: number;
   /**
-   * 0 to `gnn_layers`. Mode `neural`: layers of the network that the query goes through where it serves, from the first on
-   * (which of a hierarchical one is the coarsest); default all.
-   * Mode `subgraph`: hops beyond the hits; default 0.
+   * 0 to `gnn_layers`. Mode `neural`: layers of the network that the query goes through where it serves, from the first
+   * on (which of a hierarchical one is the coarsest); default all. Mode `subgraph`: hops beyond the hits; default 0.
    */
   gnnDepth?: number;
   /** Mode `neural`: returns what the query heard in the network. Default false. */
@@ -163,11 +177,14 @@ export interface QueryResult {
   /** Milliseconds from the call to this result, encoding a text included. */
   latencyMs: number;
   /**
-   * With `returnAttention`: for each hop the ids that the query heard, and the share of attention that each got (mean over heads,
-   * summing to 1). Empty while no network serves.
+   * With `returnAttention`: for each hop the ids that the query heard, and the share of attention that each got (mean
+   * over heads, summing to 1). Empty while no network serves.
    */
   attention?: { nodes: Id[]; weights: Float32Array }[];
-  /** Mode `subgraph`: the hits, what lies within `gnnDepth` hops, and the edges among them, learned ones too; weights in (0, 1). Hops stop at 10,000 nodes. */
+  /**
+   * Mode `subgraph`: the hits, what lies within `gnnDepth` hops, and the edges among them, learned ones too; weights in
+   * (0, 1). Hops stop at 10,000 nodes.
+   */
   subgraph?: { nodes: Id[]; edges: { from: Id; to: Id; weight: number }[] };
   /** Mode `differentiable`: [0] is the vector that `estimator` makes of the candidates; empty where there is none. */
   embeddings?: Float32Array[];
@@ -213,7 +230,10 @@ export interface Thought {
   score: number;
 }
 
-/** The nearest thoughts, nearest first, then those that learned edges lead to; and the edges among all of them, with weights in (0, 1). */
+/**
+ * The nearest thoughts, nearest first, then those that learned edges lead to; and the edges among all of them, with
+ * weights in (0, 1).
+ */
 export interface ThoughtContext {
   thoughts: Thought[];
   edges: { from: Id; to: Id; weight: number }[];
@@ -268,14 +288,23 @@ export interface Feedback {
   shown?: Id[];
   /** What was marked as wrong. Default: nothing. */
   rejected?: Id[];
-  /** Who it came from, at most 512 bytes. Where there are several, none counts for more than `learning.source_share` of recent events. */
+  /**
+   * Who it came from, at most 512 bytes. Where there are several, none counts for more than `learning.source_share` of
+   * recent events.
+   */
   source?: string;
-  /** Milliseconds since 1970, 0 to 8.64e15. Default: now. Kept with the event; learning goes by the order of events alone. */
+  /**
+   * Milliseconds since 1970, 0 to 8.64e15. Default: now. Kept with the event; learning goes by the order of events
+   * alone.
+   */
   time?: number;
 }
 
 export interface LearnOptions {
-  /** Learns what it can: ids that are not in the index are left out, and events that then choose nothing, or asked by such an id. Default false. */
+  /**
+   * Learns what it can: ids that are not in the index are left out, and events that then choose nothing, or asked by
+   * such an id. Default false.
+   */
   partial?: boolean;
 }
 
@@ -285,9 +314,15 @@ export interface LearnResult {
 }
 
 export interface TrainOptions {
-  /** Passes of the adapter over the feedback, 1-1000; shifts take two thirds as many. Default: `learning.adapter_epochs`. */
+  /**
+   * Passes of the adapter over the feedback, 1-1000; shifts take two thirds as many. Default:
+   * `learning.adapter_epochs`.
+   */
   epochs?: number;
-  /** Called with what is done and of how much: events read, then phases; those that an interrupted call ended are done at once. */
+  /**
+   * Called with what is done and of how much: events read, then phases; those that an interrupted call ended are done
+   * at once.
+   */
   onProgress?: (done: number, total: number) => void;
   /** Ends the training with ABORTED at its next piece. */
   signal?: AbortSignal;
@@ -314,7 +349,10 @@ export interface ApplyGradientsOptions {
   optimizer?: "adamw" | "adam" | "sgd";
   /** Length of the step, above 0 and at most 1, default .001: with Adam about what each value of a shift moves. */
   rate?: number;
-  /** Pull of shifts back to 0, 0-1: beside the step in `adamw` (default .01), added to the gradient in the others (default 0). */
+  /**
+   * Pull of shifts back to 0, 0-1: beside the step in `adamw` (default .01), added to the gradient in the others
+   * (default 0).
+   */
   weightDecay?: number;
   /** Longest shift relative to the vector's length, 0-2. Default: `learning.shift_bound` of the config. */
   bound?: number;

@@ -2,7 +2,7 @@
  * One question, and how each arm would rank its candidates. Judging and serving rank by the very same
  * lines, so that what the gate measures is what queries get.
  *
- * score(v) = s(v) + b sum_u w_vu s(u) / sum_u w_vu + lambda scale support(v)
+ * score(v) = s(v) + SPREAD sum_u w_vu s(u) / sum_u w_vu + lambda scale support(v)
  *
  * s is the score of v's row, or of its shifted row, for the arm's version of the query; the second term is
  * arm `linear`: scores spread over the graph, which is what spreading the rows themselves would give,
@@ -19,8 +19,8 @@ import type { Corpus } from "./corpus.js";
 const SPREAD = 0.5;
 /** How far a query moves towards what it finds. */
 const HOP = 0.3;
-/** Documents that it hears, and the temperature of how loud each is, in units of scores. */
-const HEARD = 5;
+/** Documents that it moves towards, and the temperature of how loud each is, in units of scores. */
+const HOP_DOCUMENTS = 5;
 const LOUDNESS = 0.1;
 /** Nearest rows that stand for a question that names no examples. */
 const SEEDS = 10;
@@ -187,7 +187,7 @@ export class Contest {
     if (version & LINEAR) {
       const before = version & ~LINEAR;
       const query = this.query(before);
-      const nodes = this.foundBy(before).slice(0, HEARD);
+      const nodes = this.foundBy(before).slice(0, HOP_DOCUMENTS);
       if (nodes.length === 0) return query;
       const weights = softmax(corpus.scores(query, nodes), LOUDNESS * learners.scale);
       const out = query.slice();

@@ -11,7 +11,10 @@ export interface Corpus {
   readonly metric: Metric;
   /** Live documents. */
   readonly size: number;
-  /** The node's own vector, unit length under cosine. May be a view; it must stay readable until the call that learns ends. */
+  /**
+   * The node's own vector, unit length under cosine. May be a view; it must stay readable until the call that learns
+   * ends.
+   */
   vector(node: number): Float32Array;
   /** The same of many. */
   vectorsOf(nodes: Uint32Array): Float32Array[];
@@ -24,7 +27,7 @@ export interface Corpus {
   neighbourhoods(nodes: Uint32Array): Neighbourhood[];
   /** All live neighbours of a node in the graph, the nearest first. */
   neighbours(node: number): Uint32Array;
-  /** Static search: up to `k` nodes, best first, without any learned part. Called once or twice per event. */
+  /** Static search: up to `k` nodes, best first, without any learned part. Called a few times per event. */
   nearest(query: Float32Array, k: number): { nodes: Uint32Array };
   /** The graph's topmost layer; 0 where there is only the bottom one. */
   readonly topLevel: number;
@@ -34,13 +37,19 @@ export interface Corpus {
   sample(count: number, prng: Prng): Uint32Array;
 }
 
-/** At most `HEARD` live neighbours in the graph, the nearest first, with the weights in (0, 1) that their edges have untrained. */
+/**
+ * At most `HEARD` live neighbours in the graph, the nearest first, with the weights in (0, 1) that their edges have
+ * untrained.
+ */
 export interface Field {
   nodes: Uint32Array;
   weights: Float32Array;
 }
 
-/** At most `HEARD` live neighbours in the graph, the nearest first, and by edge the parts of its weight (model/field.ts). */
+/**
+ * At most `HEARD` live neighbours in the graph, the nearest first, and by edge the parts of its weight
+ * (model/field.ts).
+ */
 export interface Neighbourhood {
   nodes: Uint32Array;
   scores: Float32Array;

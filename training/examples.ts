@@ -5,8 +5,8 @@ import { relative } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 
 /**
- * Numbers documents densely within one call, so that masks and gradients are arrays and not maps. Rows are there once they
- * are loaded: of what may be drawn as a negative, most never is.
+ * Numbers documents densely within one call, so that masks and gradients are arrays and not maps. Rows are there once
+ * they are loaded: of what may be drawn as a negative, most never is.
  */
 export class Pool {
   readonly nodes: number[] = [];
@@ -61,7 +61,9 @@ export interface Example {
   /** Nodes that are no answers: what the query was made from. */
   excluded: Set<number>;
   positives: Int32Array;
-  /** Weight of each positive in the loss: its grade over the sum of grades, times what its place on display calls for. */
+  /**
+   * Weight of each positive in the loss: its grade over the sum of grades, times what its place on display calls for.
+   */
   weights: Float32Array;
   /** Rejected, and shown but passed over. */
   explicit: Int32Array;
@@ -79,7 +81,7 @@ export type Asked = Pick<Example, "query" | "positives" | "weights" | "explicit"
 const MOST_POSITIVES = 256;
 /** Hard negatives are drawn from so many. */
 export const MOST_HARD = 64;
-/** Static candidates per event: enough that ten are left after documents with an overlay are taken out. */
+/** Static candidates per event: enough that ten are left of those that nobody ever chose. */
 export const CANDIDATES = 128;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * What the network's training learns of the weights of edges (model/field.ts): alpha and beta by everything that was heard,
- * and a bias for each edge of the graph that a document heard by.
+ * What the network's training learns of the weights of edges (model/field.ts): alpha and beta by everything that was
+ * heard, and a bias for each edge of the graph that a document heard by.
  */
 import type { Metric } from "../base/types.js";
 import {
@@ -100,8 +100,8 @@ export class LearnedBiases {
   constructor(private readonly rate: number) {}
 
   /**
-   * A step of a row's biases by their gradient, as long as rate x `TIMES_FASTER` in the mean the first time, and shorter
-   * each further one (Adagrad, Duchi et al. 2011, a rate for a row). One that is not finite is left out.
+   * A step of a row's biases by their gradient, as long as rate x `TIMES_FASTER` in the mean the first time, and
+   * shorter each further one (Adagrad, Duchi et al. 2011, a rate for a row). One that is not finite is left out.
    * @param to ends of the edges; the same for a row in every step, or its biases begin at 0 again
    */
   step(node: number, to: Uint32Array, gradient: Float64Array): void {

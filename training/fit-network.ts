@@ -1,18 +1,19 @@
 /**
  * Fits the attention network by InfoNCE: queries as the adapter turns them go through the layers, hear what is
  * near them, and have to find what was chosen among negatives. Gradients flow through a query's own layers, and into
- * the weights of the edges to what it hears; what it hears is constant within an epoch, as nodes' states are in serving.
+ * the weights of the edges to what it hears; what it hears is constant within an epoch, as nodes' states are in
+ * serving.
  *
- * Beside queries, some chosen documents ask themselves (self-supervision): each hears its neighbours in the graph, as it
- * does in serving, and has to find documents that were chosen with it, and neighbours that it does not hear. Only they tell
- * what an edge of the graph is worth.
+ * Beside queries, some chosen documents ask themselves (self-supervision): each hears its neighbours in the graph, as
+ * it does in serving, and has to find documents that were chosen with it, and neighbours that it does not hear. Only
+ * they tell what an edge of the graph is worth.
  */
 import { Prng } from "../base/prng.js";
 import { initialParameters } from "../model/gnn/parameters.js";
 import { createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
 import { HEARD } from "./corpus.js";
 import { type Asked, chosenPlaces, type Example, Sampler } from "./examples.js";
-import { type FitContext, lossSettings } from "./fit.js";
+import { type FitContext, HARD_SHARE, lossSettings } from "./fit.js";
 import { EdgeFit, type Hearing } from "./fit-edges.js";
 import { DECAY, MOMENTS, type Optimizer, optimizerStep } from "./optimizer.js";
 import { type NetworkWeights, Propagator } from "./propagator.js";
@@ -169,6 +170,3 @@ export async function fitNetwork(
   }
   return { ...weights, ...edges.storable() };
 }
-
-/** As for shifts: half of the negatives are what the query has to tell from what was chosen. */
-const HARD_SHARE = 0.5;

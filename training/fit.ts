@@ -81,6 +81,9 @@ export function shiftRate(choices: number, options: LearningOptions, scales: Sca
   return options.shiftRate * scales.document ** 2 * share;
 }
 
+/** Half of a shift's or the network's negatives come from the static search: what was chosen has to pass them. */
+export const HARD_SHARE = 0.5;
+
 /** A step may turn the queries of its batch by this much (root mean square, relative to their scale). */
 const TRUST = 0.3;
 
@@ -263,8 +266,6 @@ export function* adaptQueries(
   return out;
 }
 
-/** Half of the shift's negatives come from the static search: they are what a document has to pass. */
-export const SHIFT_HARD_SHARE = 0.5;
 /**
  * Trains a shift for each chosen document, one event at a time. Documents that have a shift are also
  * pushed away where they are negatives; all others stay.
@@ -298,7 +299,7 @@ export function* fitShift(
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const i of prng.shuffle(order)) {
       const example = examples[i]!;
-      const count = sampler.draw(example, others, SHIFT_HARD_SHARE, options.negatives, places);
+      const count = sampler.draw(example, others, HARD_SHARE, options.negatives, places);
       const value = candidateLoss(ws, loss, queries[i]!, { rows, places, count, weights: example.weights });
       if (!Number.isFinite(value)) {
         context.skippedSteps++;

@@ -117,7 +117,9 @@ export class Gate {
     return this.stands(serving) ? serving : STATIC;
   }
 
-  /** Whether the options have all learners of an arm: a store may have been trained with a network, and opened without. */
+  /**
+   * Whether the options have all learners of an arm: a store may have been trained with a network, and opened without.
+   */
   private stands(arm: number): boolean {
     return (arm & ATTENTION) === 0 || this.options.network !== undefined;
   }
@@ -198,11 +200,13 @@ export class Gate {
 
   /** Why an arm may not begin to serve; undefined when it may. */
   refusal(arm: number): string | undefined {
+    if (!this.stands(arm)) return 'has attention, and ruvector.propagation is "linear"';
     const { confidence, minimumEvents, disjointTolerance, disjointConfidence } = this.options;
     const gain = this.gain(arm);
     const n = gain.events;
     if (n < minimumEvents) {
-      const missing = Math.max(1, minimumEvents - Math.round(n)); // in a window an event counts for a little less than one
+      // In a window an event counts for a little less than one.
+      const missing = Math.max(1, minimumEvents - Math.round(n));
       return `judged on ${minimumEvents - missing} events, needs ${minimumEvents}: ${missing} are missing`;
     }
     const lower = gain.lower(confidence);

@@ -5,8 +5,9 @@ import { MOST_PROPENSITY } from "./examples.js";
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
 /**
- * What one event can count for: as much as ten of its best documents can, each chosen far down the list. Among documents that never
- * were chosen it may be any number of times what is left to find, where grades are far apart, and would outweigh all other events.
+ * What one event can count for: as much as ten of its best documents can, each chosen far down the list. Among
+ * documents that never were chosen it may be any number of times what is left to find, where grades are far apart, and
+ * would outweigh all other events.
  */
 const MOST_NDCG = MOST_PROPENSITY * DISCOUNTS.reduce((a, b) => a + b);
 
@@ -52,8 +53,8 @@ function idealGain(grades: Iterable<number>): number {
 
 /**
  * What nobody could choose, because it was not on display, counts as what stood in the lower half of the display did:
- * as nothing, and no arm could gain by bringing up what static search had hidden; left out of the ranking, and an arm could
- * push it to the top unpunished.
+ * as nothing, and no arm could gain by bringing up what static search had hidden; left out of the ranking, and an arm
+ * could push it to the top unpunished.
  */
 function gainOfUnseen(gains: ReadonlyMap<number, number>, displayed: readonly number[]): number {
   const lower = displayed.slice(displayed.length >> 1);
@@ -65,7 +66,10 @@ export interface Judgement {
   arms: readonly number[];
   /** nDCG@10 of each. */
   all: Float64Array;
-  /** The document-disjoint stratum: the same among documents that never were chosen before; undefined where none of them is relevant. */
+  /**
+   * The document-disjoint stratum: the same among documents that never were chosen before; undefined where none of them
+   * is relevant.
+   */
   disjoint: Float64Array | undefined;
 }
 

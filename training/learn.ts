@@ -1,7 +1,8 @@
 /**
- * Online learning, prequential: each event is first judged by every arm as it stands, then learned
- * from. The shift of the chosen documents moves at each event; the adapter takes a step every 32
- * events on a mix of new and older ones, so that the log carries its matrix seldom.
+ * Online learning, prequential: an event is first judged by every arm as it stands, where that is cheap enough for it
+ * to have its turn, and then learned from. The shifts of the chosen documents and learned edges move at each event; the
+ * adapter takes a step every 32 events on a mix of new and older ones, so that the log carries its matrix seldom. The
+ * network moves in `train` only.
  */
 import { Prng } from "../base/prng.js";
 import { fitBasis } from "../model/adapter.js";
@@ -13,7 +14,7 @@ import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
 import { CANDIDATES, chosenPlaces, type Example, MOST_HARD, Pool, prepareExample, Sampler } from "./examples.js";
-import { type FitContext, fitAdapter, lossSettings, measureScales, SHIFT_HARD_SHARE, shiftRate } from "./fit.js";
+import { type FitContext, fitAdapter, HARD_SHARE, lossSettings, measureScales, shiftRate } from "./fit.js";
 import type { Gate } from "./gate.js";
 import { judge } from "./judge.js";
 import { candidateLoss, shiftGradient, Workspace } from "./objective.js";
@@ -21,8 +22,8 @@ import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { isCapped } from "./sources.js";
 import {
-  bytesOf,
   changedHeader,
+  copiedBytes,
   curveOf,
   type Delta,
   FIELD,
@@ -42,8 +43,8 @@ export interface LearnSettings {
    */
   recent?: readonly LearnEvent[];
   /**
-   * Draws `count` events at random from all that was ever learned, with repeats: each event is learned together with one
-   * of them, and each step of the adapter with 32, so that what is new does not displace what is old (experience
+   * Draws `count` events at random from all that was ever learned, with repeats: each event is learned together with
+   * one of them, and each step of the adapter with 32, so that what is new does not displace what is old (experience
    * replay). Without it, both draw from `recent`.
    */
   older?: (count: number, prng: Prng) => LearnEvent[];
@@ -64,8 +65,9 @@ const MEMORY = 256;
 /** The decay weighs against at most this many events, so that what is no longer confirmed fades. */
 const POPULATION = 4096;
 /**
- * Multiplications that judging may cost per event on average, so that it costs less than learning does; more while the gate is
- * young, when what was learned waits to serve. And what ranking a candidate for an arm counts as.
+ * Multiplications that judging may cost per event on average, so that it costs less than learning does: with all arms,
+ * and with those ahead alone. More while the gate is young, when what was learned waits to serve. And what ranking a
+ * candidate for an arm counts as.
  */
 const BUDGET = { all: 1e5, leaders: 2e5 };
 const YOUNG_BUDGET = { all: 4e5, leaders: 4e5 };
@@ -78,8 +80,8 @@ const REPELLED = 0.02;
 
 /**
  * Judges and learns `events` (oldest first). The state does not change: log the delta, then apply it.
- * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784, and every 32 events a step of the adapter that
- * takes many times as long: it yields after each small piece of work, so that searches can run in between.
+ * Deterministic. Cost about 1 ms an event at 256 dimensions, a few at 784, and every 32 events a step of the adapter
+ * that takes many times as long: it yields after each small piece of work, so that searches can run in between.
  */
 export function* learning(
   state: LearnedState,
@@ -102,15 +104,6 @@ export function* learning(
       return learningReport(state, draft.header);
     },
   };
-}
-
-/** The same at once. */
-export function learnEvents(...given: Parameters<typeof learning>): Lesson {
-  const work = learning(...given);
-  for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
-  }
 }
 
 /** A document that an event moves: its shift, v' and |v + delta|, how often it was chosen, and how far it goes. */
@@ -283,7 +276,7 @@ class Draft {
     const count = this.sampler.draw(
       example,
       this.otherPlaces(options.negatives),
-      SHIFT_HARD_SHARE,
+      HARD_SHARE,
       options.negatives,
       places,
     );
@@ -389,10 +382,10 @@ class Draft {
     this.header[FIELD.skippedSteps] = this.state.header[FIELD.skippedSteps]! + this.context.skippedSteps;
     const parameters = changedHeader(this.state.header, this.header);
     if (this.basisChanged) {
-      parameters.push({ at: offsetOf(this.state, "basis"), bytes: bytesOf(this.adapter.basis as Float32Array) });
+      parameters.push({ at: offsetOf(this.state, "basis"), bytes: copiedBytes(this.adapter.basis as Float32Array) });
     }
     if (this.outputChanged) {
-      parameters.push({ at: offsetOf(this.state, "output"), bytes: bytesOf(this.adapter.output as Float32Array) });
+      parameters.push({ at: offsetOf(this.state, "output"), bytes: copiedBytes(this.adapter.output as Float32Array) });
     }
     return { parameters, overlay: shiftsOf(this.overlay), edges: this.edges.changes() };
   }

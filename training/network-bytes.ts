@@ -3,6 +3,7 @@
  * (f32, model/field.ts); 1 where it is hierarchical (u32); rows with biases (u32); then each layer's parameters (f32,
  * model/gnn/parameters.ts has their order), and the nodes of those rows (u32).
  */
+import { bytesOf } from "../base/bytes.js";
 import type { Metric } from "../base/types.js";
 import { type EdgeScalars, UNTRAINED_EDGES } from "../model/field.js";
 import { parameterCount } from "../model/gnn/parameters.js";
@@ -76,6 +77,3 @@ export function networkPieces(weights: NetworkWeights, most: number): { at: numb
   }
   return pieces;
 }
-
-const bytesOf = (values: Float32Array | Uint32Array): Uint8Array =>
-  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

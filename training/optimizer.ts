@@ -6,9 +6,7 @@
  * Steps count from 1 for each array on its own: an array that seldom has a gradient has its averages
  * corrected for the steps that it took itself (the lazy form of Adam for sparse gradients).
  */
-import { adam, BETA1, BETA2, EPSILON } from "../native/gnn.js";
-
-export { BETA1, BETA2, EPSILON };
+import { adam } from "../native/gnn.js";
 
 export const OPTIMIZERS = ["adamw", "adam", "sgd"] as const;
 export type Optimizer = (typeof OPTIMIZERS)[number];
@@ -28,7 +26,10 @@ export interface StepSettings {
   optimizer: Optimizer;
   /** Length of the step, above 0. */
   rate: number;
-  /** Pull towards 0, 0 or more. `adamw`: p <- (1 - rate decay) p before the step. The others: decay p is added to the gradient. */
+  /**
+   * Pull towards 0, 0 or more. `adamw`: p <- (1 - rate decay) p before the step. The others: decay p is added to the
+   * gradient.
+   */
   weightDecay: number;
 }
 
@@ -36,7 +37,8 @@ export interface StepSettings {
  * The step that `settings` ask for: Adam (Kingma & Ba 2015, algorithm 1); AdamW, whose decay is beside the step
  * (Loshchilov & Hutter 2019, algorithm 2); or gradient descent with momentum (Polyak 1964), the rate outside of what
  * is remembered: b <- momentum b + g + decay p;  p <- p - rate b.
- * @param moments `MOMENTS[optimizer]` arrays of the parameters' length, one after the other; zeros before the first step
+ * @param moments `MOMENTS[optimizer]` arrays of the parameters' length, one after the other; zeros before the first
+ *   step
  * @param step 1 for the first
  */
 export function optimizerStep(

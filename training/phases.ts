@@ -1,4 +1,7 @@
-/** The parts of a training: each draws from numbers of its own, and its result is kept, so that an interrupted training goes on. */
+/**
+ * The parts of a training: each draws from numbers of its own, and its result is kept, so that an interrupted training
+ * goes on.
+ */
 import { deserialize, serialize } from "node:v8";
 import { Prng } from "../base/prng.js";
 import type { FitContext } from "./fit.js";

@@ -1,6 +1,6 @@
 /**
- * Chosen documents as questions: what each should find, for the network's self-supervision. Documents that were chosen for
- * the same query tell what no vector knows; neighbours in the graph say again what the metric says already, and
+ * Chosen documents as questions: what each should find, for the network's self-supervision. Documents that were chosen
+ * for the same query tell what no vector knows; neighbours in the graph say again what the metric says already, and
  * count little.
  */
 import type { Prng } from "../base/prng.js";

@@ -32,7 +32,10 @@ export interface ArmReport {
 export interface LearnerReport {
   /** Whether the serving arm has it. */
   serves: boolean;
-  /** What the best arm with it gains over the best arm without it, static included, nDCG@10; undefined while no arm with it was judged. */
+  /**
+   * What the best arm with it gains over the best arm without it, static included, nDCG@10; undefined while no arm with
+   * it was judged.
+   */
   adds: number | undefined;
 }
 
@@ -59,12 +62,15 @@ export interface LearningReport {
   trainedEvents: number;
   /** What `neural` queries get. */
   serving: "static" | Learner[];
-  /** Each set of learners that was judged, by name; of several weights of the edges, the best. While none was, each learner alone. */
+  /**
+   * Each set of learners that was judged, by name; of several weights of the edges, the best. While none was, each
+   * learner alone.
+   */
   arms: Record<string, ArmReport>;
   learners: Record<Learner, LearnerReport>;
   /**
-   * What queries gained over the store's life, oldest first: at most 32 points, each of as many judged events, at first 16
-   * and twice as many whenever there is no room. A training begins a point.
+   * What queries gained over the store's life, oldest first: at most 32 points, each of as many judged events, at first
+   * 16 and twice as many whenever there is no room. A training begins a point.
    */
   curve: CurvePoint[];
   /** Rows with a shift. */

@@ -5,6 +5,7 @@
  * Buffer, little-endian: 1024 doubles (header), then basis and output of the adapter, each rank x d f32.
  */
 import { assert } from "../base/assert.js";
+import { bytesOf } from "../base/bytes.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
@@ -20,7 +21,9 @@ const HEADER_BYTES = HEADER_DOUBLES * 8;
 const GATE_AT = 24;
 const CURVE_AT = GATE_AT + Gate.LENGTH;
 
-/** Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet. */
+/**
+ * Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet.
+ */
 export const FIELD = {
   /** Events learned from. */
   events: 0,
@@ -46,7 +49,7 @@ export const FIELD = {
   adapterReady: 12,
   /** The clock of learned edges: an event, a connection, and rows that get new numbers each move it by one. */
   clock: 13,
-  /** 1 while the network that is stored takes part. */
+  /** 1 while a stored network is used; `attention` says whether the options do. */
   networkReady: 14,
 } as const;
 
@@ -79,7 +82,7 @@ export class LearnedState {
   readonly adapter: Adapter;
   readonly overlay: Overlay;
   readonly edges: Edges;
-  /** The attention network, where `train` found that it helps; see network-bytes.ts. */
+  /** The stored network, where `train` found that one helps; see network-bytes.ts. */
   network: NetworkBytes | undefined;
 
   /** An untrained state: the static index. `rank` is cut to `dimensions`. */
@@ -102,7 +105,7 @@ export class LearnedState {
     this.edges = new Edges(options.edgeHalfLife);
   }
 
-  /** The network, where one takes part. */
+  /** The network, where one takes part: not where `propagation` is "linear". */
   get attention(): NetworkBytes | undefined {
     return this.options.network && this.header[FIELD.networkReady] ? this.network : undefined;
   }
@@ -129,8 +132,8 @@ export function offsetOf(state: LearnedState, part: "header" | "basis" | "output
 }
 
 /** A copy of the numbers as bytes, for a delta. */
-export function bytesOf(values: Float32Array | Float64Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+export function copiedBytes(values: Float32Array | Float64Array): Uint8Array {
+  return bytesOf(values).slice();
 }
 
 /** Stretches of the header that changed: most of it belongs to arms that were not judged. */
@@ -141,14 +144,17 @@ export function changedHeader(before: Float64Array, after: Float64Array): Delta[
     const values = after.subarray(from, from + STRETCH);
     if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
     const last = pieces.at(-1);
-    const bytes = bytesOf(values);
+    const bytes = copiedBytes(values);
     if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
     else pieces.push({ at: from * 8, bytes });
   }
   return pieces;
 }
 
-/** Writes a delta's values into the state, but for those that rows of the graph hold. Idempotent. Call `state.overlay.refresh` before searching. */
+/**
+ * Writes a delta's values into the state, but for those that rows of the graph hold. Idempotent. Call
+ * `state.overlay.refresh` before searching.
+ */
 export function applyDelta(state: LearnedState, delta: Delta): void {
   for (const { at, bytes } of delta.parameters) {
     assert(
@@ -204,7 +210,10 @@ export function forget(state: LearnedState, nodes: Iterable<number>): Delta | un
   return overlay.length + edges.length === 0 ? undefined : { parameters: [], overlay, edges };
 }
 
-/** A delta of `train`, which leaves learned edges alone, without nodes that disappeared or changed hands while it was made. */
+/**
+ * A delta of `train`, which leaves learned edges alone, without nodes that disappeared or changed hands while it was
+ * made.
+ */
 export function withoutNodes(delta: Delta, gone: ReadonlySet<number>): Delta {
   if (gone.size === 0) return delta;
   return {
@@ -222,12 +231,12 @@ const EDGE_ENTRY_BYTES = 32;
 const LANE_BYTES = 16;
 
 /**
- * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network pieces and of rows
- * with biases, then
- * pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32 dimensions or 0 for null, f32s) and
- * edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at, f32 asked, f32 chosen, u32 lanes that changed,
- * then those: u32 lane, u32 target, f32 strength, u32 at), network pieces as those of parameters, and rows with
- * biases (u32 node, u32 edges, where they lead (u32s), their biases (f32s)).
+ * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network
+ * pieces and of rows with biases, then pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32
+ * dimensions or 0 for null, f32s) and edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at,
+ * f32 asked, f32 chosen, u32 lanes that changed, then those: u32 lane, u32 target, f32 strength, u32 at), network
+ * pieces as those of parameters, and rows with biases (u32 node, u32 edges, where they lead (u32s), their biases
+ * (f32s)).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));
@@ -300,7 +309,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
  * @throws {RangeError} when the bytes end early or go on
  */
 export function decodeDelta(from: Uint8Array): Delta {
-  const bytes = new Uint8Array(from.buffer, from.byteOffset, from.byteLength); // a Buffer's slice would be no copy
+  const bytes = bytesOf(from); // a Buffer's slice would be no copy
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   const take = (length: number) => {

@@ -1,9 +1,10 @@
 /**
- * Batch training: all learners from the start over all feedback kept, gated by cross-fitting.
+ * Batch training: learners from the start over the feedback kept, gated by cross-fitting.
  *
- * Five folds: each arm is fitted on four and judged on the fifth, so that every event is judged once
- * by learners that never saw it. The arm that passes is refitted on everything and served; where none
- * passes, static is served and the fitted learners stay challengers for `learn` to judge.
+ * Five folds: each arm is fitted on four and judged on the fifth, so that an event is judged by learners that never saw
+ * it. Adapter and shifts are then refitted on everything, and the network where an arm with it passes. Where none
+ * passes, static is served and the fitted learners stay challengers for `learn` to judge. Learned edges are fitted for
+ * the folds alone: those of the state count every event since ever, and stay.
  *
  * A fold is a phase, and each refit is; every phase draws from numbers of its own, so that one whose result
  * is known from an earlier run need not run again for the rest to come out the same.
@@ -33,7 +34,7 @@ import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
 import {
   type BiasChange,
-  bytesOf,
+  copiedBytes,
   curveOf,
   type Delta,
   FIELD,
@@ -45,7 +46,10 @@ import {
 } from "./state.js";
 
 export interface TrainSettings extends PhaseSettings {
-  /** Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default `options.adapterEpochs`. */
+  /**
+   * Passes of the adapter over the feedback; the shift takes 2/3 of it, the network .3. Default
+   * `options.adapterEpochs`.
+   */
   epochs?: number;
   signal?: AbortSignal;
 }
@@ -64,7 +68,10 @@ const JUDGED = 2048;
 const VISITS = 10_000;
 /** With fewer events a network learns them by heart. */
 const NETWORK_LEAST = 100;
-/** The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far sooner. */
+/**
+ * The network is fitted to the newest of so many events, for this share of the adapter's epochs: it overfits far
+ * sooner.
+ */
 const NETWORK_EVENTS = 512;
 const NETWORK_EPOCHS_SHARE = 0.3;
 /** Bytes of the network in one log record. */
@@ -75,8 +82,8 @@ const REACH = 100;
 const SLICE_MS = 4;
 
 /**
- * Trains on `events` (oldest first). The state does not change: the delta replaces its parameters
- * and overlay, as they are when the promise resolves.
+ * Trains on `events` (oldest first). The state does not change: the delta replaces its parameters, overlay, network and
+ * biases, as they are when the promise resolves.
  * @throws {HebbError} ABORTED when `signal` says so; nothing has changed then
  */
 export async function train(
@@ -97,7 +104,7 @@ export async function train(
   header[FIELD.trainedEvents] = examples.length;
   if (examples.length === 0)
     return {
-      delta: { parameters: [{ at: 0, bytes: bytesOf(header) }], overlay: [], edges: [] },
+      delta: { parameters: [{ at: 0, bytes: copiedBytes(header) }], overlay: [], edges: [] },
       report: learningReport(state),
     };
   const training = new Training(state, corpus, pool, examples, slices, settings);
@@ -185,7 +192,7 @@ class Training {
     return judgements;
   }
 
-  /** All learners from the start. */
+  /** All learners from the start, edges too. */
   private async fit(context: FitContext, examples: readonly Example[], withNetwork: boolean): Promise<Learners> {
     const { corpus, slices } = this;
     const epochs = this.epochsFor(examples.length);
@@ -219,7 +226,8 @@ class Training {
   }
 
   /**
-   * Fits on everything what `serving` needs, the shift following the query that will be served, and the adapter.
+   * Fits the adapter on everything, the shifts, following the query that will be served, and the network where
+   * `serving` has it.
    * @param header the draft that the parameters are made of
    * @param estimate what the gate expects of `serving`
    */
@@ -244,9 +252,9 @@ class Training {
     curveOf(header).record(header[FIELD.events]!, estimate, serving, true);
     return {
       parameters: [
-        { at: 0, bytes: bytesOf(header) },
-        { at: offsetOf(state, "basis"), bytes: bytesOf(adapter.basis as Float32Array) },
-        { at: offsetOf(state, "output"), bytes: bytesOf(adapter.output as Float32Array) },
+        { at: 0, bytes: copiedBytes(header) },
+        { at: offsetOf(state, "basis"), bytes: copiedBytes(adapter.basis as Float32Array) },
+        { at: offsetOf(state, "output"), bytes: copiedBytes(adapter.output as Float32Array) },
       ],
       overlay: replaceOverlay(state.overlay, [...shifts, ...arrived], corpus),
       edges: [], // they count every event since ever, and links that no feedback made
@@ -334,7 +342,10 @@ function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
   return { arms: arms.filter(kept), all: all.filter(kept), disjoint: disjoint?.filter(kept) };
 }
 
-/** Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own answer. */
+/**
+ * Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own
+ * answer.
+ */
 function assignFolds(examples: readonly Example[], prng: Prng): number[] {
   const groups = new Map<string, number[]>();
   for (const [i, { query }] of examples.entries()) {

@@ -14,7 +14,9 @@ export interface Codec {
   decode(record: Uint8Array): Float32Array | undefined;
 }
 
-/** Bytes of a record of d values. What factors take leaves a colder tier of few dimensions no smaller than a warmer one. */
+/**
+ * Bytes of a record of d values. What factors take leaves a colder tier of few dimensions no smaller than a warmer one.
+ */
 export function recordBytes(tier: Tier, d: number): number {
   const cool = d;
   const cold = Math.min(cool, Math.max(Math.floor((40 * d) / 76), Math.ceil(d / 2) + 2));

@@ -1,6 +1,6 @@
 /**
- * Entropy-coded scalar quantization: rotated values by equal steps. The index of a step is cut into an upper part, which
- * is entropy coded, and lower bits, which are worth a bit each and are kept as they are.
+ * Entropy-coded scalar quantization: rotated values by equal steps. The index of a step is cut into an upper part,
+ * which is entropy coded, and lower bits, which are worth a bit each and are kept as they are.
  */
 import { EntropyTable } from "../entropy.js";
 import { f32, floatsAt } from "./f32.js";

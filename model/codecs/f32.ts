@@ -29,7 +29,9 @@ export function floatsAt(bytes: Uint8Array, at: number, n: number): Float32Array
   return Float32Array.from({ length: n }, (_, i) => view.getFloat32(4 * i, true));
 }
 
-/** Sum of a_i b_i in 64 lanes, 16 of them for what is left of 64, the next 16 for what is left of 16; folded as a tree. */
+/**
+ * Sum of a_i b_i in 64 lanes, 16 of them for what is left of 64, the next 16 for what is left of 16; folded as a tree.
+ */
 export function dot(a: Float32Array, b: Float32Array): number {
   const lanes = new Float32Array(64);
   const n = a.length;

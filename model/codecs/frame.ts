@@ -1,7 +1,7 @@
 /**
  * A seeded random rotation of d values: two rounds of sign flips, a Walsh-Hadamard transform of the first power of two
- * of them, in the second round the last one, and, where d is no power of two, Givens rotations by 45 degrees between two
- * halves of the first 32 floor(d / 32). Below 16 values it leaves all as it is.
+ * of them, in the second round the last one, and, where d is no power of two, Givens rotations by 45 degrees between
+ * two halves of the first 32 floor(d / 32). Below 16 values it leaves all as it is.
  */
 import { f32 } from "./f32.js";
 

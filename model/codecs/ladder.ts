@@ -1,4 +1,6 @@
-/** Steps for entropy-coded records, each 2 % coarser than the one before: a record takes the finest with which it fits. */
+/**
+ * Steps for entropy-coded records, each 2 % coarser than the one before: a record takes the finest with which it fits.
+ */
 
 const STEPS = 255;
 /** The number of the step that a codebook has. */

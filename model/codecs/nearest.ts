@@ -1,6 +1,9 @@
 import { f32 } from "./f32.js";
 
-/** Which of the centroids, n values each, is nearest to x: the one with the greatest <x, c> - |c|^2 / 2, the first of equals. */
+/**
+ * Which of the centroids, n values each, is nearest to x: the one with the greatest <x, c> - |c|^2 / 2, the first of
+ * equals.
+ */
 export function nearest(x: Float32Array, centroids: Float32Array): number {
   const n = x.length;
   let [best, found] = [Number.NEGATIVE_INFINITY, 0];

@@ -1,4 +1,6 @@
-/** A whole training step, anchor after anchor: the scalar reference of `Network.step` (native/gnn.ts has the shapes). */
+/**
+ * A whole training step, anchor after anchor: the scalar reference of `Network.step` (native/gnn.ts has the shapes).
+ */
 import { MASKED, type NetworkShape, type TrainingInput } from "../../native/gnn.js";
 import { axpy, type Floats, score } from "../scoring.js";
 import { dropoutFactor } from "./dropout.js";

@@ -240,7 +240,8 @@ export class Catalog {
 
   /**
    * Commits all changes under `lsn`: the catalog holds the log's effects up to it. The caller has synced the log that
-   * far. While a checkpoint empties SQLite's log, and so nothing is pending, this puts nothing on disk: see `committedLsn`.
+   * far. While a checkpoint empties SQLite's log, and so nothing is pending, this puts nothing on disk: see
+   * `committedLsn`.
    * @throws {HebbError} DISK_FULL, IO_ERROR; the catalog is then back at `committedLsn`, to be replayed from there
    */
   commit(lsn: number): void {

@@ -55,7 +55,9 @@ export class ByteReader {
     }
   }
 
-  /** Exactly `count` bytes, or fewer where the file ends before. The buffer is the caller's only until the next read. */
+  /**
+   * Exactly `count` bytes, or fewer where the file ends before. The buffer is the caller's only until the next read.
+   */
   async take(count: number): Promise<Buffer> {
     if (this.held.length < count) {
       const parts = [this.held];

@@ -9,7 +9,10 @@ const WIDTH = 2;
 
 type Points = Stats["learning"]["curve"];
 
-/** A column each point; the line at zero says what served: `.` static, `=` learners, `T` from a training on. Empty without points. */
+/**
+ * A column each point; the line at zero says what served: `.` static, `=` learners, `T` from a training on. Empty
+ * without points.
+ */
 export function curveChart(points: Points): string {
   const [first, last] = [points[0], points.at(-1)];
   if (first === undefined || last === undefined) return "";

@@ -23,7 +23,9 @@ export function findNodeModules(from: string): string | undefined {
   }
 }
 
-/** Packages below a node_modules, nested ones too, sorted by name; of equal READMEs or descriptions the first counts. */
+/**
+ * Packages below a node_modules, nested ones too, sorted by name; of equal READMEs or descriptions the first counts.
+ */
 export function readPackages(nodeModules: string): PackageText[] {
   const found: PackageText[] = [];
   const walk = (folder: string): void => {

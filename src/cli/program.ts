@@ -1,4 +1,6 @@
-/** The command `hebb`, as a function. Results go to stdout; progress, warnings and the one line of an error to stderr. */
+/**
+ * The command `hebb`, as a function. Results go to stdout; progress, warnings and the one line of an error to stderr.
+ */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCommand } from "./commands/add.js";

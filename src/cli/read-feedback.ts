@@ -14,7 +14,8 @@ export interface FeedbackLine {
 /**
  * Events of a .jsonl file: `{ "query": ..., "chosen": [...], "shown": [...], "rejected": [...],
  * "source": "...", "time": ms }`. A query is a text, an array of numbers, `{ "id": ... }` or
- * `{ "positive": [...], "negative": [...], "weights": [...] }`. `learn` checks the values; here only what JSON can get wrong.
+ * `{ "positive": [...], "negative": [...], "weights": [...] }`. `learn` checks the values; here only what JSON can get
+ * wrong.
  */
 export async function* readFeedback(reader: ByteReader): AsyncGenerator<FeedbackLine> {
   for await (const { number, value } of readLines(reader)) {

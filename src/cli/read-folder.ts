@@ -39,7 +39,10 @@ export async function readTextFile(folder: string, path: string): Promise<Entry 
   return { id: path, text, payload: { text, path, title: titleOf(text, path) } };
 }
 
-/** The first markdown heading, else the first line, with a letter or digit left once markup is gone; else the file's name. */
+/**
+ * The first markdown heading, else the first line, with a letter or digit left once markup is gone; else the file's
+ * name.
+ */
 export function titleOf(text: string, path: string): string {
   const lines = text.split("\n");
   const headings = lines.filter((line) => /^#{1,6}\s/.test(line));

@@ -87,8 +87,8 @@ function readIds(what: string, ids: Id[]): Id[] {
 }
 
 /**
- * The ids that a query asks with, and how many of them, the first, it is to be like. A weight that is none is left for the query's
- * own checks.
+ * The ids that a query asks with, and how many of them, the first, it is to be like. A weight that is none is left for
+ * the query's own checks.
  */
 function examplesOf({ what, input }: Pick<GivenFeedback, "what" | "input">): { examples: Id[]; positive: number } {
   if (input.id !== undefined) return { examples: [checkId(input.id)], positive: 1 };

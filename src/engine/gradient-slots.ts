@@ -7,6 +7,7 @@
  * record it holds and passes over older ones. A record's rows are added a few at a time, so that
  * searches go on between them: records come one after the other, by LSN, and a sum of f32 has one value.
  */
+import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Region } from "../../native/index.js";
@@ -144,13 +145,18 @@ export class GradientSlots {
     return Uint32Array.from(nodes).sort();
   }
 
-  /** The sum that waits for a node, copied, and the steps that were taken with its moments; undefined without a slot. */
+  /**
+   * The sum that waits for a node, copied, and the steps that were taken with its moments; undefined without a slot.
+   */
   of(node: number): { sum: Float32Array | undefined; steps: number } | undefined {
     const slot = this.slots.of(node);
     return slot === undefined ? undefined : { sum: this.sumOf(slot), steps: this.words[slot * 8 + STEPS] };
   }
 
-  /** `arrays` arrays of moments of a node and the steps they come from: zeros and 0 where it has none, or another number of them. */
+  /**
+   * `arrays` arrays of moments of a node and the steps they come from: zeros and 0 where it has none, or another number
+   * of them.
+   */
   momentsOf(node: number, arrays: 1 | 2): { moments: Float32Array; steps: number } {
     const slot = this.slots.of(node);
     if (slot === undefined || this.words[slot * 8 + KIND] !== WITHOUT_MOMENTS + arrays) {
@@ -241,7 +247,7 @@ export class GradientSlots {
 
   private writeValues(slot: number, first: number, values: Float32Array): void {
     const at = slot * this.stride + first * 4 * this.dimensions;
-    this.region.write(this.section + 1, at, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.region.write(this.section + 1, at, bytesOf(values));
   }
 
   private writeHeader(slot: number): void {

@@ -6,6 +6,7 @@
  * moves too, and whether queries see those is the gate's decision: nothing changes in any mode but
  * `neural`, and there only while an arm with shifts serves.
  */
+import { bytesOf } from "../../base/bytes.js";
 import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
@@ -20,7 +21,7 @@ import {
   optimizerStep,
   type StepSettings,
 } from "../../training/optimizer.js";
-import { bytesOf, type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
+import { type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
 import type {
   AppliedGradients,
   ApplyGradientsOptions,
@@ -35,7 +36,10 @@ import { encodeGradients, encodeStepped, RECORD, type SteppedRecord } from "./re
 import type { Session } from "./session.js";
 import { checkId, checkIds, checkRows, idKey, show } from "./validate.js";
 
-/** Values of one log record, in bytes; what is larger is several records of one group. What a record holds is applied in one go. */
+/**
+ * Values of one log record, in bytes; what is larger is several records of one group. What a record holds is applied in
+ * one go.
+ */
 const RECORD_BYTES = 1 << 20;
 /** Of one gradient: sums of so many as there can be are finite, and so are their squares in f64. */
 const MOST_LENGTH = 1e15;
@@ -215,7 +219,9 @@ async function stepParts(
 
 const clipped = (g: number): number => Math.max(-MOST_GRADIENT, Math.min(MOST_GRADIENT, g));
 
-/** Shifts are read on opening where something was learned: where nothing was yet, the clock of what is learned moves. */
+/**
+ * Shifts are read on opening where something was learned: where nothing was yet, the clock of what is learned moves.
+ */
 function firstLearned(header: Float64Array): Delta["parameters"] {
   if (header[FIELD.started] !== 0 || header[FIELD.events] !== 0 || header[FIELD.clock] !== 0) return [];
   return [{ at: FIELD.clock * Float64Array.BYTES_PER_ELEMENT, bytes: bytesOf(Float64Array.of(1)) }];

@@ -247,9 +247,9 @@ export class Index {
    * change shows in `neural` queries when the gate lets it. All of them are learned, or none; searches run in between.
    * @param events 1-100,000, oldest first; about a millisecond each at 256 dimensions
    * @throws {TypeError | RangeError} on a bad event or option, which is named; nothing is learned then
-   * @throws {HebbError} UNKNOWN_ID where an id is not in the index, with all such ids as `details.ids`; nothing is learned
-   *   then. With `partial`, the rest is learned and they are returned. NO_ENCODER, ENCODER_FAILED, DISK_FULL, IO_ERROR,
-   *   STORE_POISONED, STORE_READ_ONLY
+   * @throws {HebbError} UNKNOWN_ID where an id is not in the index, with all such ids as `details.ids`; nothing is
+   *   learned then. With `partial`, the rest is learned and they are returned. NO_ENCODER, ENCODER_FAILED, DISK_FULL,
+   *   IO_ERROR, STORE_POISONED, STORE_READ_ONLY
    */
   async learn(events: Feedback[], options?: LearnOptions): Promise<LearnResult> {
     const session = this.#writable();
@@ -262,7 +262,8 @@ export class Index {
    * crash or an abort, a call with the same options goes on from there, unless rows, feedback or settings changed
    * since, and comes to the same result. Deterministic. Without feedback it does nothing.
    * @throws {TypeError | RangeError} on a bad option
-   * @throws {HebbError} ABORTED by `signal`, DISK_FULL, IO_ERROR, STORE_POISONED, STORE_READ_ONLY; nothing has changed then
+   * @throws {HebbError} ABORTED by `signal`, DISK_FULL, IO_ERROR, STORE_POISONED, STORE_READ_ONLY; nothing has changed
+   *   then
    */
   async train(options: TrainOptions = {}): Promise<void> {
     const session = this.#writable();

@@ -1,7 +1,7 @@
 /**
- * What was learned, as the store keeps it and queries use it: parameters, overlay and learned edges in
- * memory, mirrored into three sections of the region, so that checkpoints and recovery treat them like
- * everything else. training/ decides what to learn; this applies it.
+ * What was learned, as the store keeps it and queries use it: parameters, overlay, learned edges and the network in
+ * memory, mirrored into four sections of the region, so that checkpoints and recovery treat them like everything else.
+ * Biases of edges are in the graph's rows alone. training/ decides what to learn; this applies it.
  *
  * Section `parameters` is the state's own buffer. Sections `overlay` and `edges` hold slots by node
  * (slot-table.ts). Of the overlay: how often the node was chosen (u32), 4 bytes of zero, and its shift
@@ -9,6 +9,7 @@
  * then for each edge its target (u32), strength (f32) and tick (u32).
  */
 
+import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
@@ -44,7 +45,7 @@ import type { Config } from "../config.js";
 import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
-import { bytesOf, SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
+import { SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
 const SHIFT_AT = 8;
 const LANES_AT = 24;
@@ -145,7 +146,7 @@ export class Learned {
   /** Biases by row and end, for edges that may not be linked yet. */
   private readonly waiting = new Map<number, BiasChange>();
 
-  /** @param overlaySection the number of section `overlay` in the region; `parameters` and `edges` follow it */
+  /** @param overlaySection the number of section `overlay` in the region; `parameters`, `edges`, `network` follow it */
   constructor(
     private readonly region: Region,
     private readonly overlaySection: number,
@@ -187,7 +188,10 @@ export class Learned {
     return changes.length > 0 ? { parameters: [], overlay: changes, edges: [] } : undefined;
   }
 
-  /** Learned edges of rows that are about to be put anew with the same contents, by their new numbers; undefined where there are none. */
+  /**
+   * Learned edges of rows that are about to be put anew with the same contents, by their new numbers; undefined where
+   * there are none.
+   */
   rename(names: ReadonlyMap<number, number>): Delta | undefined {
     const { edges, header } = this.state;
     if (names.size === 0 || edges.isEmpty) return undefined;

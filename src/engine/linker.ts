@@ -55,7 +55,9 @@ export class Linker {
     if (this.failure) throw this.failure.cause;
   }
 
-  /** No turn begins by itself any more, but for those who wait in `settled`. Resolves when the one under way is over. */
+  /**
+   * No turn begins by itself any more, but for those who wait in `settled`. Resolves when the one under way is over.
+   */
   async stop(): Promise<void> {
     this.stopped = true;
     await this.running;

@@ -155,7 +155,9 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   }
 }
 
-/** The graph's options: those the store was made with, and of the config what may change from one opening to the next. */
+/**
+ * The graph's options: those the store was made with, and of the config what may change from one opening to the next.
+ */
 function graphOptions(
   { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
   config: Config,

@@ -62,7 +62,9 @@ export interface NewRows {
   vectors: Float32Array;
   /** Settings that go with them, in the same group. */
   settings: { name: string; value: Uint8Array }[];
-  /** So many of the first rows are what they were and only get another vector: they keep their learned edges. Default 0. */
+  /**
+   * So many of the first rows are what they were and only get another vector: they keep their learned edges. Default 0.
+   */
   same?: number;
 }
 

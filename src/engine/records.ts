@@ -2,6 +2,7 @@
  * What the log holds, byte for byte (docs/format.md has the grids). Numbers are little-endian.
  * Records name nodes, never only ids: applying one again needs no look-up and gives the same state.
  */
+import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { type Delta, encodeDelta } from "../../training/state.js";
@@ -82,9 +83,6 @@ class Writer {
     return this.parts;
   }
 }
-
-const bytesOf = (array: Uint32Array | Float32Array): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 class Reader {
   private at = 0;

@@ -1,4 +1,6 @@
-/** A uniform sample of all feedback that was ever learned, whatever there is of it (reservoir sampling, Vitter 1985). */
+/**
+ * A uniform sample of all feedback that was ever learned, whatever there is of it (reservoir sampling, Vitter 1985).
+ */
 import { Prng } from "../../base/prng.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 

@@ -385,7 +385,9 @@ export class Session {
     }
   }
 
-  /** The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time. */
+  /**
+   * The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time.
+   */
   private commitSoon(): void {
     this.committing ??= this.alone(async () => {
       this.committing = undefined;

@@ -3,6 +3,7 @@
  * The section has one stride: slot 0 starts with the number of slots ever used (u32); every
  * other one with 1 or 0 (u32: in use) and the node (u32), and what follows is its owner's.
  */
+import { bytesOf } from "../../base/bytes.js";
 import type { Region } from "../../native/index.js";
 
 export const SLOT_HEADER_BYTES = 8;
@@ -92,8 +93,4 @@ export class SlotTable {
       if (used !== 0) yield { node, bytes: bytes.subarray(SLOT_HEADER_BYTES) };
     }
   }
-}
-
-export function bytesOf(values: Uint32Array | Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

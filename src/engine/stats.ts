@@ -20,7 +20,10 @@ export interface Stats {
   graph: {
     /** What a row holds of its neighbours: ruvector.graph_profile as the store was made with it. */
     profile: GraphProfile;
-    /** How searches compare: by the codes in the rows, or by the neighbours' vectors (chosen by measuring where they are short). */
+    /**
+     * How searches compare: by the codes in the rows, or by the neighbours' vectors (chosen by measuring where they are
+     * short).
+     */
     path: "codes" | "vectors";
     /** What ends a search. */
     stop: "ef" | "adaptive";
@@ -33,9 +36,15 @@ export interface Stats {
   deleted: number;
   /** Vectors and their bytes by precision. */
   tiers: Record<Tier, TierStats>;
-  /** Of the vectors in all tiers, without originals kept beside them. `ratio`: how many times fewer than 4 bytes a value. */
+  /**
+   * Of the vectors in all tiers, without originals kept beside them. `ratio`: how many times fewer than 4 bytes a
+   * value.
+   */
   vectors: { bytes: number; bytesPerVector: number; ratio: number };
-  /** How often a search found a vector of tier cool unpacked already (`tensor_compress.decompress_cache_size_mb`), since opening. */
+  /**
+   * How often a search found a vector of tier cool unpacked already (`tensor_compress.decompress_cache_size_mb`), since
+   * opening.
+   */
   cache: { hits: number; misses: number; hitRate: number };
   /** On disk, but for `resident`: what of the mapped file is in memory. */
   bytes: { file: number; wal: number; catalog: number; resident: number };

@@ -1,4 +1,7 @@
-/** Between symbols and vectors: expressions are grounded in what the index holds, vectors lifted to patterns of expressions. */
+/**
+ * Between symbols and vectors: expressions are grounded in what the index holds, vectors lifted to patterns of
+ * expressions.
+ */
 import { checkInteger, checkOptions } from "../../base/errors.js";
 import type { Filter, Id, Payload } from "../../base/types.js";
 import type { Expression } from "../../model/expression.js";

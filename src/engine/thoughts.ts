@@ -1,4 +1,6 @@
-/** Thoughts: texts that are linked to what they are related to when they are stored, and asked for with their context. */
+/**
+ * Thoughts: texts that are linked to what they are related to when they are stored, and asked for with their context.
+ */
 import { randomUUID } from "node:crypto";
 import { checkInteger, checkOptions, HebbError } from "../../base/errors.js";
 import type { Filter, Id, Payload } from "../../base/types.js";

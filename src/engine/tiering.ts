@@ -36,7 +36,10 @@ export interface TierStats {
   ratio: number;
   /** What records are encoded with; undefined before a codebook was trained. */
   codec: string | undefined;
-  /** What of the tier's section is in memory; of tier hot, which has the originals as well where they are kept, all of them. */
+  /**
+   * What of the tier's section is in memory; of tier hot, which has the originals as well where they are kept, all of
+   * them.
+   */
   residentBytes: number;
 }
 
@@ -55,15 +58,18 @@ export interface RetierReport {
 export interface TieringHost {
   /** Runs a task while nothing else writes rows of the graph. */
   turn<T>(task: () => Promise<T>): Promise<T>;
-  /** Hears of vectors that are others now, as what their new tier holds of them is all there is: `storage.keep_originals` is false. */
+  /**
+   * Hears of vectors that are others now, as what their new tier holds of them is all there is:
+   * `storage.keep_originals` is false.
+   */
   changed(nodes: Uint32Array): void;
   /** Hears why a round in the background failed, or that one succeeded. */
   failed(reason: string | undefined): void;
 }
 
 /**
- * @throws {HebbError} CONFIG_INVALID where a `memory_budget` that is a share of raw is below what the archive takes. One
- *   in bytes may suffice once rows were deleted: rounds tell.
+ * @throws {HebbError} CONFIG_INVALID where a `memory_budget` that is a share of raw is below what the archive takes.
+ *   One in bytes may suffice once rows were deleted: rounds tell.
  */
 export function checkBudget(options: GraphOptions, { tensor_compress }: Config): void {
   const { memory_budget: given } = tensor_compress;
@@ -199,7 +205,9 @@ export class Tiering {
     await this.prefetching;
   }
 
-  /** Counts new vectors, and returns the heat that their places get. What had their numbers before them is forgotten. */
+  /**
+   * Counts new vectors, and returns the heat that their places get. What had their numbers before them is forgotten.
+   */
   enter(nodes: Uint32Array): number {
     this.countNoted();
     let g = 0;
@@ -271,8 +279,8 @@ export class Tiering {
   }
 
   /**
-   * Counts what was noted in a while, and promotes. Under a budget heat goes by use, so that rounds have to as well: they
-   * set the thresholds anew once a half-life.
+   * Counts what was noted in a while, and promotes. Under a budget heat goes by use, so that rounds have to as well:
+   * they set the thresholds anew once a half-life.
    */
   private countSoon(): void {
     if (this.soon || !this.host || this.stopped) return;

@@ -96,7 +96,8 @@ export class Trainer {
     const { fit } = encoder;
     let asked = await this.resolve(given, unknown);
     await this.session.logAlone(async () => {
-      if (encoder.fit !== fit) asked = await this.resolve(given, unknown); // fitted anew meanwhile; with feedback kept, it stays
+      // Fitted anew meanwhile; with feedback kept, it stays.
+      if (encoder.fit !== fit) asked = await this.resolve(given, unknown);
       const stored = this.known(asked, partial, unknown); // now that nothing can be deleted meanwhile
       const events = stored.map((one) => this.event(one));
       const recent = this.recentEvents();
@@ -118,7 +119,10 @@ export class Trainer {
     return { unknown: [...unknown.values()] };
   }
 
-  /** Events with their queries as vectors; those that ask by unknown ids are left out, and all that they name is looked up. */
+  /**
+   * Events with their queries as vectors; those that ask by unknown ids are left out, and all that they name is looked
+   * up.
+   */
   private async resolve(given: GivenFeedback[], unknown: Map<string, Id>): Promise<StoredFeedback[]> {
     const events: StoredFeedback[] = [];
     for (const { what, input, stored } of given) {
@@ -209,7 +213,9 @@ export class Trainer {
     return Progress.open(diskFiles, path, this.fingerprint(epochs));
   }
 
-  /** Of all that the result of a training depends on: rows and feedback by the last record of the log that changed any. */
+  /**
+   * Of all that the result of a training depends on: rows and feedback by the last record of the log that changed any.
+   */
   private fingerprint(epochs: number | undefined): Uint8Array {
     const { store, graph, catalog, appliedTo, learned } = this.session;
     const of = [PROGRESS_VERSION, [...store.meta.storeId], appliedTo, catalog.feedbackCount, epochs ?? 0];

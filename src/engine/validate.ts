@@ -5,7 +5,9 @@ import { dot, firstNonFinite } from "../../native/index.js";
 
 const MAX_ID_BYTES = 512;
 const MAX_PAYLOAD_BYTES = 16 << 20;
-/** Of a vector's squared length: the distance of two such vectors is at most 4 times as much, which a float32 can hold. */
+/**
+ * Of a vector's squared length: the distance of two such vectors is at most 4 times as much, which a float32 can hold.
+ */
 const MAX_SQUARE = 1e36;
 
 /** A value as an error message shows it. */

@@ -3,7 +3,9 @@
  * alone, so that scores of different kinds (BM25, cosine) need no common scale.
  */
 
-/** Ranks below it hardly count: the constant of the paper, found there to be near the best on every collection tried. */
+/**
+ * Ranks below it hardly count: the constant of the paper, found there to be near the best on every collection tried.
+ */
 const RRF_K = 60;
 
 /**

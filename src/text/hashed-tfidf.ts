@@ -17,13 +17,18 @@ import { TermCounter } from "./words.js";
 export const FIT_TEXTS = 2048;
 /** Texts per fitted text at which to fit again: measured; 1.5 loses up to 5% of nDCG@10 just before, 2 up to 20%. */
 const FIT_GROWTH = 1.25;
-/** Terms that get directions of their own; beyond, the rarest go without. Bounds the state to 16,384 x (dimensions + 12) bytes. */
+/**
+ * Terms that get directions of their own; beyond, the rarest go without. Bounds the state to 16,384 x (dimensions + 12)
+ * bytes.
+ */
 const FIT_TERMS = 16384;
 /** Below this many texts, terms of a single text get directions too: they are all there is. */
 const SMALL_FIT_TEXTS = 32;
 /** Nonzero values of a random direction. */
 const RANDOM_NONZEROS = 8;
-/** Length of a random direction beside the fitted ones: measured; 0 loses rare words, 1 drowns the fitted ones in noise. */
+/**
+ * Length of a random direction beside the fitted ones: measured; 0 loses rare words, 1 drowns the fitted ones in noise.
+ */
 const RANDOM_WEIGHT = 0.35;
 
 const MAGIC = 0x31544648; // "HFT1", little-endian
@@ -190,7 +195,9 @@ function sparseRows(
   return { starts, columns: Uint32Array.from(columns), weights: Float32Array.from(weights), columnCount: index.size };
 }
 
-/** Directions per term in 8 bits, each with its own scale: a quarter of the size, and no loss that ranking would notice. */
+/**
+ * Directions per term in 8 bits, each with its own scale: a quarter of the size, and no loss that ranking would notice.
+ */
 function quantize(
   basis: Float32Array,
   rank: number,

@@ -7,7 +7,9 @@
  *
  *     import * as tf from "@tensorflow/tfjs";
  *     import { networkOf } from "hebb/tfjs";
- *     const network = networkOf(tf, { dimensions: 64, hidden: 64, heads: 4, propagation: "attention", metric: "cosine", bound: 1 });
+ *     const network = networkOf(tf, {
+ *       dimensions: 64, hidden: 64, heads: 4, propagation: "attention", metric: "cosine", bound: 1,
+ *     });
  *     const [layer] = network.parameters(1, 42);
  *     const { y } = network.layer(layer, x, pool, index, logWeights);
  *
@@ -98,7 +100,10 @@ export function networkOf(tf: typeof TensorFlow, shape: NetworkShape): TensorNet
   /** Lengths of rows (B x 1), whose gradient at 0 is 0. */
   const lengths = (a: Tensor2D): Tensor2D => tf.sqrt(tf.maximum(tf.sum(tf.square(a), 1, true), 1e-30)) as Tensor2D;
 
-  /** rows[places], reshaped. What tf.gather's own gradient needs, some backends lack (WebAssembly's): a product stands in. */
+  /**
+   * rows[places], reshaped. What tf.gather's own gradient needs, some backends lack (WebAssembly's): a product stands
+   * in.
+   */
   function gathered(rows: Tensor2D, places: Int32Array, at: number[]): Tensor {
     // Each row once and in order, as where every anchor brings its own neighbours: nothing to gather.
     if (places.length === rows.shape[0] && places.every((row, i) => row === i)) return tf.reshape(rows, at);

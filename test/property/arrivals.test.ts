@@ -6,12 +6,11 @@ import { METRICS, type Metric } from "../../base/types.js";
 import { Overlay, shiftForward } from "../../model/overlay.js";
 import { dot, normalize, score } from "../../model/scoring.js";
 import { Arrivals } from "../../training/arrivals.js";
-import { learnEvents } from "../../training/learn.js";
 import { LEARNING_DEFAULTS } from "../../training/options.js";
 import { applyDelta } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import { makeWorld, type World } from "../support/corpus.js";
-import { apply, lengthOf, newState } from "../support/learning.js";
+import { apply, learnEvents, lengthOf, newState } from "../support/learning.js";
 import { runs } from "../support/seed.js";
 
 /** Under l2 and dot documents here are some units long. */

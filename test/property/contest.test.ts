@@ -27,13 +27,12 @@ import {
 import { Contest, type Learners, seedsOf } from "../../training/contest.js";
 import { Gate, RunningDifference } from "../../training/gate.js";
 import { type Judgement, judge } from "../../training/judge.js";
-import { learnEvents } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions, type NetworkOptions } from "../../training/options.js";
 import { learningReport } from "../../training/report.js";
 import { FIELD } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import { corpusOf, makeWorld, shuffleAnswers } from "../support/corpus.js";
-import { answersOf, apply, contestOf, measure, newState, ranking } from "../support/learning.js";
+import { answersOf, apply, contestOf, learnEvents, measure, newState, ranking } from "../support/learning.js";
 import { runs } from "../support/seed.js";
 
 const D = 6;
@@ -402,6 +401,7 @@ describe("the gate", () => {
     expect(new Gate(at, { ...LEARNING_DEFAULTS, network }).serving).toBe(ATTENTION);
     const without = new Gate(at, LEARNING_DEFAULTS);
     expect(without.serving).toBe(STATIC);
+    expect(without.refusal(ATTENTION)).toMatch(/propagation is "linear"$/);
     record(without, judgements(1, { [SHIFT]: 0.1 }));
     expect(without.serving).toBe(SHIFT);
   });

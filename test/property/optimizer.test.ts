@@ -1,10 +1,8 @@
 /** Optimizers against small cases worked out by hand, and against their definitions as sums in f64. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BETA1, BETA2, EPSILON } from "../../native/gnn.js";
 import {
-  BETA1,
-  BETA2,
-  EPSILON,
   MOMENTS,
   MOMENTUM,
   MOST_GRADIENT,

@@ -9,7 +9,6 @@ import { solvePositiveDefinite } from "../../model/solve.js";
 import { ADAPTER, STATIC } from "../../training/arms.js";
 import type { LearnEvent } from "../../training/corpus.js";
 import { Pool, prepareExample, Sampler } from "../../training/examples.js";
-import { learnEvents } from "../../training/learn.js";
 import { learningReport } from "../../training/report.js";
 import { adaptQuery } from "../../training/serving.js";
 import { applyDelta, decodeDelta, encodeDelta, FIELD, forget, type LearnedState } from "../../training/state.js";
@@ -21,6 +20,7 @@ import {
   contestOf,
   effectiveRank,
   learnAll,
+  learnEvents,
   lengthOf,
   measure,
   newState,

@@ -5,13 +5,13 @@ import { STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
 import type { LearnEvent } from "../../training/corpus.js";
 import { type Answers, judge } from "../../training/judge.js";
-import { learnEvents } from "../../training/learn.js";
+import { type Lesson, learning } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
 import { armsIn, learnersIn } from "../../training/serving.js";
 import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState, shiftsOf } from "../../training/state.js";
 import type { World } from "./corpus.js";
 
-/** Static candidates of a query, as many as are judged in `learn`. */
+/** Static candidates of a query; `learn` judges with 128. */
 const CANDIDATES = 200;
 
 export const newState = (world: World, options: Partial<LearningOptions> = {}): LearnedState =>
@@ -21,6 +21,15 @@ export const newState = (world: World, options: Partial<LearningOptions> = {}): 
 export function apply(state: LearnedState, world: World, delta: Delta): void {
   applyDelta(state, decodeDelta(encodeDelta(delta)));
   state.overlay.refresh((node) => world.corpus.vector(node));
+}
+
+/** Learns at once what `learning` learns in pieces. */
+export function learnEvents(...given: Parameters<typeof learning>): Lesson {
+  const work = learning(...given);
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
 }
 
 /** Learns one event after the other, as a caller would, and returns the deltas. */

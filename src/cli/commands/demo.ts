@@ -25,7 +25,9 @@ const MOST_FOLDS = 20;
 const SEED = 7;
 /** Fewer packages than this are no demonstration of anything. */
 const LEAST_PACKAGES = 20;
-/** Without the attention network: fitting it takes longer than all else here, and so few texts give it nothing to learn. */
+/**
+ * Without the attention network: fitting it takes longer than all else here, and so few texts give it nothing to learn.
+ */
 const CONFIG = { ruvector: { propagation: "linear" } } as const;
 /** Feedback carries a time; the demo's is fixed, so that each run is the same. */
 const FIRST_EVENT_MS = 1_700_000_000_000;
