@@ -185,7 +185,7 @@ export class Gate {
     }
     let best = this.serving;
     for (let arm = 1; arm < ARMS; arm++) {
-      if (arm === best || !this.stands(arm) || this.gain(arm).events === 0 || this.refusal(arm) !== undefined) continue;
+      if (arm === best || this.gain(arm).events === 0 || this.refusal(arm) !== undefined) continue;
       const margin = best === this.serving ? TAKEOVER : 0;
       if (best === STATIC || this.worth(arm) > this.worth(best) + margin) best = arm;
     }
