@@ -28,7 +28,10 @@ interface Told {
 async function trains(directory: string, most: number | "all"): Promise<Told[]> {
   const child = fork(CHILD, [directory, String(most), String(d)], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
   const told: Told[] = [];
-  child.on("message", (message: Told) => told.push(message));
+  child.on("message", ({ isLast, ...message }: Told & { isLast: boolean }) => {
+    told.push(message);
+    if (isLast) child.kill("SIGKILL");
+  });
   const [[, signal]] = await Promise.all([once(child, "exit"), once(child, "disconnect")]);
   expect(signal).toBe(most === "all" ? null : "SIGKILL");
   const total = told.at(-1)!.total;
