@@ -76,7 +76,7 @@ const LEAST_LATELY = 16;
 const KEPT_SHARE = 1 / 8;
 /** Challengers that are watched closely. */
 const LEADERS = 3;
-/** With fewer effective events than this part of the window a gate is young: the first two windowfuls or so. */
+/** With fewer effective events than this part of the window a gate is young: about until its window is full. */
 const YOUNG_SHARE = 0.85;
 /** Another arm takes over from a serving one only when it is better by this much nDCG. */
 const TAKEOVER = 0.005;

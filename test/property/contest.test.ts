@@ -394,6 +394,32 @@ describe("the gate", () => {
     }
   };
 
+  test("watches static, the serving arm and the three best of the others more closely than the rest", () => {
+    const gate = newGate();
+    const arms = [STATIC, ADAPTER, SHIFT, SHIFT | ADAPTER, LINEAR, LINEAR | ADAPTER, EDGES_STRONG];
+    expect(gate.leaders(arms)).toEqual([STATIC, ADAPTER, SHIFT, LINEAR]); // nothing is known: the simplest
+    const gains = { [ADAPTER]: -0.1, [SHIFT]: 0.1, [SHIFT | ADAPTER]: 0.3, [LINEAR]: 0.2, [LINEAR | ADAPTER]: 0.05 };
+    record(gate, judgements(60, { ...gains, [EDGES_STRONG]: -0.2 }, gains));
+    expect(gate.serving).toBe(SHIFT | ADAPTER);
+    expect(gate.leaders(arms)).toEqual([STATIC, SHIFT, SHIFT | ADAPTER, LINEAR, LINEAR | ADAPTER]);
+  });
+
+  test("is young until its window is all but full, and again after a training", () => {
+    const gate = newGate({ ...LEARNING_DEFAULTS, network, window: 64 });
+    const gains = { [SHIFT]: 0.1 };
+    const ages: boolean[] = [];
+    for (let i = 0; i < 200; i++) {
+      ages.push(gate.isYoung([STATIC, SHIFT]));
+      record(gate, judgements(1, gains));
+    }
+    const grown = ages.indexOf(false);
+    expect(grown).toBeGreaterThan(32);
+    expect(grown).toBeLessThan(128);
+    expect(ages.lastIndexOf(true)).toBe(grown - 1);
+    gate.replace(judgements(100, gains));
+    expect(gate.isYoung([STATIC, SHIFT])).toBe(true);
+  });
+
   test("lets no arm serve whose network the options leave out, and the next best one at the next judgement", () => {
     const at = new Float64Array(Gate.LENGTH);
     const gains = { [ATTENTION]: 0.2, [SHIFT]: 0.1 };
