@@ -204,7 +204,12 @@ export class Querier {
       }
     }
     const nodes = [...positive, ...negative].map((id) => this.session.knownNode(checkId(id)));
-    const examples = nodes.map((node, i) => ({ vector: this.session.graph.vector(node), weight: weights?.[i] ?? 1 }));
+    const d = this.session.dimensions;
+    const vectors = this.session.graph.vectors(Uint32Array.from(nodes));
+    const examples = nodes.map((_, i) => ({
+      vector: vectors.subarray(i * d, (i + 1) * d),
+      weight: weights?.[i] ?? 1,
+    }));
     const vector = exampleVector(
       examples.slice(0, positive.length),
       examples.slice(positive.length),

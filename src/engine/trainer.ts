@@ -243,15 +243,17 @@ export class Trainer {
       const node = nodeOf(id);
       return node === undefined ? [] : [{ node, grade }];
     });
+    const examples = (stored.examples ?? []).map(nodeOf);
     return {
       query: this.session.learned.unit(stored.query.slice()),
       chosen,
       shown: nodesOf(stored.shown),
       rejected: nodesOf(stored.rejected),
-      examples: nodesOf(stored.examples ?? []),
-      seeds: (stored.weights ?? []).flatMap((weight, i) =>
-        nodesOf([stored.examples![i]]).map((node) => ({ node, weight })),
-      ),
+      examples: examples.filter((node) => node !== undefined),
+      seeds: (stored.weights ?? []).flatMap((weight, i) => {
+        const node = examples[i];
+        return node === undefined ? [] : [{ node, weight }];
+      }),
       source: stored.source,
     };
   }
