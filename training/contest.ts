@@ -289,7 +289,8 @@ export class Contest {
     const scores = this.outer.scores.get(version) ?? [];
     const { nodes } = this.outer;
     if (scores.length < nodes.length) {
-      scores.push(...this.corpus.scores(this.query(version), Uint32Array.from(nodes.slice(scores.length))));
+      const more = this.corpus.scores(this.query(version), Uint32Array.from(nodes.slice(scores.length)));
+      for (const score of more) scores.push(score); // more than a call takes as arguments
       this.outer.scores.set(version, scores);
     }
     return scores;

@@ -337,6 +337,27 @@ describe("a judgement", () => {
     );
   });
 
+  test("hears what stands around ten thousand candidates", () => {
+    const [found, heard] = [10_000, 16];
+    const small = corpusOf([Float32Array.of(1, 0)], "cosine");
+    const corpus: typeof small = {
+      ...small,
+      size: found * (heard + 1),
+      scores: (_, nodes) => Float32Array.from(nodes, (node) => (node < found ? 0.5 : 0.25)),
+      fields: (nodes) =>
+        Array.from(nodes, (node) => ({
+          nodes: Uint32Array.from({ length: heard }, (_, j) => found + node * heard + j),
+          weights: new Float32Array(heard).fill(0.5),
+        })),
+    };
+    const search = () => Uint32Array.from({ length: found }, (_, node) => node);
+    const learners: Learners = { scale: 1, overlays: [], adaptedOverlays: [], now: 0 };
+    const question = { query: Float32Array.of(1, 0), seeds: [], excluded: new Set<number>() };
+    const nearest = { ...corpus, vector: () => Float32Array.of(1, 0) };
+    const contest = new Contest(nearest, learners, question, search(), search, () => true, found, [LINEAR]);
+    expect(new Set(contest.scores(LINEAR))).toEqual(new Set([0.5 + 0.5 * 0.25]));
+  });
+
   test("of equal scores keeps the order of the search, and however far grades are apart is no more than 50", () => {
     const corpus = corpusOf(
       Array.from({ length: 12 }, () => Float32Array.of(1, 0)),
