@@ -128,7 +128,7 @@ export class Gate {
     return this.at[FLAGS + arm] === 1;
   }
 
-  /** Whether most of the window has yet to be filled, at the beginning or after a training: of all its events these decide most. */
+  /** Whether most of the window has yet to be filled, at first or after a training: these events decide most. */
   isYoung(arms: readonly number[]): boolean {
     return arms.every((arm) => this.gain(arm).events < YOUNG_SHARE * this.options.window);
   }

@@ -218,8 +218,8 @@ class Draft {
   }
 
   /**
-   * Arms that the next event judges: all, or those ahead, or none, as often as it may cost. Those ahead are few, and what is
-   * to serve is decided among them.
+   * Arms that the next event judges: all, or those ahead, or none, as often as it may cost. Those ahead are few, and
+   * what is to serve is decided among them.
    */
   private judgedArms(arms: readonly number[]): readonly number[] {
     const budget = this.gate.isYoung(arms) ? YOUNG_BUDGET : BUDGET;
