@@ -283,7 +283,8 @@ export interface Feedback {
   chosen: (Id | { id: Id; grade: number })[];
   /**
    * What was displayed, in that order; `chosen` must be among it. Default: nobody knows. With it, what stands above a
-   * choice counts as passed over, and a choice further down for more (`learning.position_bias`).
+   * choice counts as passed over, and a choice further down for more, by what choices themselves tell of how far down people look
+   * (`learning.position_bias` bounds it).
    */
   shown?: Id[];
   /** What was marked as wrong. Default: nothing. */

@@ -85,7 +85,7 @@ export const MOST_HARD = 64;
 export const CANDIDATES = 128;
 
 /**
- * @param bias eta: what stands at place r is looked at with probability (1 / r)^eta
+ * @param eta what stands at place r is looked at with probability (1 / r)^eta
  * @param found how many documents the static search is to find; 0: it is not run, and `near` and `hard` are empty
  * @returns undefined where no chosen document is live: nothing can be learned or judged
  */
@@ -94,7 +94,7 @@ export function prepareExample(
   corpus: Corpus,
   event: LearnEvent,
   found = CANDIDATES,
-  bias = 0,
+  eta = 0,
 ): Example | undefined {
   const given = new Map<number, number>();
   for (const { node, grade } of event.chosen) {
@@ -110,7 +110,7 @@ export function prepareExample(
   const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
   const sum = [...chosen.values()].reduce((a, b) => a + b, 0);
   const gains = new Map(
-    Array.from(chosen, ([node, grade]) => [node, grade * propensityWeight(event, node, bias)] as const),
+    Array.from(chosen, ([node, grade]) => [node, grade * propensityWeight(event, node, eta)] as const),
   );
   return {
     query: event.query,
@@ -134,9 +134,9 @@ export function prepareExample(
 export const MOST_PROPENSITY = 10;
 
 /** Inverse of the probability that the document was looked at, clipped (Joachims, Swaminathan & Schnabel 2017). */
-function propensityWeight({ shown }: LearnEvent, node: number, bias: number): number {
-  const place = bias > 0 ? shown.indexOf(node) : -1;
-  return place < 0 ? 1 : Math.min(MOST_PROPENSITY, (place + 1) ** bias);
+function propensityWeight({ shown }: LearnEvent, node: number, eta: number): number {
+  const place = eta > 0 ? shown.indexOf(node) : -1;
+  return place < 0 ? 1 : Math.min(MOST_PROPENSITY, (place + 1) ** eta);
 }
 
 /**

@@ -26,10 +26,12 @@ import {
   copiedBytes,
   curveOf,
   type Delta,
+  etaOf,
   FIELD,
   gateOf,
   type LearnedState,
   offsetOf,
+  positionBiasOf,
   shiftsOf,
 } from "./state.js";
 
@@ -75,6 +77,8 @@ const RANKING_COST = 8;
 /** Candidates whose neighbours are asked when an event is judged, and what that costs in vectors looked at. */
 const JUDGED_REACH = 64;
 const FIELD_COST = 1000;
+/** Places on display that are looked at for what they say of attention. */
+const MOST_PLACES = 64;
 /** A document that is only a negative moves, and goes to the log, where its |dL/dz| is above this. */
 const REPELLED = 0.02;
 
@@ -171,19 +175,20 @@ class Draft {
     const arms = armsIn(learners);
     const judged = this.judgedArms(arms);
     const wanted = judged.length > 0 ? CANDIDATES : MOST_HARD + event.chosen.length + (event.examples?.length ?? 0);
-    const { positionBias } = this.state.options;
-    const example = prepareExample(this.pool, this.corpus, event, Math.min(CANDIDATES, wanted), positionBias);
+    const eta = etaOf(header, this.state.options);
+    const example = prepareExample(this.pool, this.corpus, event, Math.min(CANDIDATES, wanted), eta);
     if (!example) {
       this.count(FIELD.skippedEvents);
       return;
     }
     if (judged.length > 0) this.judge(example, learners, judged);
+    this.countDisplay(event, example);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
     yield* learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
     this.stepShift(example, true);
     for (const old of this.older(1, history)) {
-      const again = prepareExample(this.pool, this.corpus, old, 0, positionBias);
+      const again = prepareExample(this.pool, this.corpus, old, 0, eta);
       if (again) this.stepShift(again, false);
     }
     this.count(FIELD.events);
@@ -253,6 +258,26 @@ class Draft {
     this.gate.record(judgement);
     this.count(FIELD.judged);
     this.gate.decide();
+  }
+
+  /** What was chosen tells how far down people look. */
+  private countDisplay({ shown }: LearnEvent, { query, chosen, excluded }: Example): void {
+    const { corpus, context } = this;
+    const { positionBias, temperature, window } = this.state.options;
+    if (positionBias === 0) return;
+    const places = [...shown.slice(0, MOST_PLACES).entries()].filter(
+      ([, node]) => corpus.isLive(node) && !excluded.has(node),
+    );
+    const scores = corpus.scores(
+      query,
+      Uint32Array.from(places, ([, node]) => node),
+    );
+    const display = places.map(([place, node], i) => ({
+      place: place + 1,
+      score: scores[i]! / (temperature * context.scales.score),
+      chosen: chosen.has(node),
+    }));
+    positionBiasOf(this.header).add(display, window);
   }
 
   private wasChosen(node: number): boolean {
@@ -330,8 +355,9 @@ class Draft {
 
   private *stepAdapter(history: readonly LearnEvent[]): Generator<void, void> {
     const { corpus, context, header } = this;
+    const eta = etaOf(header, this.state.options);
     const examples = [...this.older(STEP_EVERY, history.slice(0, -STEP_EVERY)), ...history.slice(-STEP_EVERY)]
-      .map((event) => prepareExample(this.pool, corpus, event, 0, this.state.options.positionBias))
+      .map((event) => prepareExample(this.pool, corpus, event, 0, eta))
       .filter((example) => example !== undefined);
     if (examples.length === 0) return;
     if (!this.outputChanged) this.adapter = { ...this.adapter, output: this.adapter.output.slice() };

@@ -84,8 +84,9 @@ export interface LearningOptions {
    */
   sourceShare: number;
   /**
-   * `learning.position_bias`: eta; what stands at place r of `shown` was looked at with probability (1 / r)^eta, and a
-   * choice there counts as many times more, at most 10. Default 1; 0 counts all alike.
+   * `learning.position_bias`: most that eta may be; what stands at place r of `shown` was looked at with probability
+   * (1 / r)^eta, and a choice there counts as many times more, at most 10. eta is estimated (position-bias.ts). Default
+   * 1; 0 counts all alike.
    */
   positionBias: number;
   /**

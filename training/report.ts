@@ -13,7 +13,7 @@ import {
   STATIC,
 } from "./arms.js";
 import type { Gate } from "./gate.js";
-import { curveOf, FIELD, gateOf, type LearnedState } from "./state.js";
+import { curveOf, etaOf, FIELD, gateOf, type LearnedState } from "./state.js";
 
 export interface ArmReport {
   state: "challenger" | "serving" | "withdrawn";
@@ -73,6 +73,11 @@ export interface LearningReport {
    * 16 and twice as many whenever there is no room. A training begins a point.
    */
   curve: CurvePoint[];
+  /**
+   * eta that choices are weighed by now (`learning.position_bias`): what they themselves show, and at most that; 0
+   * before the first event that says what was shown.
+   */
+  positionBias: number;
   /** Rows with a shift. */
   shifted: number;
   /** Rows that learned edges leave. */
@@ -114,6 +119,7 @@ export function learningReport(state: LearnedState, header: Float64Array = state
       ]),
     ) as Record<Learner, LearnerReport>,
     curve: curveOf(header).points.map((point) => ({ ...point, serving: servingOf(point.serving) })),
+    positionBias: etaOf(header, state.options),
     shifted: state.overlay.size,
     linked: state.edges.linked,
     adapterSteps: header[FIELD.adapterSteps]!,

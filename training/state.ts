@@ -15,14 +15,17 @@ import { Curve } from "./curve.js";
 import { Gate } from "./gate.js";
 import { NetworkBytes } from "./network-bytes.js";
 import type { LearningOptions } from "./options.js";
+import { PositionBias } from "./position-bias.js";
 
 const HEADER_DOUBLES = 1024;
 const HEADER_BYTES = HEADER_DOUBLES * 8;
-const GATE_AT = 24;
+const POSITION_BIAS_AT = 15;
+const GATE_AT = POSITION_BIAS_AT + PositionBias.LENGTH;
 const CURVE_AT = GATE_AT + Gate.LENGTH;
 
 /**
- * Header fields by number; the gate's statistics follow from 24, then the learning curve. The meaning of zero: not yet.
+ * Header fields by number; the estimate of the position bias follows from 15, the gate's statistics from 24, then the
+ * learning curve. The meaning of zero: not yet.
  */
 export const FIELD = {
   /** Events learned from. */
@@ -123,6 +126,16 @@ export function gateOf(header: Float64Array, options: LearningOptions): Gate {
 /** The learning curve over a header. */
 export function curveOf(header: Float64Array): Curve {
   return new Curve(header.subarray(CURVE_AT, CURVE_AT + Curve.LENGTH));
+}
+
+/** The estimate of the position bias over a header. */
+export function positionBiasOf(header: Float64Array): PositionBias {
+  return new PositionBias(header.subarray(POSITION_BIAS_AT, POSITION_BIAS_AT + PositionBias.LENGTH));
+}
+
+/** eta that choices are weighed by: what feedback shows, and at most what the options allow. */
+export function etaOf(header: Float64Array, options: LearningOptions): number {
+  return Math.min(options.positionBias, positionBiasOf(header).eta);
 }
 
 /** Byte offset of a header field, the basis or the output, for deltas. */

@@ -37,10 +37,12 @@ import {
   copiedBytes,
   curveOf,
   type Delta,
+  etaOf,
   FIELD,
   gateOf,
   type LearnedState,
   offsetOf,
+  positionBiasOf,
   type ShiftChange,
   shiftsOf,
 } from "./state.js";
@@ -98,7 +100,7 @@ export async function train(
   });
   const kept = capSources(events.slice(-state.options.replay), state.options.sourceShare);
   const pool = new Pool(corpus);
-  const examples = await readExamples(pool, corpus, kept, state.options.positionBias, slices, settings);
+  const examples = await readExamples(pool, corpus, kept, etaOf(state.header, state.options), slices, settings);
   const header = state.header.slice();
   header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
   header[FIELD.trainedEvents] = examples.length;
@@ -120,13 +122,13 @@ async function readExamples(
   pool: Pool,
   corpus: Corpus,
   events: readonly LearnEvent[],
-  positionBias: number,
+  eta: number,
   slices: Slices,
   { onProgress }: TrainSettings,
 ): Promise<Example[]> {
   const examples: Example[] = [];
   for (const [i, event] of events.entries()) {
-    const example = prepareExample(pool, corpus, event, CANDIDATES, positionBias);
+    const example = prepareExample(pool, corpus, event, CANDIDATES, eta);
     if (example) examples.push(example);
     pool.loadNew(); // here, a few at a time: searches wait for nothing longer
     onProgress?.({ phase: "reading feedback", done: i + 1, total: events.length });
@@ -275,6 +277,7 @@ class Training {
     // Counters that `learn` moved meanwhile keep their newer values.
     for (const field of [FIELD.events, FIELD.judged, FIELD.cappedEvents, FIELD.clock])
       header[field] = state.header[field]!;
+    positionBiasOf(header).copy(positionBiasOf(state.header));
   }
 
   private async fitAdapter(context: FitContext, examples: readonly Example[]): Promise<Adapter> {

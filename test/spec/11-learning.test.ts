@@ -121,6 +121,54 @@ test("the curve shows what queries gained, from nothing on, and stays through le
   await index.close();
 });
 
+describe("what was shown", () => {
+  /** Ten hits of each question on display, each liked one time in three, if somebody looks so far down. */
+  async function clicked(index: Index, count: number, eta: number, seed: number): Promise<Feedback[]> {
+    const prng = new Prng(seed);
+    const made: Feedback[] = [];
+    while (made.length < count) {
+      const query = askedFor(prng.below(n), prng);
+      const shown = (await index.query({ vector: query, k: 10 })).hits.map(({ id }) => id);
+      const chosen = shown.filter((_, place) => prng.next() < (place + 1) ** -eta / 3);
+      if (chosen.length > 0) made.push({ query, shown, chosen, source: `s${made.length % 20}`, time: made.length });
+    }
+    return made;
+  }
+
+  test("says how far down people look: as far as choices tell, and at most as the config allows", async () => {
+    const index = await filled("places");
+    const positionBias = (of: Index) => of.stats().learning.positionBias;
+    await index.learn(events(50, 50)); // nothing was on display
+    expect(positionBias(index)).toBe(0);
+    const downTheList = await clicked(index, 300, 1, 51);
+    await index.learn(downTheList.slice(0, 150));
+    await index.learn(downTheList.slice(150));
+    const estimate = positionBias(index);
+    expect(estimate).toBeGreaterThan(0.7);
+    expect(estimate).toBeLessThanOrEqual(1);
+    await index.train({ epochs: 1 });
+    expect(positionBias(index)).toBe(estimate);
+    await index.close();
+
+    const again = await open(path("places"), { config: { ...CONFIG, learning: { position_bias: 0.5 } } });
+    expect(positionBias(again)).toBe(0.5);
+    await again.close();
+  });
+
+  test("is looked at all alike where choices say so, and nobody asks them where the config says so", async () => {
+    const index = await filled("alike");
+    await index.learn(await clicked(index, 300, 0, 52));
+    expect(index.stats().learning.positionBias).toBeLessThan(0.3);
+    await index.close();
+    const config = { ...CONFIG, learning: { position_bias: 0 } };
+    const without = await open(path("unasked"), { dimensions: d, metric: "cosine", config });
+    await without.putMany({ ids, vectors: rows });
+    await without.learn(await clicked(without, 100, 1, 53));
+    expect(without.stats().learning.positionBias).toBe(0);
+    await without.close();
+  });
+});
+
 describe("questions by example", () => {
   test("teach edges: what was chosen with the examples is ranked up, by id as well, and through closing and death", async () => {
     const index = await filled("groups");

@@ -1,0 +1,77 @@
+/**
+ * How fast attention falls with the place on display, estimated from what was chosen. The position-based model (Craswell
+ * et al. 2008): what stands at place r is chosen with probability look(r) * relevance, look(r) = r^-eta. A display sorted
+ * by score has its relevant documents at the top even where all places are looked at alike, so relevance has to be told
+ * from attention: it is taken to be exp(a + b x), x being the document's score above the mean of its display, as a
+ * logit. Then choices are a Poisson regression on ln r and x, and eta its slope on ln r: identified because two displays
+ * have different scores at the same place.
+ *
+ * Regressed one event at a time (online Newton steps) from a prior of eta = 0: a bias taken for too small leaves gains
+ * unseen, one taken for too large turns displays upside down. Nine doubles inside the learned state; see state.ts.
+ */
+import { solvePositiveDefinite } from "../model/solve.js";
+
+/** a, -eta, b. */
+const PARAMETERS = 3;
+/**
+ * Precision that the prior has for each, all expected at 0: some ten choices' worth of it for eta, and next to nothing
+ * for the others.
+ */
+const PRIOR = [0.1, 10, 0.1];
+/** ln of how often a document is expected to be chosen at most. */
+const MOST_LOG_RATE = 2;
+
+/** A document on display. */
+export interface Displayed {
+  /** 1 is the first. */
+  place: number;
+  /** Static score as a logit. */
+  score: number;
+  chosen: boolean;
+}
+
+/** The estimate's view of its part of the state: the parameters, then the lower triangle of their precision. */
+export class PositionBias {
+  static readonly LENGTH = PARAMETERS + (PARAMETERS * (PARAMETERS + 1)) / 2;
+
+  constructor(private readonly at: Float64Array) {}
+
+  /** eta >= 0; 0 before the first event. */
+  get eta(): number {
+    return Math.max(0, -this.at[1]!);
+  }
+
+  copy(other: PositionBias): void {
+    this.at.set(other.at);
+  }
+
+  /** @param window events of which earlier ones have lost 1 / e of their weight */
+  add(display: readonly Displayed[], window: number): void {
+    if (display.length < 2) return; // no place to compare with
+    const parameters = this.at.subarray(0, PARAMETERS);
+    const precision = this.at.subarray(PARAMETERS);
+    for (let i = 0; i < precision.length; i++) precision[i] = precision[i]! * (1 - 1 / window);
+    const mean = display.reduce((sum, { score }) => sum + score, 0) / display.length;
+    const step = new Float64Array(PARAMETERS);
+    for (const { place, score, chosen } of display) {
+      const features = [1, Math.log(place), score - mean];
+      const logRate = features.reduce((sum, x, i) => sum + x * parameters[i]!, 0);
+      const rate = Math.exp(Math.min(MOST_LOG_RATE, logRate));
+      features.forEach((x, i) => {
+        step[i] = step[i]! + ((chosen ? 1 : 0) - rate) * x;
+        for (let j = 0; j <= i; j++) {
+          const cell = (i * (i + 1)) / 2 + j;
+          precision[cell] = precision[cell]! + rate * x * features[j]!;
+        }
+      });
+    }
+    const matrix = new Float64Array(PARAMETERS * PARAMETERS);
+    for (let i = 0, cell = 0; i < PARAMETERS; i++) {
+      for (let j = 0; j <= i; j++) matrix[i * PARAMETERS + j] = matrix[j * PARAMETERS + i] = precision[cell++]!;
+      matrix[i * PARAMETERS + i] = matrix[i * PARAMETERS + i]! + PRIOR[i]!;
+    }
+    solvePositiveDefinite(matrix, step, PARAMETERS, 1);
+    if (!step.every(Number.isFinite)) return;
+    for (let i = 0; i < PARAMETERS; i++) parameters[i] = parameters[i]! + step[i]!;
+  }
+}
