@@ -10,6 +10,9 @@
  * in the question. One step of message passing in which the rows' ids are the states.
  */
 
+import { Places } from "./places.js";
+import { nthGreatest } from "./select.js";
+
 /** Edges that leave a node. The format's stride depends on it. */
 export const EDGES_PER_NODE = 128;
 
@@ -20,6 +23,9 @@ const CHOSEN_SHRINKAGE = 5;
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
 export const MOST_SUPPORTED = 512;
+
+/** So many nodes a question reaches as a rule. */
+const SPREAD_NODES = 1024;
 
 /** Ages whose fading is kept once it was computed: most edges that a question meets are younger. */
 const KNOWN_FADES = 65_536;
@@ -62,10 +68,53 @@ export const emptyRecord = (): EdgeRecord => ({
   born: 0,
 });
 
+/** Records made at once: room for one at a time is slow to come by, and there are a hundred in an event. */
+const ROOM_RECORDS = 32;
+
+/** Makes empty records that share memory: for such as live as long as each other. */
+export class RecordRoom {
+  private buffer = new ArrayBuffer(0);
+  private used = ROOM_RECORDS;
+
+  take(): EdgeRecord {
+    if (this.used === ROOM_RECORDS) {
+      this.buffer = new ArrayBuffer(ROOM_RECORDS * 12 * EDGES_PER_NODE);
+      this.used = 0;
+    }
+    const { buffer } = this;
+    const at = this.used++ * 12 * EDGES_PER_NODE;
+    return {
+      targets: new Uint32Array(buffer, at, EDGES_PER_NODE),
+      strengths: new Float32Array(buffer, at + 4 * EDGES_PER_NODE, EDGES_PER_NODE),
+      at: new Uint32Array(buffer, at + 8 * EDGES_PER_NODE, EDGES_PER_NODE),
+      count: 0,
+      asked: 0,
+      chosen: 0,
+      countedAt: 0,
+      born: 0,
+    };
+  }
+
+  /** Its strengths and the rest, as they are now. */
+  copy(from: EdgeRecord): EdgeRecord {
+    const record = this.take();
+    record.targets.set(from.targets);
+    record.strengths.set(from.strengths);
+    record.at.set(from.at);
+    record.count = from.count;
+    record.asked = from.asked;
+    record.chosen = from.chosen;
+    record.countedAt = from.countedAt;
+    record.born = from.born;
+    return record;
+  }
+}
+
 /** Records by node. With `under`, a draft over it: reads fall through, writes stay here and are remembered. */
 export class Edges {
   private readonly records = new Map<number, EdgeRecord>();
-  private readonly touched = new Map<number, Set<number>>();
+  private readonly touched = new Map<number, number[]>();
+  private readonly room = new RecordRoom();
   /** No row's number was used again after this tick: edges from since then hold without a look. */
   private newestBorn = 0;
 
@@ -129,7 +178,8 @@ export class Edges {
     }
     record.strengths[lane] = this.strengthAt(record, lane, now) + strength;
     record.at[lane] = now;
-    this.touched.get(from)!.add(lane);
+    const lanes = this.touched.get(from)!;
+    if (!lanes.includes(lane)) lanes.push(lane);
   }
 
   /** Counts that `node` was chosen. */
@@ -144,7 +194,7 @@ export class Edges {
     record.born = now;
     record.countedAt = now;
     this.set(node, record);
-    this.touched.set(node, new Set());
+    this.touched.set(node, []);
   }
 
   /**
@@ -199,38 +249,43 @@ export class Edges {
    */
   spread(seeds: readonly Seed[], now: number, accept: (node: number) => boolean): Map<number, number> {
     const least = LEAST_SHARE * seeds.reduce((most, { weight }) => Math.max(most, weight), 0);
-    const places = new Map<number, number>();
-    const nodes: number[] = [];
-    const sums: number[] = []; // beside the map: numbers in an array need no box
+    const { fades, newestBorn } = this;
+    const places = new Places(SPREAD_NODES);
+    const { nodes } = places;
+    const sums: number[] = []; // numbers in an array need no box
     for (const { node, weight } of seeds) {
       const record = weight < least ? undefined : this.record(node);
       if (!record) continue;
       const share = weight / Math.sqrt(record.asked * this.fade(record.countedAt, now) + ASKED_SHRINKAGE);
-      for (let lane = 0; lane < record.count; lane++) {
-        const strength = this.strengthAt(record, lane, now);
+      const { targets, strengths, at, count } = record;
+      for (let lane = 0; lane < count; lane++) {
+        const tick = at[lane]!;
+        const faded = strengths[lane]! * (fades[now - tick] || this.fade(tick, now));
+        const strength = tick < newestBorn ? this.strengthAt(record, lane, now) : faded;
         if (strength === 0) continue;
-        const to = record.targets[lane]!;
-        const place = places.get(to);
-        if (place !== undefined) sums[place] = sums[place]! + share * strength;
-        else {
-          places.set(to, nodes.push(to) - 1);
-          sums.push(share * strength);
-        }
+        const place = places.add(targets[lane]!);
+        if (place === sums.length) sums.push(share * strength);
+        else sums[place] = sums[place]! + share * strength;
       }
     }
-    const supported: { node: number; support: number }[] = [];
+    const supports = new Float64Array(nodes.length);
+    let accepted: number[] = [];
     for (let place = 0; place < nodes.length; place++) {
       const node = nodes[place]!;
       if (!accept(node)) continue;
       const { chosen, countedAt } = this.record(node)!;
-      supported.push({
-        node,
-        support: sums[place]! / Math.sqrt(chosen * this.fade(countedAt, now) + CHOSEN_SHRINKAGE),
-      });
+      supports[place] = sums[place]! / Math.sqrt(chosen * this.fade(countedAt, now) + CHOSEN_SHRINKAGE);
+      accepted.push(place);
     }
-    supported.sort((a, b) => b.support - a.support || a.node - b.node).splice(MOST_SUPPORTED);
-    const most = supported[0]?.support ?? 1;
-    return new Map(supported.map(({ node, support }) => [node, support / most]));
+    if (accepted.length > MOST_SUPPORTED) {
+      const least = nthGreatest(supports.slice(), MOST_SUPPORTED); // those not accepted have 0
+      accepted = accepted.filter((place) => supports[place]! >= least);
+    }
+    accepted.sort((a, b) => supports[b]! - supports[a]! || nodes[a]! - nodes[b]!).splice(MOST_SUPPORTED);
+    const most = accepted.length > 0 ? supports[accepted[0]!]! : 1;
+    const out = new Map<number, number>();
+    for (const place of accepted) out.set(nodes[place]!, supports[place]! / most);
+    return out;
   }
 
   /** A record that may be written, its counts brought to tick `now`. */
@@ -238,10 +293,10 @@ export class Edges {
     let record = this.records.get(node);
     if (!record) {
       const below = this.under?.record(node);
-      record = below ? copyRecord(below) : emptyRecord();
+      record = below ? this.room.copy(below) : this.room.take();
       this.records.set(node, record);
     }
-    if (!this.touched.has(node)) this.touched.set(node, new Set());
+    if (!this.touched.has(node)) this.touched.set(node, []);
     const fade = this.fade(record.countedAt, now);
     record.asked *= fade;
     record.chosen *= fade;
@@ -272,12 +327,3 @@ export class Edges {
 }
 
 const fadeAfter = (age: number, halfLife: number): number => Math.exp((-Math.LN2 * age) / halfLife);
-
-function copyRecord(record: EdgeRecord): EdgeRecord {
-  return {
-    ...record,
-    targets: record.targets.slice(),
-    strengths: record.strengths.slice(),
-    at: record.at.slice(),
-  };
-}

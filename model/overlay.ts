@@ -5,7 +5,8 @@
  * al. 2025, restated as a step of gradient descent and a projection).
  */
 import type { Metric } from "../base/types.js";
-import { axpy, dot, type Floats, normalize, normalizeBackward, score } from "./scoring.js";
+import { scoreRows } from "../native/index.js";
+import { axpy, dot, type Floats, normalize, normalizeBackward } from "./scoring.js";
 
 /** v' = v + delta into `out`, a unit vector under cosine; returns |v + delta| there, 1 otherwise. */
 export function shiftForward(metric: Metric, vector: Floats, shift: Floats, out: Floats): number {
@@ -34,6 +35,9 @@ export class Overlay {
   private choices = new Uint32Array(16);
   private shifts: Float32Array;
   private block: Float32Array;
+  /** Views into the blocks by slot, made when they are asked for: an event looks at hundreds. */
+  private shiftViews: Float32Array[] = [];
+  private rowViews: Float32Array[] = [];
   private readonly stale = new Set<number>();
 
   constructor(
@@ -63,25 +67,37 @@ export class Overlay {
 
   /** v' of a slot. Call `refresh` first. */
   row(slot: number): Float32Array {
-    return this.block.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
+    return this.view(this.rowViews, this.block, slot);
+  }
+
+  private view(known: Float32Array[], block: Float32Array, slot: number): Float32Array {
+    let view = known[slot];
+    if (!view) {
+      view = block.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
+      known[slot] = view;
+    }
+    return view;
   }
 
   /** Writes scores of the rows of `slots` for a query to `out`, each at its place. Call `refresh` first. */
-  scores(query: Float32Array, slots: readonly number[], out: Float64Array, places: readonly number[]): void {
-    for (let i = 0; i < slots.length; i++) {
-      out[places[i]!] = score(this.metric, query, this.block, slots[i]! * this.dimensions);
-    }
+  scores(query: Float32Array, slots: Uint32Array, out: Float64Array, places: Uint32Array): void {
+    if (slots.length > 0) scoreRows(this.metric === "l2", query, this.block, slots, out, places);
   }
 
   shiftOf(node: number): Float32Array | undefined {
     const slot = this.slots.get(node);
-    return slot === undefined ? undefined : this.shifts.subarray(slot * this.dimensions, (slot + 1) * this.dimensions);
+    return slot === undefined ? undefined : this.view(this.shiftViews, this.shifts, slot);
   }
 
   /** How often the node was chosen in what its shift learned from; 0 where it has none. */
   choicesOf(node: number): number {
     const slot = this.slots.get(node);
     return slot === undefined ? 0 : this.choices[slot]!;
+  }
+
+  /** The same of the node in a slot. */
+  choicesAt(slot: number): number {
+    return this.choices[slot]!;
   }
 
   /** Copies `shift` in; the row is computed at the next `refresh`. */
@@ -141,6 +157,8 @@ export class Overlay {
     this.nodeOf = nodes;
     this.shifts = shifts;
     this.block = block;
+    this.shiftViews = [];
+    this.rowViews = [];
   }
 }
 

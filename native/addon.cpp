@@ -53,6 +53,23 @@ Napi::Value dot(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), kernel->dot(a.data, b.data, a.length));
 }
 
+// scoreRows(isL2, query, rows, slots, out, places): the score of the row at each slot goes to its place in `out`.
+Napi::Value scoreRows(const Napi::CallbackInfo& info) {
+  const auto query = span<Napi::Float32Array>(info[1]), rows = span<Napi::Float32Array>(info[2]);
+  const auto slots = span<Napi::Uint32Array>(info[3]), places = span<Napi::Uint32Array>(info[5]);
+  const auto out = span<Napi::Float64Array>(info[4]);
+  const bool isL2 = info[0].ToBoolean().Value();
+  const size_t d = query.length, count = d ? rows.length / d : 0;
+  if (slots.length != places.length) return fail(info.Env(), "a place for each slot was expected");
+  for (size_t i = 0; i < slots.length; i++) {
+    if (slots.data[i] >= count) return fail(info.Env(), "a slot past the last row");
+    if (places.data[i] >= out.length) return fail(info.Env(), "a place past the last score");
+    const float* row = rows.data + slots.data[i] * d;
+    out.data[places.data[i]] = isL2 ? -kernel->l2(query.data, row, d) : kernel->dot(query.data, row, d);
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   const bool exclusive = info[1].As<Napi::String>().Utf8Value() == "exclusive";
   return Napi::Boolean::New(info.Env(), platform::tryLock(info[0].As<Napi::Number>().Int32Value(), exclusive));
@@ -80,6 +97,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("firstNonFinite", Napi::Function::New(env, firstNonFinite));
   exports.Set("l2", Napi::Function::New(env, l2));
   exports.Set("dot", Napi::Function::New(env, dot));
+  exports.Set("scoreRows", Napi::Function::New(env, scoreRows));
   exports.Set("tryLock", Napi::Function::New(env, tryLock));
   exports.Set("allocate", Napi::Function::New(env, allocate));
   exports.Set("makeFaultsBy", Napi::Function::New(env, makeFaultsBy));

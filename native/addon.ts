@@ -9,6 +9,14 @@ export interface Addon {
   firstNonFinite(values: Float32Array): number;
   l2(a: Float32Array, b: Float32Array): number;
   dot(a: Float32Array, b: Float32Array): number;
+  scoreRows(
+    isL2: boolean,
+    query: Float32Array,
+    rows: Float32Array,
+    slots: Uint32Array,
+    out: Float64Array,
+    places: Uint32Array,
+  ): void;
   tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
   allocate(fd: number, offset: number, length: number): number;
   /** The function that makes the error for a block without its checksum. */

@@ -81,3 +81,16 @@ export const l2: (a: Float32Array, b: Float32Array) => number = addon.l2;
 
 /** Dot product of two vectors of one length. */
 export const dot: (a: Float32Array, b: Float32Array) => number = addon.dot;
+
+/**
+ * Scores of many rows for a query in one call: that of the row at `slots[i]` of `rows`, each of query.length values, goes
+ * to `out[places[i]]`. Dot products, or minus squared L2 distances; the same bits whatever kernel runs.
+ */
+export const scoreRows: (
+  isL2: boolean,
+  query: Float32Array,
+  rows: Float32Array,
+  slots: Uint32Array,
+  out: Float64Array,
+  places: Uint32Array,
+) => void = addon.scoreRows;

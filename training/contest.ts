@@ -11,7 +11,9 @@
  */
 import type { Edges, Seed } from "../model/edges.js";
 import type { Overlay } from "../model/overlay.js";
+import { Places } from "../model/places.js";
 import { axpy, normalize, relative } from "../model/scoring.js";
+import { nthGreatest } from "../model/select.js";
 import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
 import type { Corpus } from "./corpus.js";
 
@@ -72,8 +74,8 @@ function softmax(scores: ArrayLike<number>, temperature: number): Float64Array {
 /** Candidates that an overlay shifts. */
 interface Shifted {
   overlay: Overlay;
-  slots: number[];
-  places: number[];
+  slots: Uint32Array;
+  places: Uint32Array;
 }
 
 /** What a candidate hears, by place. */
@@ -87,20 +89,18 @@ interface PlacedField {
 
 export class Contest {
   /** Candidates: what searches found and edges support, then shifted documents that are not among them. */
-  readonly nodes: number[] = [];
-  private readonly places = new Map<number, number>();
+  readonly nodes: readonly number[];
+  private readonly places: Places;
   /** Those that are not there for their shifts alone: they come first. */
   private readonly plainNodes: Uint32Array;
   private readonly versions = new Map<number, Float32Array>();
   private readonly found = new Map<number, Uint32Array>();
   private readonly plainScores = new Map<number, Float64Array>();
   private readonly fields = new Map<number, PlacedField>();
-  private readonly outer = {
-    nodes: [] as number[],
-    places: new Map<number, number>(),
-    /** By version of the query; of the first nodes, as many as were asked for. */
-    scores: new Map<number, number[]>(),
-  };
+  /** Rows that are heard and that some arms see nothing else of. */
+  private readonly outer = new Places();
+  /** Their scores by version of the query; of the first, as many as were asked for. */
+  private readonly outerScores = new Map<number, number[]>();
   private readonly memo = new Map<number, Float64Array>();
   private readonly shifted = new Map<readonly Overlay[], readonly Shifted[]>();
   /** Candidates that edges support, the strongest first, and how much: 1 at most. */
@@ -122,6 +122,9 @@ export class Contest {
     arms: readonly number[],
   ) {
     const { edges, now, scale } = learners;
+    const overlays = new Set([...learners.overlays, ...learners.adaptedOverlays]);
+    this.places = new Places(near.length + [...overlays].reduce((sum, { size }) => sum + size, 0));
+    this.nodes = this.places.nodes;
     this.versions.set(0, question.query);
     this.found.set(0, near);
     const usesEdges = edges && arms.some((arm) => edgeWeight(arm) > 0);
@@ -134,12 +137,10 @@ export class Contest {
       if (versions.size === 1 || (version & LINEAR) === 0) for (const node of this.foundBy(version)) this.add(node);
     }
     for (const node of support.keys()) this.add(node);
-    this.supported = Array.from(support, ([node, share]) => ({ place: this.places.get(node)!, support: share }));
+    this.supported = Array.from(support, ([node, share]) => ({ place: this.places.get(node), support: share }));
     this.plainNodes = Uint32Array.from(this.nodes);
     if (!arms.some((arm) => arm & SHIFT)) return;
-    for (const overlay of new Set([...learners.overlays, ...learners.adaptedOverlays])) {
-      for (const node of overlay.nodes) this.add(node);
-    }
+    for (const { nodes } of overlays) for (let slot = 0; slot < nodes.length; slot++) this.add(nodes[slot]!);
   }
 
   /** Score of each candidate in an arm; -Infinity for one that the arm does not see. */
@@ -167,9 +168,7 @@ export class Contest {
   }
 
   private add(node: number): void {
-    if (this.places.has(node) || !this.admits(node)) return;
-    this.places.set(node, this.nodes.length);
-    this.nodes.push(node);
+    if (this.places.get(node) < 0 && this.admits(node)) this.places.add(node);
   }
 
   /** The query as a version has it. */
@@ -248,15 +247,17 @@ export class Contest {
     let shifted = this.shifted.get(overlays);
     if (!shifted) {
       shifted = overlays.map((overlay) => {
-        const slots: number[] = [];
-        const places: number[] = [];
-        overlay.nodes.forEach((node, slot) => {
-          const place = this.places.get(node);
-          if (place === undefined) return;
-          slots.push(slot);
-          places.push(place);
-        });
-        return { overlay, slots, places };
+        const { nodes } = overlay;
+        const slots = new Uint32Array(nodes.length);
+        const places = new Uint32Array(nodes.length);
+        let count = 0;
+        for (let slot = 0; slot < nodes.length; slot++) {
+          const place = this.places.get(nodes[slot]!);
+          if (place < 0) continue;
+          slots[count] = slot;
+          places[count++] = place;
+        }
+        return { overlay, slots: slots.subarray(0, count), places: places.subarray(0, count) };
       });
       this.shifted.set(overlays, shifted);
     }
@@ -268,7 +269,7 @@ export class Contest {
     const out = new Float64Array(this.nodes.length).fill(Number.NEGATIVE_INFINITY);
     const asked = best(own, this.reach);
     const fields = this.fieldsOf(asked);
-    const outer = this.outerScores(versionOf(bits));
+    const outer = this.scoresOfOuter(versionOf(bits));
     asked.forEach((i, at) => {
       const { weights, places, outers } = fields[at]!;
       let sum = 0;
@@ -285,25 +286,15 @@ export class Contest {
   }
 
   /** Scores of rows that are heard and of which an arm may see nothing else. */
-  private outerScores(version: number): readonly number[] {
-    const scores = this.outer.scores.get(version) ?? [];
+  private scoresOfOuter(version: number): readonly number[] {
+    const scores = this.outerScores.get(version) ?? [];
     const { nodes } = this.outer;
     if (scores.length < nodes.length) {
       const more = this.corpus.scores(this.query(version), Uint32Array.from(nodes.slice(scores.length)));
       for (const score of more) scores.push(score); // more than a call takes as arguments
-      this.outer.scores.set(version, scores);
+      this.outerScores.set(version, scores);
     }
     return scores;
-  }
-
-  private outerPlace(node: number): number {
-    const { places, nodes } = this.outer;
-    let place = places.get(node);
-    if (place === undefined) {
-      place = nodes.push(node) - 1;
-      places.set(node, place);
-    }
-    return place;
   }
 
   /** What candidates hear, and which candidates those are; looked up once for all arms. */
@@ -311,14 +302,15 @@ export class Contest {
     const missing = asked.filter((place) => !this.fields.has(place));
     const nodes = Uint32Array.from(missing, (place) => this.nodes[place]!);
     for (const [i, field] of this.corpus.fields(nodes, this.learners.scale).entries()) {
-      const places = new Int32Array(field.nodes.length);
-      const outers = new Int32Array(field.nodes.length);
-      field.nodes.forEach((node, j) => {
-        const place = this.places.get(node) ?? -1;
+      const around = field.nodes;
+      const places = new Int32Array(around.length);
+      const outers = new Int32Array(around.length);
+      for (let j = 0; j < around.length; j++) {
+        const place = this.places.get(around[j]!);
         places[j] = place;
         // Candidates for their shifts alone have no score in arms without.
-        outers[j] = place < 0 || place >= this.plainNodes.length ? this.outerPlace(node) : -1;
-      });
+        outers[j] = place < 0 || place >= this.plainNodes.length ? this.outer.add(around[j]!) : -1;
+      }
       this.fields.set(missing[i]!, { weights: field.weights, places, outers });
     }
     return asked.map((place) => this.fields.get(place)!);
@@ -333,27 +325,4 @@ function best(values: Float64Array, count: number): number[] {
     if (values[i]! >= least && values[i]! > Number.NEGATIVE_INFINITY) places.push(i);
   }
   return places;
-}
-
-/** The value that stands at place n, from 1 on, of the values by size; they are moved (quickselect, Hoare 1961). */
-function nthGreatest(values: Float64Array, n: number): number {
-  let [from, to] = [0, values.length - 1];
-  const wanted = n - 1;
-  while (from < to) {
-    const pivot = values[(from + to) >> 1]!;
-    let [i, j] = [from, to];
-    while (i <= j) {
-      while (values[i]! > pivot) i++;
-      while (values[j]! < pivot) j--;
-      if (i <= j) {
-        const value = values[i]!;
-        values[i++] = values[j]!;
-        values[j--] = value;
-      }
-    }
-    if (wanted <= j) to = j;
-    else if (wanted >= i) from = i;
-    else break;
-  }
-  return values[wanted]!;
 }

@@ -140,7 +140,7 @@ function propensityWeight({ shown }: LearnEvent, node: number, eta: number): num
 }
 
 /**
- * Candidates of one step into `out`, their rows loaded: the positives first, then up to `count` negatives, each
+ * Candidates of one step into `out`, their rows loaded where `isLoading`: the positives first, then up to `count` negatives, each
  * document once and none that is chosen or excluded. Explicit negatives come first (up to half),
  * then a share from the static search, the rest from `others`: distinct documents chosen for other
  * queries, drawn uniformly, so that popularity needs no correction (logQ). Documents nobody ever
@@ -156,7 +156,14 @@ export class Sampler {
     private readonly prng: Prng,
   ) {}
 
-  draw(example: Asked, others: ArrayLike<number>, hardShare: number, count: number, out: Int32Array): number {
+  draw(
+    example: Asked,
+    others: ArrayLike<number>,
+    hardShare: number,
+    count: number,
+    out: Int32Array,
+    isLoading = true,
+  ): number {
     this.begin();
     let length = 0;
     const take = (place: number) => {
@@ -174,7 +181,7 @@ export class Sampler {
     for (let tries = 0; tries < count && length < end && others.length > 0; tries++) {
       take(others[this.prng.below(others.length)]!);
     }
-    this.pool.load(out.subarray(0, length));
+    if (isLoading) this.pool.load(out.subarray(0, length));
     return length;
   }
 

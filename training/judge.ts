@@ -38,10 +38,13 @@ class Top {
     places[i] = place;
   }
 
-  /** Discounted gain over the best possible one (Järvelin & Kekäläinen 2002, gains as graded). */
-  ndcg(gains: Float64Array, ideal: number): number {
+  /**
+   * Discounted gain over the best possible one (Järvelin & Kekäläinen 2002, gains as graded).
+   * @param gainAt of the candidate at a place
+   */
+  ndcg(gainAt: (place: number) => number, ideal: number): number {
     let sum = 0;
-    for (let i = 0; i < this.count; i++) sum += gains[this.places[i]!]! * DISCOUNTS[i]!;
+    for (let i = 0; i < this.count; i++) sum += gainAt(this.places[i]!) * DISCOUNTS[i]!;
     return Math.min(MOST_NDCG, sum / ideal);
   }
 }
@@ -96,16 +99,16 @@ export function judge(
   const { nodes } = contest;
   const unseen = gainOfUnseen(known, displayed);
   const seen = new Set(displayed);
-  const gains = Float64Array.from(nodes, (node) => known.get(node) ?? (seen.has(node) ? 0 : unseen));
-  const isNew = nodes.map((node) => !wasChosen(node));
+  const gainAt = (place: number) => known.get(nodes[place]!) ?? (seen.has(nodes[place]!) ? 0 : unseen);
   // Of grades, not of gains: a choice far down has to weigh more than one at the top, in an event of its own too.
   const ideal = idealGain(chosen.values());
   const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
   const idealLeft = idealGain(left);
   const all = new Float64Array(arms.length);
   const disjoint = idealLeft > 0 ? new Float64Array(arms.length) : undefined;
-  const supports = new Float64Array(nodes.length);
-  for (const { place, support } of contest.supported) supports[place] = support;
+  const isNew = disjoint ? nodes.map((node) => !wasChosen(node)) : [];
+  const isSupported = new Uint8Array(nodes.length);
+  for (const { place, support } of contest.supported) if (support > 0) isSupported[place] = 1;
   // Arms that differ in the weight of edges alone have the same order of what edges do not support.
   const unsupported = new Map<Float64Array, { top: Top; among: Top }>();
   arms.forEach((arm, at) => {
@@ -114,7 +117,7 @@ export function judge(
     if (!rest) {
       rest = { top: new Top(), among: new Top() };
       for (let i = 0; i < nodes.length; i++) {
-        if (supports[i]! > 0) continue;
+        if (isSupported[i] === 1) continue;
         rest.top.add(own[i]!, i);
         if (disjoint && isNew[i]) rest.among.add(own[i]!, i);
       }
@@ -127,8 +130,8 @@ export function judge(
       top.add(score, place);
       if (disjoint && isNew[place]) among.add(score, place);
     }
-    all[at] = top.ndcg(gains, ideal);
-    if (disjoint) disjoint[at] = among.ndcg(gains, idealLeft);
+    all[at] = top.ndcg(gainAt, ideal);
+    if (disjoint) disjoint[at] = among.ndcg(gainAt, idealLeft);
   });
   return { arms, all, disjoint };
 }

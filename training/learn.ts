@@ -304,16 +304,28 @@ class Draft {
       HARD_SHARE,
       options.negatives,
       places,
+      false,
     );
     const positives = example.positives.length;
     if (!isNew && count === positives) return; // nothing to tell it from
     const ws = new Workspace(d, most, Float32Array);
     const loss = lossSettings(corpus.metric, options, scales);
-    const nodes = Array.from({ length: count }, (_, j) => pool.nodes[places[j]!]!);
+    const nodes: number[] = [];
+    const movable: number[] = [];
+    const unshifted: number[] = [];
+    for (let j = 0; j < count; j++) {
+      const node = pool.nodes[places[j]!]!;
+      const isShifted = this.overlay.has(node) || this.state.overlay.has(node);
+      nodes.push(node);
+      if (j < positives || isShifted) movable.push(j);
+      if (j < positives || !isShifted) unshifted.push(places[j]!);
+    }
+    pool.load(unshifted); // the own rows of the others only when they move
     const rows = nodes.map((node, j) => this.shiftedRow(node) ?? pool.rows[places[j]!]!);
     const moved = new Map<number, Moved>();
     const move = (j: number): Moved => {
       const node = nodes[j]!;
+      if (!pool.rows[places[j]!]) pool.load([places[j]!]);
       const shift = this.shiftOf(node)?.slice() ?? new Float32Array(d);
       const before = this.choicesOf(node);
       const choices = j < positives ? Math.max(before + (isNew ? 1 : 0), 1) : before;
@@ -325,7 +337,6 @@ class Draft {
       return own;
     };
     for (let j = 0; j < positives; j++) move(j);
-    const movable = nodes.flatMap((node, j) => (j < positives || this.shiftOf(node) ? [j] : []));
     const candidates = { rows, places: Int32Array.from(nodes.keys()), count, weights: example.weights };
     for (let step = 0; step < options.shiftEpochs; step++) {
       const value = candidateLoss(ws, loss, query, candidates, step > 0 ? moved.keys() : undefined);
@@ -397,8 +408,8 @@ class Draft {
     for (const overlay of [this.state.overlay, this.overlay]) {
       const nodes = overlay.nodes;
       for (let i = 0; i < count && nodes.length > 0; i++) {
-        const node = nodes[nodes.length <= count ? i % nodes.length : prng.below(nodes.length)]!;
-        if (i < nodes.length && overlay.choicesOf(node) > 0) places.push(this.pool.add(node));
+        const slot = nodes.length <= count ? i % nodes.length : prng.below(nodes.length);
+        if (i < nodes.length && overlay.choicesAt(slot) > 0) places.push(this.pool.add(nodes[slot]!));
       }
     }
     return places;

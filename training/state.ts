@@ -8,7 +8,7 @@ import { assert } from "../base/assert.js";
 import { bytesOf } from "../base/bytes.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
-import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord } from "../model/edges.js";
+import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord, RecordRoom } from "../model/edges.js";
 import type { RowBiases } from "../model/field.js";
 import { Overlay } from "../model/overlay.js";
 import { Curve } from "./curve.js";
@@ -154,10 +154,12 @@ export function changedHeader(before: Float64Array, after: Float64Array): Delta[
   const STRETCH = 16;
   const pieces: Delta["parameters"] = [];
   for (let from = 0; from < after.length; from += STRETCH) {
-    const values = after.subarray(from, from + STRETCH);
-    if (values.every((value, i) => Object.is(value, before[from + i]))) continue;
+    const to = Math.min(from + STRETCH, after.length);
+    let at = from;
+    while (at < to && Object.is(after[at], before[at])) at++;
+    if (at === to) continue;
     const last = pieces.at(-1);
-    const bytes = copiedBytes(values);
+    const bytes = copiedBytes(after.subarray(from, to));
     if (last && last.at + last.bytes.length === from * 8) last.bytes = Buffer.concat([last.bytes, bytes]);
     else pieces.push({ at: from * 8, bytes });
   }
@@ -355,10 +357,11 @@ export function decodeDelta(from: Uint8Array): Delta {
     const shift = length === 0 ? null : new Float32Array(bytes.slice(start, start + length * 4).buffer);
     delta.overlay.push({ node, shift, choices });
   }
+  const records = new RecordRoom();
   for (let i = 0; i < edges; i++) {
     const node = u32();
     const isThere = u32() === 1;
-    const record = emptyRecord();
+    const record = records.take();
     record.count = u32();
     record.born = u32();
     record.countedAt = u32();

@@ -143,6 +143,11 @@ export class Learned {
   private propagatedAsOf = "";
   private readonly shifts: SlotTable;
   private readonly edges: SlotTable;
+  /** What is written of edges, one after the other: an event writes a hundred. */
+  private readonly edgeBytes = {
+    head: new DataView(new ArrayBuffer(LANES_AT)),
+    lane: new DataView(new ArrayBuffer(LANE_BYTES)),
+  };
   /** Biases by row and end, for edges that may not be linked yet. */
   private readonly waiting = new Map<number, BiasChange>();
 
@@ -403,15 +408,14 @@ export class Learned {
       this.edges.free(node);
       return;
     }
-    const head = new DataView(new ArrayBuffer(LANES_AT));
+    const { head, lane: own } = this.edgeBytes;
     head.setUint32(0, record.count, true);
     head.setUint32(4, record.born, true);
     head.setUint32(8, record.countedAt, true);
     head.setFloat32(12, record.asked, true);
     head.setFloat32(16, record.chosen, true);
-    this.edges.write(node, 0, new Uint8Array(head.buffer));
-    const own = new DataView(new ArrayBuffer(LANE_BYTES));
-    const bytes = new Uint8Array(own.buffer);
+    this.edges.write(node, 0, bytesOf(head));
+    const bytes = bytesOf(own);
     for (const lane of lanes) {
       own.setUint32(0, record.targets[lane], true);
       own.setFloat32(4, record.strengths[lane], true);
@@ -576,7 +580,11 @@ function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus 
       return Array.from(of, (_, i) => learned.unit(rows.subarray(i * d, (i + 1) * d)));
     },
     isLive: (node) => graph.isLive(node),
-    scores: (query, of) => graph.distances(query, of).map((distance) => searcher.scoreOf(distance)),
+    scores(query, of) {
+      const scores = graph.distances(query, of);
+      for (let i = 0; i < scores.length; i++) scores[i] = searcher.scoreOf(scores[i]);
+      return scores;
+    },
     fields: (of, scale) => fields.of(of).map((heard) => heard.untrained(scale)),
     neighbourhoods: (of) => fields.of(of),
     neighbours(node) {
