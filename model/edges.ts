@@ -30,7 +30,7 @@ const SPREAD_NODES = 1024;
 /** Ages whose fading is kept once it was computed: most edges that a question meets are younger. */
 const KNOWN_FADES = 65_536;
 
-/** What leaves one node, and how much it was asked and chosen. Counts and strengths are as of the tick beside them. */
+/** What leaves one node, and how much it was asked and chosen. Arrays have room for `count` edges at least. Counts and strengths are as of the tick beside them. */
 export interface EdgeRecord {
   targets: Uint32Array;
   strengths: Float32Array;
@@ -57,16 +57,32 @@ export interface Seed {
   weight: number;
 }
 
-export const emptyRecord = (): EdgeRecord => ({
-  targets: new Uint32Array(EDGES_PER_NODE),
-  strengths: new Float32Array(EDGES_PER_NODE),
-  at: new Uint32Array(EDGES_PER_NODE),
+/** @param lanes edges that there is room for, until `widen` makes more */
+export const emptyRecord = (lanes = EDGES_PER_NODE): EdgeRecord => ({
+  targets: new Uint32Array(lanes),
+  strengths: new Float32Array(lanes),
+  at: new Uint32Array(lanes),
   count: 0,
   asked: 0,
   chosen: 0,
   countedAt: 0,
   born: 0,
 });
+
+/** Most nodes have few edges: room is made for them as they come. */
+export const LEAST_LANES = 8;
+
+/** Makes room for `lanes` edges, and for some more to come. */
+export function widen(record: EdgeRecord, lanes: number): void {
+  let room = Math.max(LEAST_LANES, record.targets.length);
+  if (room >= lanes) return;
+  while (room < lanes) room *= 2;
+  const { targets, strengths, at } = emptyRecord(Math.min(room, EDGES_PER_NODE));
+  targets.set(record.targets);
+  strengths.set(record.strengths);
+  at.set(record.at);
+  Object.assign(record, { targets, strengths, at });
+}
 
 /** Records made at once: room for one at a time is slow to come by, and there are a hundred in an event. */
 const ROOM_RECORDS = 32;
@@ -173,6 +189,7 @@ export class Edges {
     let lane = record.targets.indexOf(to);
     if (lane < 0 || lane >= record.count) {
       lane = record.count < EDGES_PER_NODE ? record.count++ : this.weakest(record, now);
+      widen(record, lane + 1);
       record.targets[lane] = to;
       record.strengths[lane] = 0;
     }

@@ -8,7 +8,7 @@ import { assert } from "../base/assert.js";
 import { bytesOf } from "../base/bytes.js";
 import type { Metric } from "../base/types.js";
 import type { Adapter } from "../model/adapter.js";
-import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord, RecordRoom } from "../model/edges.js";
+import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord, LEAST_LANES, RecordRoom, widen } from "../model/edges.js";
 import type { RowBiases } from "../model/field.js";
 import { Overlay } from "../model/overlay.js";
 import { Curve } from "./curve.js";
@@ -195,11 +195,13 @@ function applyEdges(edges: Edges, { node, record, lanes }: EdgeChange): void {
     edges.delete(node);
     return;
   }
-  const own = edges.record(node) ?? emptyRecord();
+  const own = edges.record(node) ?? emptyRecord(LEAST_LANES);
   const { count, asked, chosen, countedAt, born } = record;
   Object.assign(own, { count, asked, chosen, countedAt, born });
   edges.set(node, own);
+  widen(own, Math.min(count, EDGES_PER_NODE));
   for (const lane of lanes) {
+    widen(own, lane + 1);
     own.targets[lane] = record.targets[lane]!;
     own.strengths[lane] = record.strengths[lane]!;
     own.at[lane] = record.at[lane]!;

@@ -13,7 +13,7 @@ import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
-import { EDGES_PER_NODE, type EdgeChange, emptyRecord, type Seed } from "../../model/edges.js";
+import { EDGES_PER_NODE, type EdgeChange, emptyRecord, LEAST_LANES, type Seed } from "../../model/edges.js";
 import { edgeWeights, MOST_BIAS, structuralScore } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
 import { createNetwork } from "../../native/gnn.js";
@@ -54,8 +54,8 @@ const LANE_BYTES = 12;
 const MOST_NEIGHBOURS = 256;
 /** Rows that tell the unit of scores. */
 const SCALE_ROWS = 64;
-/** Fields kept at most: 10 MiB. */
-const MOST_FIELDS = 20_000;
+/** Of what nodes hear, so much is kept for sure once it was asked for, and twice as much at most: 5 MiB. */
+const KEPT_FIELDS = 2500;
 /** Candidates beyond the k asked for, as learners change the order. */
 const MORE = 64;
 /** Nothing learned needs more. */
@@ -463,8 +463,9 @@ export class Learned {
     }
     for (const { node, bytes: slot } of this.edges.load()) {
       const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
-      const record = emptyRecord();
-      record.count = Math.min(view.getUint32(0, true), EDGES_PER_NODE);
+      const count = Math.min(view.getUint32(0, true), EDGES_PER_NODE);
+      const record = emptyRecord(Math.max(count, LEAST_LANES));
+      record.count = count;
       record.born = view.getUint32(4, true);
       record.countedAt = view.getUint32(8, true);
       record.asked = view.getFloat32(12, true);
@@ -507,19 +508,34 @@ class Heard implements Neighbourhood {
   }
 }
 
-/** Neighbourhoods that were asked for, until the graph changes. */
+/**
+ * Neighbourhoods that were asked for, until the graph changes: the newest, and those of before them that were asked for
+ * again since.
+ */
 class Fields {
-  private readonly known = new Map<number, Heard>();
+  private known = new Map<number, Heard>();
+  private earlier = new Map<number, Heard>();
   private asOf = "";
 
   constructor(private readonly searcher: Searcher) {}
 
   of(nodes: Uint32Array): Heard[] {
     const now = this.asOfNow();
-    if (now !== this.asOf || this.known.size > MOST_FIELDS) this.known.clear();
+    if (now !== this.asOf) this.clear();
     this.asOf = now;
-    this.find(nodes.filter((node) => !this.known.has(node)));
+    if (this.known.size > KEPT_FIELDS) {
+      this.earlier = this.known;
+      this.known = new Map();
+    }
+    this.find(nodes.filter((node) => !this.isAtHand(node)));
     return Array.from(nodes, (node) => this.known.get(node)!);
+  }
+
+  private isAtHand(node: number): boolean {
+    if (this.known.has(node)) return true;
+    const heard = this.earlier.get(node);
+    if (heard) this.known.set(node, heard);
+    return heard !== undefined;
   }
 
   private find(nodes: Uint32Array): void {
@@ -543,6 +559,7 @@ class Fields {
 
   clear(): void {
     this.known.clear();
+    this.earlier.clear();
   }
 }
 
