@@ -442,11 +442,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     if (!open(info) || !known(info, nodes)) return info.Env().Undefined();
     const size_t dimensions = graph_->options().dimensions;
     Napi::Float32Array out = Napi::Float32Array::New(info.Env(), nodes.length * dimensions);
-    for (size_t i = 0; i < nodes.length; i++) {
-      const float* v = graph_->vector(nodes.data[i]);
-      if (!v) return fault(info);
-      std::memcpy(out.Data() + i * dimensions, v, dimensions * sizeof(float));
-    }
+    if (!graph_->vectors(nodes.data, static_cast<uint32_t>(nodes.length), out.Data())) return fault(info);
     return out;
   }
 

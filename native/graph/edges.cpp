@@ -72,6 +72,15 @@ int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases) {
   return -1;
 }
 
+// Of a row what `fields` looks at.
+void Graph::prefetchRow(uint32_t node) const {
+  const uint32_t most = 2 * options_.m;
+  prefetchLines(row(node), 1);
+  prefetchLines(bottomIds(node), most * sizeof(uint32_t) / 64 + 1);
+  prefetchLines(biasesOf(node), most * sizeof(uint16_t) / 64 + 1);
+  prefetchVector(node, 2);
+}
+
 bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32_t* outNodes, float* outDistances,
                    float* outBiases, uint32_t* counts) {
   std::vector<float> own(options_.dimensions);
@@ -82,6 +91,7 @@ bool Graph::fields(const uint32_t* wanted, uint32_t count, uint32_t most, uint32
   const uint32_t limit = nodes();
   for (uint32_t i = 0; i < count; i++) {
     counts[i] = 0;
+    if (i + 1 < count && wanted[i + 1] < limit) prefetchRow(wanted[i + 1]);
     if (wanted[i] >= limit || !(state(wanted[i]) & kLive)) continue;
     const int32_t degree = edgesOf(wanted[i], around.data(), halves.data());
     const float* v = vector(wanted[i]);

@@ -330,6 +330,8 @@ class Graph {
   // As it was given, where originals are kept; else what its tier can give back. Null on a fault; good until the
   // thread has asked for some more.
   const float* vector(uint32_t node);
+  // The same of many, copied one after the other. False on a fault.
+  bool vectors(const uint32_t* nodes, uint32_t count, float* out);
 
   // Encodes live nodes into a tier, from the originals where there are any. False on a fault. Excludes `link`,
   // `consolidate` and `train`.
@@ -449,6 +451,7 @@ class Graph {
   // A bottom row's neighbours and the biases of its edges as they were at one moment, up to 2m of each; how many, or
   // -1 on a fault.
   int32_t edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases);
+  void prefetchRow(uint32_t node) const;
   bool hasUpper(uint32_t node, uint32_t level) const;
   // The same, verified: false on a fault, and where it names what does not exist.
   bool listOf(uint32_t node, uint32_t level, List* out);
@@ -484,6 +487,8 @@ class Graph {
   template <Metric M>
   bool measureAgain(const float* q, std::vector<Neighbor>& list);
   void prefetchVector(uint32_t node, uint32_t lines) const;
+  // What `wanted`, of `count` nodes that are looked at in turn, is soon looked at for.
+  void prefetchWanted(const uint32_t* wanted, uint32_t count, uint32_t at) const;
   template <Metric M>
   float between(uint32_t a, uint32_t b, float bound) const;
   // The same while linking: from the bytes at hand where both are, and a little off then.

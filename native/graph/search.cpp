@@ -42,6 +42,8 @@ constexpr uint32_t kAheadLines = 6;
 constexpr uint32_t kAheadVectorLines = 8;
 constexpr uint32_t kAheadRowLines = 12;
 constexpr uint32_t kAheadOwnLines = 3;
+// Vectors of nodes that are asked for by number lie anywhere: so many are on their way.
+constexpr uint32_t kAheadWanted = 6;
 
 // While it lives, distances are those that the tiers can tell; but not where originals are kept, and were asked for or
 // were all there was when the search began: what moves while it runs is not its business.
@@ -597,12 +599,33 @@ bool Graph::searchMany(const float* queries, uint32_t count, uint32_t k, uint32_
   });
 }
 
+void Graph::prefetchWanted(const uint32_t* wanted, uint32_t count, uint32_t at) const {
+  const uint32_t lines = std::min(kAheadVectorLines, (options_.dimensions * 4 + 63) / 64);
+  const uint32_t limit = nodes();
+  const uint32_t from = at == 0 ? 0 : at + kAheadWanted, to = std::min(count, at + kAheadWanted + 1);
+  for (uint32_t i = from; i < to; i++) {
+    if (wanted[i] < limit) prefetchVector(wanted[i], lines);
+  }
+}
+
+bool Graph::vectors(const uint32_t* wanted, uint32_t count, float* out) {
+  const uint32_t d = options_.dimensions;
+  for (uint32_t i = 0; i < count; i++) {
+    prefetchWanted(wanted, count, i);
+    const float* v = vector(wanted[i]);
+    if (!v) return false;
+    std::memcpy(out + uint64_t(i) * d, v, d * sizeof(float));
+  }
+  return true;
+}
+
 bool Graph::distances(const float* query, const uint32_t* wanted, uint32_t count, float* out) {
   ScratchLease s(*this);
   const float* q = prepared(query, *s);
   const uint32_t limit = nodes();
   return byMetric(options_.metric, [&](auto m) {
     for (uint32_t i = 0; i < count; i++) {
+      prefetchWanted(wanted, count, i);
       if (wanted[i] >= limit) {
         out[i] = __builtin_huge_valf();
         continue;

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Prng } from "../../dist/base/prng.js";
-import { crc32c, dot, firstNonFinite, kernelName, l2 } from "../../dist/native/index.js";
+import { crc32c, dot, firstNonFinite, kernelName, l2, scoreRows } from "../../dist/native/index.js";
 import { open } from "../../dist/src/index.js";
 
 const prng = new Prng(7);
@@ -17,6 +17,11 @@ for (const d of [...Array.from({ length: 130 }, (_, i) => i + 1), 784, 1000, 102
     const y = b.subarray(shift, shift + d);
     x[d >> 1] = shift === 1 ? 0 : shift === 2 ? 1e-41 : x[d >> 1];
     operations.update(Buffer.from(Float32Array.of(l2(x, y), dot(x, y)).buffer));
+    const rows = a.subarray(0, Math.floor(a.length / d) * d);
+    const scores = new Float64Array(2);
+    for (const [place, isL2] of [false, true].entries())
+      scoreRows(isL2, y, rows, Uint32Array.of(rows.length / d - 1), scores, Uint32Array.of(place));
+    operations.update(Buffer.from(scores.buffer));
     operations.update(String([firstNonFinite(x), crc32c(new Uint8Array(x.buffer, x.byteOffset, x.byteLength))]));
   }
 }
