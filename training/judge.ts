@@ -17,8 +17,7 @@ class Top {
   private readonly places = new Int32Array(CUTOFF);
   private count = 0;
 
-  constructor(from?: Top) {
-    if (!from) return;
+  copy(from: Top): void {
     this.scores.set(from.scores);
     this.places.set(from.places);
     this.count = from.count;
@@ -111,6 +110,7 @@ export function judge(
   for (const { place, support } of contest.supported) if (support > 0) isSupported[place] = 1;
   // Arms that differ in the weight of edges alone have the same order of what edges do not support.
   const unsupported = new Map<Float64Array, { top: Top; among: Top }>();
+  const [top, among] = [new Top(), new Top()];
   arms.forEach((arm, at) => {
     const own = contest.ownScores(arm);
     let rest = unsupported.get(own);
@@ -123,7 +123,8 @@ export function judge(
       }
       unsupported.set(own, rest);
     }
-    const [top, among] = [new Top(rest.top), new Top(rest.among)];
+    top.copy(rest.top);
+    among.copy(rest.among);
     const weight = contest.edgeWeight(arm);
     for (const { place, support } of contest.supported) {
       const score = own[place]! + weight * support;
