@@ -136,9 +136,13 @@ export class Contest {
       // Where all arms are asked, what the linear hop would find is near enough to what its query found before it.
       if (versions.size === 1 || (version & LINEAR) === 0) for (const node of this.foundBy(version)) this.add(node);
     }
-    for (const node of support.keys()) this.add(node);
-    this.supported = Array.from(support, ([node, share]) => ({ place: this.places.get(node), support: share }));
-    this.plainNodes = Uint32Array.from(this.nodes);
+    const supported: { place: number; support: number }[] = [];
+    support.forEach((share, node) => {
+      this.add(node);
+      supported.push({ place: this.places.get(node), support: share });
+    });
+    this.supported = supported;
+    this.plainNodes = new Uint32Array(this.nodes);
     if (!arms.some((arm) => arm & SHIFT)) return;
     for (const { nodes } of overlays) for (let slot = 0; slot < nodes.length; slot++) this.add(nodes[slot]!);
   }
@@ -290,7 +294,7 @@ export class Contest {
     const scores = this.outerScores.get(version) ?? [];
     const { nodes } = this.outer;
     if (scores.length < nodes.length) {
-      const more = this.corpus.scores(this.query(version), Uint32Array.from(nodes.slice(scores.length)));
+      const more = this.corpus.scores(this.query(version), new Uint32Array(nodes.slice(scores.length)));
       for (const score of more) scores.push(score); // more than a call takes as arguments
       this.outerScores.set(version, scores);
     }

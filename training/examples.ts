@@ -40,7 +40,9 @@ export class Pool {
 
   private fetch(missing: readonly number[]): void {
     if (missing.length === 0) return;
-    const rows = this.corpus.vectorsOf(Uint32Array.from(missing, (place) => this.nodes[place]!));
+    const nodes = new Uint32Array(missing.length);
+    for (let i = 0; i < nodes.length; i++) nodes[i] = this.nodes[missing[i]!]!;
+    const rows = this.corpus.vectorsOf(nodes);
     missing.forEach((place, i) => {
       this.rows[place] = rows[i]!;
     });

@@ -95,7 +95,7 @@ export function judge(
   { chosen, gains: known, displayed }: Answers,
   wasChosen: (node: number) => boolean,
 ): Judgement {
-  const { nodes } = contest;
+  const { nodes, supported } = contest;
   const unseen = gainOfUnseen(known, displayed);
   const seen = new Set(displayed);
   const gainAt = (place: number) => known.get(nodes[place]!) ?? (seen.has(nodes[place]!) ? 0 : unseen);
@@ -107,7 +107,7 @@ export function judge(
   const disjoint = idealLeft > 0 ? new Float64Array(arms.length) : undefined;
   const isNew = disjoint ? nodes.map((node) => !wasChosen(node)) : [];
   const isSupported = new Uint8Array(nodes.length);
-  for (const { place, support } of contest.supported) if (support > 0) isSupported[place] = 1;
+  for (const { place, support } of supported) if (support > 0) isSupported[place] = 1;
   // Arms that differ in the weight of edges alone have the same order of what edges do not support.
   const unsupported = new Map<Float64Array, { top: Top; among: Top }>();
   const [top, among] = [new Top(), new Top()];
@@ -126,7 +126,8 @@ export function judge(
     top.copy(rest.top);
     among.copy(rest.among);
     const weight = contest.edgeWeight(arm);
-    for (const { place, support } of contest.supported) {
+    for (let i = 0; i < supported.length; i++) {
+      const { place, support } = supported[i]!;
       const score = own[place]! + weight * support;
       top.add(score, place);
       if (disjoint && isNew[place]) among.add(score, place);

@@ -527,8 +527,12 @@ class Fields {
       this.earlier = this.known;
       this.known = new Map();
     }
-    this.find(nodes.filter((node) => !this.isAtHand(node)));
-    return Array.from(nodes, (node) => this.known.get(node)!);
+    const missing: number[] = [];
+    for (const node of nodes) if (!this.isAtHand(node)) missing.push(node);
+    if (missing.length > 0) this.find(Uint32Array.from(missing));
+    const heard: Heard[] = [];
+    for (const node of nodes) heard.push(this.known.get(node)!);
+    return heard;
   }
 
   private isAtHand(node: number): boolean {
@@ -540,7 +544,6 @@ class Fields {
 
   private find(nodes: Uint32Array): void {
     const { searcher } = this;
-    if (nodes.length === 0) return;
     const { nodes: around, distances, biases: held, counts } = searcher.graph.fields(nodes, HEARD);
     const stride = around.length / nodes.length;
     nodes.forEach((node, i) => {
@@ -594,7 +597,9 @@ function corpusOf(searcher: Searcher, learned: Learned, fields: Fields): Corpus 
     vectorsOf(of) {
       const rows = graph.vectors(of);
       const { dimensions: d } = searcher;
-      return Array.from(of, (_, i) => learned.unit(rows.subarray(i * d, (i + 1) * d)));
+      const out: Float32Array[] = [];
+      for (let i = 0; i < of.length; i++) out.push(learned.unit(rows.subarray(i * d, (i + 1) * d)));
+      return out;
     },
     isLive: (node) => graph.isLive(node),
     scores(query, of) {
