@@ -3,6 +3,7 @@ import type { Prng } from "../base/prng.js";
 import type { Seed } from "../model/edges.js";
 import { relative } from "../model/scoring.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
+import { type Reading, type Relevance, relevanceOf, UNREAD } from "./relevance.js";
 
 /**
  * Numbers documents densely within one call, so that masks and gradients are arrays and not maps. Rows are there once
@@ -52,22 +53,19 @@ export class Pool {
 /** One event; documents are places in the pool. */
 export interface Example {
   query: Float32Array;
-  /** node -> grade, live documents only; beside each other alone, as all that follows from them is a ratio. */
-  chosen: Map<number, number>;
-  /** node -> grade times what its place on display calls for: what nDCG is measured against. */
-  gains: Map<number, number>;
-  /** What was on display, first place first; empty where nobody knows. */
-  displayed: readonly number[];
+  /** node -> how often it was chosen, for a lower grade less than once; live positives, in their order. */
+  chosen: ReadonlyMap<number, number>;
+  /** What nDCG is measured against; see relevance.ts. */
+  gains: Relevance["gains"];
+  unseen: Relevance["unseen"];
   /** What the query was made from by example; empty otherwise. */
   seeds: readonly Seed[];
   /** Nodes that are no answers: what the query was made from. */
   excluded: Set<number>;
   positives: Int32Array;
-  /**
-   * Weight of each positive in the loss: its grade over the sum of grades, times what its place on display calls for.
-   */
+  /** Weight of each positive in the loss, 1 in all: by grades, or by how much more often it was chosen than expected. */
   weights: Float32Array;
-  /** Rejected, and shown but passed over. */
+  /** Rejected, or passed over on display. */
   explicit: Int32Array;
   /** Nearest to the query by the static search, positives left out. */
   hard: Int32Array;
@@ -87,58 +85,71 @@ export const MOST_HARD = 64;
 export const CANDIDATES = 128;
 
 /**
- * @param eta what stands at place r is looked at with probability (1 / r)^eta
+ * @param asked the same question, every time that it was asked; what it was made from is that of the last time
  * @param found how many documents the static search is to find; 0: it is not run, and `near` and `hard` are empty
- * @returns undefined where no chosen document is live: nothing can be learned or judged
+ * @returns undefined where no chosen document is live, or none was chosen more often than expected: nothing can be
+ * learned or judged
  */
 export function prepareExample(
   pool: Pool,
   corpus: Corpus,
-  event: LearnEvent,
+  asked: readonly LearnEvent[],
   found = CANDIDATES,
-  eta = 0,
+  reading: Reading = UNREAD,
 ): Example | undefined {
-  const given = new Map<number, number>();
-  for (const { node, grade } of event.chosen) {
-    if (given.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) given.set(node, grade);
-  }
-  if (given.size === 0) return undefined;
-  const grades = relative([...given.values()]);
-  const chosen = new Map(Array.from(given.keys(), (node, i) => [node, grades[i]!]));
-  const excluded = new Set([...(event.examples ?? [])].filter((node) => !chosen.has(node)));
-  const near = found > 0 ? corpus.nearest(event.query, Math.min(found, corpus.size)).nodes : new Uint32Array(0);
-  const usable = (node: number) => !chosen.has(node) && !excluded.has(node);
+  const { query, examples = [], seeds = [] } = asked.at(-1)!;
+  const choices = choicesOf(corpus, asked);
+  const excluded = new Set(examples.filter((node) => !choices.has(node)));
+  const isOpen = (node: number) => corpus.isLive(node) && !excluded.has(node);
+  const { gains, unseen, weights, passedOver } = relevanceOf(corpus, asked, choices, isOpen, reading);
+  if (weights.size === 0) return undefined;
+  const near = found > 0 ? corpus.nearest(query, Math.min(found, corpus.size)).nodes : new Uint32Array(0);
+  const usable = (node: number) => !choices.has(node) && !excluded.has(node);
   const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
-  const passedOver = event.shown.slice(0, event.shown.findLastIndex((node) => chosen.has(node)) + 2);
-  const sum = [...chosen.values()].reduce((a, b) => a + b, 0);
-  const gains = new Map(
-    Array.from(chosen, ([node, grade]) => [node, grade * propensityWeight(event, node, eta)] as const),
-  );
+  const rejected = asked.flatMap((event) => event.rejected);
+  const sum = [...weights.values()].reduce((a, b) => a + b, 0);
   return {
-    query: event.query,
-    chosen,
+    query,
+    chosen: new Map(Array.from(weights.keys(), (node) => [node, choices.get(node)!])),
     gains,
-    displayed: event.shown.filter((node) => corpus.isLive(node) && !excluded.has(node)),
-    seeds: (event.seeds ?? []).filter(({ node }) => corpus.isLive(node)),
+    unseen,
+    seeds: seeds.filter(({ node }) => corpus.isLive(node)),
     excluded,
-    positives: places(chosen.keys()),
-    weights: Float32Array.from(gains.values(), (gain) => gain / sum),
-    // A click says that what stands above it, and the next below, was seen and passed over (Joachims 2002);
-    // further down nobody may have looked.
-    explicit: places(new Set([...event.rejected, ...passedOver].filter((node) => usable(node) && corpus.isLive(node)))),
+    positives: places(weights.keys()),
+    weights: Float32Array.from(weights.values(), (weight) => weight / sum),
+    explicit: places(new Set([...rejected, ...passedOver].filter((node) => usable(node) && corpus.isLive(node)))),
     hard: places([...near].filter(usable).slice(0, MOST_HARD)),
     excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
     near,
   };
 }
 
-/** No choice counts for more than so many: rare clicks far down are noise as often as not. */
-export const MOST_PROPENSITY = 10;
+/** node -> how often it was chosen, where an event's best grade counts as 1 and others as a part of it; live documents. */
+function choicesOf(corpus: Corpus, asked: readonly LearnEvent[]): Map<number, number> {
+  const choices = new Map<number, number>();
+  for (const { chosen } of asked) {
+    const given = chosen.filter(({ node, grade }) => grade > 0 && corpus.isLive(node));
+    const grades = relative(given.map(({ grade }) => grade));
+    const most = Math.max(...grades);
+    for (const [i, { node }] of given.entries()) {
+      if (!choices.has(node) && choices.size === MOST_POSITIVES) continue;
+      choices.set(node, (choices.get(node) ?? 0) + grades[i]! / most);
+    }
+  }
+  return choices;
+}
 
-/** Inverse of the probability that the document was looked at, clipped (Joachims, Swaminathan & Schnabel 2017). */
-function propensityWeight({ shown }: LearnEvent, node: number, eta: number): number {
-  const place = eta > 0 ? shown.indexOf(node) : -1;
-  return place < 0 ? 1 : Math.min(MOST_PROPENSITY, (place + 1) ** eta);
+/** Events by question: those that ask the very same are one, in the order in which each was asked first. */
+export function sameQuestions(events: readonly LearnEvent[]): LearnEvent[][] {
+  const questions = new Map<string, LearnEvent[]>();
+  for (const event of events) {
+    const { buffer, byteOffset, byteLength } = event.query;
+    const key = `${event.examples ?? ""} ${Buffer.from(buffer, byteOffset, byteLength).toString("latin1")}`;
+    const known = questions.get(key);
+    if (known) known.push(event);
+    else questions.set(key, [event]);
+  }
+  return [...questions.values()];
 }
 
 /**

@@ -1,15 +1,15 @@
-/** Ranks an event's candidates as each arm would show them, and measures nDCG@10 against what was chosen. */
+/** Ranks an event's candidates as each arm would show them, and measures nDCG@10 against what is known of it. */
+import { STATIC } from "./arms.js";
 import type { Contest } from "./contest.js";
-import { MOST_PROPENSITY } from "./examples.js";
+import type { Relevance } from "./relevance.js";
 
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
 /**
- * What one event can count for: as much as ten of its best documents can, each chosen far down the list. Among
- * documents that never were chosen it may be any number of times what is left to find, where grades are far apart, and
- * would outweigh all other events.
+ * What one event can count for, either way: as much as ten lists of its best documents. Where what is known of it is worth
+ * next to nothing beside what is not, it would outweigh all other events.
  */
-const MOST_NDCG = MOST_PROPENSITY * DISCOUNTS.reduce((a, b) => a + b);
+const MOST_NDCG = 10 * DISCOUNTS.reduce((a, b) => a + b);
 
 /** The ten best candidates seen so far; of equals the one with the lower place is ahead. */
 class Top {
@@ -44,23 +44,16 @@ class Top {
   ndcg(gainAt: (place: number) => number, ideal: number): number {
     let sum = 0;
     for (let i = 0; i < this.count; i++) sum += gainAt(this.places[i]!) * DISCOUNTS[i]!;
-    return Math.min(MOST_NDCG, sum / ideal);
+    return ideal > 0 ? Math.max(-MOST_NDCG, Math.min(MOST_NDCG, sum / ideal)) : 0;
   }
 }
 
 function idealGain(grades: Iterable<number>): number {
-  const best = [...grades].sort((a, b) => b - a).slice(0, CUTOFF);
+  const best = [...grades]
+    .filter((grade) => grade > 0)
+    .sort((a, b) => b - a)
+    .slice(0, CUTOFF);
   return best.reduce((sum, grade, i) => sum + grade * DISCOUNTS[i]!, 0);
-}
-
-/**
- * What nobody could choose, because it was not on display, counts as what stood in the lower half of the display did:
- * as nothing, and no arm could gain by bringing up what static search had hidden; left out of the ranking, and an arm
- * could push it to the top unpunished.
- */
-function gainOfUnseen(gains: ReadonlyMap<number, number>, displayed: readonly number[]): number {
-  const lower = displayed.slice(displayed.length >> 1);
-  return lower.reduce((sum, node) => sum + (gains.get(node) ?? 0), 0) / Math.max(1, lower.length);
 }
 
 export interface Judgement {
@@ -70,20 +63,13 @@ export interface Judgement {
   all: Float64Array;
   /**
    * The document-disjoint stratum: the same among documents that never were chosen before; undefined where none of them
-   * is relevant.
+   * was chosen now.
    */
   disjoint: Float64Array | undefined;
 }
 
 /** What is known of the answers to a question. */
-export interface Answers {
-  /** node -> grade of what was chosen. */
-  chosen: ReadonlyMap<number, number>;
-  /** The same, times what its place on display calls for. */
-  gains: ReadonlyMap<number, number>;
-  /** What was on display, first place first; empty where nobody knows. */
-  displayed: readonly number[];
-}
+export type Answers = Pick<Relevance, "gains" | "unseen"> & { chosen: ReadonlyMap<number, number> };
 
 /**
  * @param arms static first
@@ -92,17 +78,18 @@ export interface Answers {
 export function judge(
   contest: Contest,
   arms: readonly number[],
-  { chosen, gains: known, displayed }: Answers,
+  { chosen, gains, unseen }: Answers,
   wasChosen: (node: number) => boolean,
 ): Judgement {
   const { nodes, supported } = contest;
-  const unseen = gainOfUnseen(known, displayed);
-  const seen = new Set(displayed);
-  const gainAt = (place: number) => known.get(nodes[place]!) ?? (seen.has(nodes[place]!) ? 0 : unseen);
-  // Of grades, not of gains: a choice far down has to weigh more than one at the top, in an event of its own too.
-  const ideal = idealGain(chosen.values());
-  const left = [...chosen].filter(([node]) => !wasChosen(node)).map(([, grade]) => grade);
-  const idealLeft = idealGain(left);
+  // What nobody could choose, as it was not on display: as nothing, no arm could gain by bringing up what static search
+  // had hidden, and left out of the ranking, it could be pushed to the top unpunished.
+  const still = unseen && contest.ownScores(STATIC);
+  const gainAt = (place: number) => gains.get(nodes[place]!) ?? (unseen ? unseen(still![place]!) : 0);
+  const ideal = idealGain(gains.values());
+  const left = [...gains].filter(([node]) => !wasChosen(node)).map(([, gain]) => gain);
+  const isAnswered = [...chosen.keys()].some((node) => !wasChosen(node));
+  const idealLeft = isAnswered ? idealGain(left) : 0;
   const all = new Float64Array(arms.length);
   const disjoint = idealLeft > 0 ? new Float64Array(arms.length) : undefined;
   const isNew = disjoint ? nodes.map((node) => !wasChosen(node)) : [];

@@ -26,12 +26,12 @@ import {
   copiedBytes,
   curveOf,
   type Delta,
-  etaOf,
   FIELD,
   gateOf,
   type LearnedState,
   offsetOf,
   positionBiasOf,
+  readingOf,
   shiftsOf,
 } from "./state.js";
 
@@ -175,8 +175,8 @@ class Draft {
     const arms = armsIn(learners);
     const judged = this.judgedArms(arms);
     const wanted = judged.length > 0 ? CANDIDATES : MOST_HARD + event.chosen.length + (event.examples?.length ?? 0);
-    const eta = etaOf(header, this.state.options);
-    const example = prepareExample(this.pool, this.corpus, event, Math.min(CANDIDATES, wanted), eta);
+    const reading = readingOf(header, this.state.options);
+    const example = prepareExample(this.pool, this.corpus, [event], Math.min(CANDIDATES, wanted), reading);
     if (!example) {
       this.count(FIELD.skippedEvents);
       return;
@@ -188,7 +188,7 @@ class Draft {
     yield* learnEdges(this.edges, seeds, example, header[FIELD.clock]!);
     this.stepShift(example, true);
     for (const old of this.older(1, history)) {
-      const again = prepareExample(this.pool, this.corpus, old, 0, eta);
+      const again = prepareExample(this.pool, this.corpus, [old], 0, reading);
       if (again) this.stepShift(again, false);
     }
     this.count(FIELD.events);
@@ -261,10 +261,9 @@ class Draft {
   }
 
   /** What was chosen tells how far down people look. */
-  private countDisplay({ shown }: LearnEvent, { query, chosen, excluded }: Example): void {
+  private countDisplay({ shown, chosen }: LearnEvent, { query, excluded }: Example): void {
     const { corpus, context } = this;
-    const { positionBias, temperature, window } = this.state.options;
-    if (positionBias === 0) return;
+    const { temperature, window } = this.state.options;
     const places = [...shown.slice(0, MOST_PLACES).entries()].filter(
       ([, node]) => corpus.isLive(node) && !excluded.has(node),
     );
@@ -272,10 +271,11 @@ class Draft {
       query,
       Uint32Array.from(places, ([, node]) => node),
     );
+    const isChosen = new Set(chosen.map(({ node }) => node));
     const display = places.map(([place, node], i) => ({
       place: place + 1,
       score: scores[i]! / (temperature * context.scales.score),
-      chosen: chosen.has(node),
+      chosen: isChosen.has(node),
     }));
     positionBiasOf(this.header).add(display, window);
   }
@@ -366,9 +366,9 @@ class Draft {
 
   private *stepAdapter(history: readonly LearnEvent[]): Generator<void, void> {
     const { corpus, context, header } = this;
-    const eta = etaOf(header, this.state.options);
+    const reading = readingOf(header, this.state.options);
     const examples = [...this.older(STEP_EVERY, history.slice(0, -STEP_EVERY)), ...history.slice(-STEP_EVERY)]
-      .map((event) => prepareExample(this.pool, corpus, event, 0, eta))
+      .map((event) => prepareExample(this.pool, corpus, [event], 0, reading))
       .filter((example) => example !== undefined);
     if (examples.length === 0) return;
     if (!this.outputChanged) this.adapter = { ...this.adapter, output: this.adapter.output.slice() };

@@ -21,6 +21,15 @@ const PRIOR = [0.1, 10, 0.1];
 /** ln of how often a document is expected to be chosen at most. */
 const MOST_LOG_RATE = 2;
 
+/**
+ * What a logit of score is worth at least, as a logit of relevance, beyond what was on display: there nobody chooses, and
+ * where scores on display say little, an arm could bring up anything and count as harmless.
+ */
+const LEAST_SLOPE = 0.1;
+/** Further below nothing is expected of any score. */
+const MOST_BELOW = 100;
+const [LEAST_EXPECTED, MOST_EXPECTED] = [0.005, 0.9];
+
 /** A document on display. */
 export interface Displayed {
   /** 1 is the first. */
@@ -39,6 +48,14 @@ export class PositionBias {
   /** eta >= 0; 0 before the first event. */
   get eta(): number {
     return Math.max(0, -this.at[1]!);
+  }
+
+  /** How often a document is chosen when it is looked at, by its score above the mean of its display, as a logit. */
+  expected(above: number): number {
+    const [base, , slope] = this.at;
+    const x = Math.max(-MOST_BELOW, above);
+    const logRate = base! + (x < 0 ? Math.max(slope!, LEAST_SLOPE) : slope!) * x;
+    return Math.min(MOST_EXPECTED, Math.max(LEAST_EXPECTED, Math.exp(logRate)));
   }
 
   copy(other: PositionBias): void {

@@ -16,6 +16,7 @@ import { Gate } from "./gate.js";
 import { NetworkBytes } from "./network-bytes.js";
 import type { LearningOptions } from "./options.js";
 import { PositionBias } from "./position-bias.js";
+import type { Reading } from "./relevance.js";
 
 const HEADER_DOUBLES = 1024;
 const HEADER_BYTES = HEADER_DOUBLES * 8;
@@ -131,6 +132,13 @@ export function curveOf(header: Float64Array): Curve {
 /** The estimate of the position bias over a header. */
 export function positionBiasOf(header: Float64Array): PositionBias {
   return new PositionBias(header.subarray(POSITION_BIAS_AT, POSITION_BIAS_AT + PositionBias.LENGTH));
+}
+
+/** How displays are read: by what feedback says of them, and with an eta that the options allow. */
+export function readingOf(header: Float64Array, options: LearningOptions): Reading {
+  const estimate = positionBiasOf(header);
+  const logit = options.temperature * (header[FIELD.scoreScale]! || 1);
+  return { eta: etaOf(header, options), logit, expected: (above) => estimate.expected(above) };
 }
 
 /** eta that choices are weighed by: what feedback shows, and at most what the options allow. */

@@ -1,8 +1,8 @@
 /**
  * Batch training: learners from the start over the feedback kept, gated by cross-fitting.
  *
- * Five folds: each arm is fitted on four and judged on the fifth, so that an event is judged by learners that never saw
- * it. Adapter and shifts are then refitted on everything, and the network where an arm with it passes. Where none
+ * In folds: each arm is fitted on all but one and judged on that one, so that a question is judged by learners that never
+ * saw it. Adapter and shifts are then refitted on everything, and the network where an arm with it passes. Where none
  * passes, static is served and the fitted learners stay challengers for `learn` to judge. Learned edges are fitted for
  * the folds alone: those of the state count every event since ever, and stay.
  *
@@ -21,7 +21,7 @@ import { Arrivals } from "./arrivals.js";
 import { Contest, type Learners, seedsOf } from "./contest.js";
 import type { Corpus, LearnEvent } from "./corpus.js";
 import { learnEdges } from "./edges.js";
-import { CANDIDATES, type Example, Pool, prepareExample } from "./examples.js";
+import { CANDIDATES, type Example, Pool, prepareExample, sameQuestions } from "./examples.js";
 import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales, type Scales } from "./fit.js";
 import { fitNetwork, type NetworkSettings } from "./fit-network.js";
 import { PER_LEARNER } from "./gate.js";
@@ -29,6 +29,7 @@ import { type Judgement, judge } from "./judge.js";
 import { MOST_NETWORK_BYTES, networkPieces, networkSize } from "./network-bytes.js";
 import { drawsOf, type PhaseSettings, Phases } from "./phases.js";
 import { type NetworkWeights, Propagator } from "./propagator.js";
+import type { Reading } from "./relevance.js";
 import { type LearningReport, learningReport } from "./report.js";
 import { adaptQuery, armsIn } from "./serving.js";
 import { capSources } from "./sources.js";
@@ -37,12 +38,12 @@ import {
   copiedBytes,
   curveOf,
   type Delta,
-  etaOf,
   FIELD,
   gateOf,
   type LearnedState,
   offsetOf,
   positionBiasOf,
+  readingOf,
   type ShiftChange,
   shiftsOf,
 } from "./state.js";
@@ -56,13 +57,19 @@ export interface TrainSettings extends PhaseSettings {
   signal?: AbortSignal;
 }
 
-const FOLDS = 5;
-/** Phases: the folds, then the refits. */
-const ADAPTER_REFIT = FOLDS;
-const SHIFT_REFIT = FOLDS + 1;
-const NETWORK_REFIT = FOLDS + 2;
-const PHASES = FOLDS + 3;
-/** Events that are cross-fitted; beyond this a gain is certain enough, and time goes into the refit. */
+/**
+ * Folds by how many questions there are: the fewer, the more of them a fold needs to be fitted to for its gain to be near
+ * that of all, and the less time it takes.
+ */
+const foldsFor = (questions: number): number => (questions < 100 ? 20 : questions < 1000 ? 10 : 5);
+/** Phases after the folds, and how many there are. */
+const ADAPTER_REFIT = 0;
+const SHIFT_REFIT = 1;
+const NETWORK_REFIT = 2;
+const REFITS = 3;
+/** With fewer questions nothing is cross-fitted. */
+const LEAST_QUESTIONS = 5;
+/** Questions that are cross-fitted; beyond this a gain is certain enough, and time goes into the refit. */
 const CROSS_FITTED = 4096;
 /** Events judged in all; each costs a scan of the overlay. */
 const JUDGED = 2048;
@@ -100,10 +107,17 @@ export async function train(
   });
   const kept = capSources(events.slice(-state.options.replay), state.options.sourceShare);
   const pool = new Pool(corpus);
-  const examples = await readExamples(pool, corpus, kept, etaOf(state.header, state.options), slices, settings);
+  const { examples, read } = await readExamples(
+    pool,
+    corpus,
+    kept,
+    readingOf(state.header, state.options),
+    slices,
+    settings,
+  );
   const header = state.header.slice();
-  header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - examples.length;
-  header[FIELD.trainedEvents] = examples.length;
+  header[FIELD.skippedEvents] = header[FIELD.skippedEvents]! + kept.length - read;
+  header[FIELD.trainedEvents] = read;
   if (examples.length === 0)
     return {
       delta: { parameters: [{ at: 0, bytes: copiedBytes(header) }], overlay: [], edges: [] },
@@ -118,28 +132,33 @@ export async function train(
   return { delta, report: learningReport(state, header) };
 }
 
+/** An example for each question, and how many events they stand for. */
 async function readExamples(
   pool: Pool,
   corpus: Corpus,
   events: readonly LearnEvent[],
-  eta: number,
+  reading: Reading,
   slices: Slices,
   { onProgress }: TrainSettings,
-): Promise<Example[]> {
+): Promise<{ examples: Example[]; read: number }> {
   const examples: Example[] = [];
-  for (const [i, event] of events.entries()) {
-    const example = prepareExample(pool, corpus, event, CANDIDATES, eta);
+  let [done, read] = [0, 0];
+  for (const asked of sameQuestions(events)) {
+    const example = prepareExample(pool, corpus, asked, CANDIDATES, reading);
     if (example) examples.push(example);
+    if (example) read += asked.length;
     pool.loadNew(); // here, a few at a time: searches wait for nothing longer
-    onProgress?.({ phase: "reading feedback", done: i + 1, total: events.length });
+    done += asked.length;
+    onProgress?.({ phase: "reading feedback", done, total: events.length });
     await slices.pause();
   }
-  return examples;
+  return { examples, read };
 }
 
 /** One training: what its phases share. */
 class Training {
   private readonly scales: Scales;
+  private readonly folds: number;
   private readonly phases: Phases;
   private readonly network: NetworkSettings | undefined;
 
@@ -153,8 +172,10 @@ class Training {
   ) {
     const { options } = state;
     const queries = examples.slice(-256).map((e) => e.query);
-    this.scales = measureScales(corpus, queries, drawsOf(settings.seed, PHASES));
-    this.phases = new Phases({ corpus, pool, options, scales: this.scales }, PHASES, settings);
+    this.folds = foldsFor(examples.length);
+    const phases = this.folds + REFITS;
+    this.scales = measureScales(corpus, queries, drawsOf(settings.seed, phases));
+    this.phases = new Phases({ corpus, pool, options, scales: this.scales }, phases, settings);
     this.network = networkSettings(state, this.epochs);
   }
 
@@ -173,13 +194,14 @@ class Training {
   /** Judges every arm on events that it was not fitted to; none where there are too few. */
   async crossFit(): Promise<Judgement[]> {
     const events = this.examples.slice(-CROSS_FITTED);
-    const folds = assignFolds(events, drawsOf(this.settings.seed, PHASES + 1));
-    const most = Math.ceil(Math.min(JUDGED, events.length) / FOLDS);
+    const { folds } = this;
+    const foldOf = assignFolds(events.length, folds, drawsOf(this.settings.seed, this.phases.count + 1));
+    const most = Math.ceil(Math.min(JUDGED, events.length) / folds);
     let judgements: Judgement[] = [];
     let triesNetwork = this.network !== undefined && this.examples.length >= NETWORK_LEAST;
-    for (let fold = 0; fold < FOLDS && events.length >= FOLDS; fold++) {
-      const fitted = events.filter((_, i) => folds[i] !== fold);
-      const heldOut = events.filter((_, i) => folds[i] === fold).slice(-most);
+    for (let fold = 0; fold < folds && events.length >= LEAST_QUESTIONS; fold++) {
+      const fitted = events.filter((_, i) => foldOf[i] !== fold);
+      const heldOut = events.filter((_, i) => foldOf[i] === fold).slice(-most);
       if (fitted.length === 0 || heldOut.length === 0) continue;
       const ofFold = await this.phases.run(fold, async (context) =>
         this.judgeAll(await this.fit(context, fitted, triesNetwork), heldOut),
@@ -234,19 +256,19 @@ class Training {
    * @param estimate what the gate expects of `serving`
    */
   async refit(serving: number, header: Float64Array, estimate: number): Promise<Delta> {
-    const { state, corpus, slices, phases, examples, scales } = this;
-    const adapter = await phases.run(ADAPTER_REFIT, (context) => this.fitAdapter(context, examples));
+    const { state, corpus, slices, folds, phases, examples, scales } = this;
+    const adapter = await phases.run(folds + ADAPTER_REFIT, (context) => this.fitAdapter(context, examples));
     const queries =
       serving & ADAPTER
         ? await slices.run(adaptQueries(adapter, corpus.metric, examples))
         : examples.map((e) => e.query);
-    const shifts = await phases.run(SHIFT_REFIT, async (context) =>
+    const shifts = await phases.run(folds + SHIFT_REFIT, async (context) =>
       shiftsOf(await slices.run(fitShift(context, examples, queries, this.epochsFor(examples.length).shift))),
     );
     const arrived = await slices.run(inheriting(state, shifts, corpus, scales));
     const network =
       serving & ATTENTION
-        ? await phases.run(NETWORK_REFIT, (context) => this.fitNetwork(context, examples, queries))
+        ? await phases.run(folds + NETWORK_REFIT, (context) => this.fitNetwork(context, examples, queries))
         : undefined;
     phases.end();
     this.fillHeader(header, network !== undefined);
@@ -345,21 +367,11 @@ function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
   return { arms: arms.filter(kept), all: all.filter(kept), disjoint: disjoint?.filter(kept) };
 }
 
-/**
- * Folds by query: events that ask the very same go into one fold, or a repeated question would be judged by its own
- * answer.
- */
-function assignFolds(examples: readonly Example[], prng: Prng): number[] {
-  const groups = new Map<string, number[]>();
-  for (const [i, { query }] of examples.entries()) {
-    const key = Buffer.from(query.buffer, query.byteOffset, query.byteLength).toString("latin1");
-    const group = groups.get(key);
-    if (group) group.push(i);
-    else groups.set(key, [i]);
-  }
-  const folds: number[] = new Array(examples.length).fill(0);
-  for (const [at, group] of prng.shuffle([...groups.values()]).entries()) for (const i of group) folds[i] = at % FOLDS;
-  return folds;
+/** The fold of each of `count` questions, all folds of one size. */
+function assignFolds(count: number, folds: number, prng: Prng): number[] {
+  const foldOf: number[] = new Array(count);
+  for (const [at, i] of prng.shuffle(Array.from({ length: count }, (_, i) => i)).entries()) foldOf[i] = at % folds;
+  return foldOf;
 }
 
 /** Rows that arrived after what they inherited from inherit anew, from what is there now. */

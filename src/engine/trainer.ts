@@ -25,7 +25,7 @@ const MAX_EVENTS = 100_000;
 const RECENT_EVENTS = 256;
 /** What phases of `train` left; its version is raised where the same phase leaves something else. */
 const PROGRESS_NAME = "train.progress";
-const PROGRESS_VERSION = 2;
+const PROGRESS_VERSION = 3;
 
 export class Trainer {
   /** `learn` and `train` change the same state, one after the other. */

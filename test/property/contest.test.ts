@@ -304,17 +304,14 @@ describe("a judgement", () => {
           const contest = setUp(scene).contest(ALL);
           const chosen = new Map(grades);
           // On display stood what was chosen, then others; or nobody knows.
-          const displayed = others.length > 5 ? [...new Set([...others, ...chosen.keys()])] : [];
-          const gains = new Map(
-            grades.map(([node, grade]) => [node, grade * (1 + Math.max(0, displayed.indexOf(node)))]),
-          );
-          const answers = { chosen, gains, displayed };
+          const hasDisplay = others.length > 5;
+          const gains = new Map([...(hasDisplay ? others.map((node) => [node, -0.1] as const) : []), ...grades]);
+          const unseen = hasDisplay ? (score: number) => score / 8 : undefined;
+          const answers = { chosen, gains, unseen };
           const { arms, all, disjoint } = judge(contest, ALL, answers, (node) => old.includes(node));
           expect(arms).toEqual(ALL);
-          const lower = displayed.slice(Math.floor(displayed.length / 2));
-          const unseen =
-            lower.length > 0 ? lower.reduce((sum, node) => sum + (gains.get(node) ?? 0), 0) / lower.length : 0;
-          const gain = (node: number) => gains.get(node) ?? (displayed.includes(node) ? 0 : unseen);
+          const still = new Map(contest.nodes.map((node, i) => [node, contest.scores(STATIC)[i]!]));
+          const gain = (node: number) => gains.get(node) ?? unseen?.(still.get(node)!) ?? 0;
           const gainOf = (list: number[]) =>
             list.slice(0, 10).reduce((sum, gain, i) => sum + gain / Math.log2(i + 2), 0);
           const ndcg = (arm: number, counts: (node: number) => boolean) => {
@@ -378,7 +375,7 @@ describe("a judgement", () => {
         [0, grade],
         [1, 1],
       ]);
-      const apart = judge(contest, [STATIC], { chosen: gains, gains, displayed: [0, 1] }, (node) => node === 1);
+      const apart = judge(contest, [STATIC], { chosen: gains, gains, unseen: () => 1 }, (node) => node === 1);
       if (grade === 0) expect(apart.disjoint).toBeUndefined();
       else expect(apart.disjoint![0]).toBeLessThan(50);
     }

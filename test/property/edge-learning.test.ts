@@ -37,7 +37,7 @@ const settings: NetworkSettings = {
 
 function contextOf(from: readonly LearnEvent[], prng = new Prng(1), of: Corpus = corpus) {
   const pool = new Pool(of);
-  const examples = from.map((event) => prepareExample(pool, of, event)!);
+  const examples = from.map((event) => prepareExample(pool, of, [event])!);
   const scales = { score: 1, query: 1, document: 1 };
   const context: FitContext = { corpus: of, pool, options: { ...LEARNING_DEFAULTS }, scales, prng, skippedSteps: 0 };
   return { context, examples };

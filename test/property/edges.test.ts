@@ -333,7 +333,7 @@ describe("an event", () => {
   const world = makeWorld();
   const [asked] = world.events(1, 1);
   const learned = (event: Partial<LearnEvent>, given: readonly Seed[]) => {
-    const example = prepareExample(new Pool(world.corpus), world.corpus, { ...asked!, ...event })!;
+    const example = prepareExample(new Pool(world.corpus), world.corpus, [{ ...asked!, ...event }])!;
     const edges = new Edges(1e9);
     for (const _ of learnEdges(edges, given, example, 1)); // as one piece
     return edges;

@@ -208,7 +208,7 @@ describe("negatives", () => {
         for (const node of c.dead) corpus.dead.add(node);
         const pool = new Pool(corpus);
         const [event] = world.events(1, c.seed);
-        const example = prepareExample(pool, corpus, { ...event!, ...c });
+        const example = prepareExample(pool, corpus, [{ ...event!, ...c }]);
         if (!example) return;
         const others = [...corpus.sample(50, new Prng(c.seed))].map((node) => pool.add(node));
         const out = new Int32Array(64 + example.positives.length);
@@ -233,7 +233,7 @@ describe("negatives", () => {
     const rest = [...Array(480).keys()].filter((node) => node !== chosen.node);
     const shown = [rest[0]!, chosen.node, rest[1]!, rest[2]!];
     const pool = new Pool(corpus);
-    const example = prepareExample(pool, corpus, { ...event!, chosen: [chosen], shown, rejected: [rest[9]!] });
+    const example = prepareExample(pool, corpus, [{ ...event!, chosen: [chosen], shown, rejected: [rest[9]!] }]);
     expect([...example!.explicit].map((place) => pool.nodes[place])).toEqual([rest[9], rest[0], rest[1]]);
   });
 });

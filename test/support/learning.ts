@@ -73,7 +73,11 @@ export function ranking(contest: Contest, arm: number): { node: number; score: n
 }
 
 /** What was chosen, of an event that nobody knows the display of. */
-export const answersOf = (chosen: ReadonlyMap<number, number>): Answers => ({ chosen, gains: chosen, displayed: [] });
+export const answersOf = (chosen: ReadonlyMap<number, number>): Answers => ({
+  chosen,
+  gains: chosen,
+  unseen: undefined,
+});
 
 /** Mean nDCG@10 of what is served, and of static, on events nobody learned from. */
 export function measure(state: LearnedState, world: World, events: readonly LearnEvent[]) {
