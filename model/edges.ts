@@ -5,9 +5,14 @@
  * strengths halve with the clock of events, and the weakest edge gives way to a new one.
  *
  * A question spreads over them as item-based recommendation does (Deshpande & Karypis 2004, with
- * shrinkage): support(y) = sum_u p_u a_uy / sqrt((asked_u + s)(chosen_y + t)), where a_uy is the strength
+ * shrinkage): support(y) = r_y sum_u p_u a_uy / ((asked_u + s)^.6 (chosen_y + t)^.5), where a_uy is the strength
  * of u -> y, asked_u all that u ever sent out, chosen_y how often y was chosen, and p_u the share of u
  * in the question. One step of message passing in which the rows' ids are the states.
+ *
+ * r_y = (lately_y + g) / (expected_y + g) is how much more often than ever y is chosen lately: what is in demand comes
+ * and goes. It is the mean of that ratio once choices, a Poisson process, were seen, where it is 1 with the weight of g
+ * choices before (Gamma(g, g)). lately_y fades faster than chosen_y, which says what to expect. It stands in the first
+ * lane of y, as an edge to itself.
  */
 
 /** Edges that leave a node. The format's stride depends on it. */
@@ -16,6 +21,11 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
+/** What was asked for everything says less: a little above the root of a cosine (Paudel et al. 2017, RP3beta). */
+const ASKED_EXPONENT = 0.6;
+/** Half-lives of _lately_ in one of the edges, and g. */
+const LATELY_FASTER = 20;
+const STEADY = 20;
 /** Seeds of less than this share of the strongest one are not asked: the question is hardly about them. */
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
@@ -84,7 +94,7 @@ export class Edges {
   /** Nodes that edges leave. */
   get linked(): number {
     let count = 0;
-    for (const record of this.records.values()) if (record.count > 0) count++;
+    for (const [node, record] of this.records) if (record.count > firstLane(record, node)) count++;
     return count;
   }
 
@@ -123,7 +133,7 @@ export class Edges {
     record.asked += strength;
     let lane = record.targets.indexOf(to);
     if (lane < 0 || lane >= record.count) {
-      lane = record.count < EDGES_PER_NODE ? record.count++ : this.weakest(record, now);
+      lane = this.freeLane(record, from, now);
       record.targets[lane] = to;
       record.strengths[lane] = 0;
     }
@@ -134,7 +144,25 @@ export class Edges {
 
   /** Counts that `node` was chosen. */
   choose(node: number, amount: number, now: number): void {
-    this.edit(node, now).chosen += amount;
+    const record = this.edit(node, now);
+    const lately = this.lately(record, node, now, record.chosen * this.latelyShare(now));
+    if (firstLane(record, node) === 0) this.clearFirst(record, node, now);
+    record.strengths[0] = lately + amount;
+    record.at[0] = now;
+    this.touched.get(node)!.add(0);
+    record.chosen += amount;
+  }
+
+  /** How much more often than ever a node is chosen lately: above 1 where it is. */
+  trend(node: number, now: number): number {
+    const record = this.record(node);
+    return record ? this.trendOf(record, node, now, this.latelyShare(now)) : 1;
+  }
+
+  /** @param share what of a steady count is of lately */
+  private trendOf(record: EdgeRecord, node: number, now: number, share: number): number {
+    const expected = record.chosen * this.fade(record.countedAt, now) * share;
+    return (this.lately(record, node, now, expected) + STEADY) / (expected + STEADY);
   }
 
   /** The node's row is gone: what left it goes, and what led to it holds no more. */
@@ -164,6 +192,12 @@ export class Edges {
       fresh.chosen = record.chosen * fade;
       fresh.countedAt = now;
       fresh.born = own === undefined ? record.born : now;
+      if (firstLane(record, node) === 1) {
+        fresh.count = 1;
+        fresh.targets[0] = own ?? node;
+        fresh.strengths[0] = this.lately(record, node, now, 0);
+        fresh.at[0] = now;
+      }
       for (const { to, strength } of this.from(node, now)) {
         const lane = fresh.count++;
         fresh.targets[lane] = names.get(to) ?? to;
@@ -190,7 +224,9 @@ export class Edges {
       to: record.targets[lane]!,
       strength: this.strengthAt(record, lane, now),
     }));
-    return all.filter(({ strength }) => strength > 0).sort((a, b) => b.strength - a.strength || a.to - b.to);
+    return all
+      .filter(({ to, strength }) => to !== node && strength > 0)
+      .sort((a, b) => b.strength - a.strength || a.to - b.to);
   }
 
   /**
@@ -205,8 +241,9 @@ export class Edges {
     for (const { node, weight } of seeds) {
       const record = weight < least ? undefined : this.record(node);
       if (!record) continue;
-      const share = weight / Math.sqrt(record.asked * this.fade(record.countedAt, now) + ASKED_SHRINKAGE);
-      for (let lane = 0; lane < record.count; lane++) {
+      const asked = record.asked * this.fade(record.countedAt, now);
+      const share = weight / (asked + ASKED_SHRINKAGE) ** ASKED_EXPONENT;
+      for (let lane = firstLane(record, node); lane < record.count; lane++) {
         const strength = this.strengthAt(record, lane, now);
         if (strength === 0) continue;
         const to = record.targets[lane]!;
@@ -219,14 +256,14 @@ export class Edges {
       }
     }
     const supported: { node: number; support: number }[] = [];
+    const latelyShare = this.latelyShare(now);
     for (let place = 0; place < nodes.length; place++) {
       const node = nodes[place]!;
       if (!accept(node)) continue;
-      const { chosen, countedAt } = this.record(node)!;
-      supported.push({
-        node,
-        support: sums[place]! / Math.sqrt(chosen * this.fade(countedAt, now) + CHOSEN_SHRINKAGE),
-      });
+      const record = this.record(node)!;
+      const chosen = record.chosen * this.fade(record.countedAt, now);
+      const raised = this.trendOf(record, node, now, latelyShare) / Math.sqrt(chosen + CHOSEN_SHRINKAGE);
+      supported.push({ node, support: sums[place]! * raised });
     }
     supported.sort((a, b) => b.support - a.support || a.node - b.node).splice(MOST_SUPPORTED);
     const most = supported[0]?.support ?? 1;
@@ -260,16 +297,44 @@ export class Edges {
     return left;
   }
 
-  private weakest(record: EdgeRecord, now: number): number {
+  /** How often a node was chosen lately; `expected` where nobody counted. */
+  private lately(record: EdgeRecord, node: number, now: number, expected: number): number {
+    if (firstLane(record, node) === 0) return expected;
+    return record.strengths[0]! * this.fade(0, LATELY_FASTER * (now - record.at[0]!));
+  }
+
+  /** What of a steady count since tick 0 is of lately. */
+  private latelyShare(now: number): number {
+    if (now <= 0) return 1;
+    return (1 - this.fade(0, LATELY_FASTER * now)) / (1 - this.fade(0, now)) / LATELY_FASTER;
+  }
+
+  /** Makes the first lane the node's own; an edge that had it goes on in another. */
+  private clearFirst(record: EdgeRecord, node: number, now: number): void {
+    if (record.count === 0) record.count = 1;
+    else {
+      const lane = this.freeLane(record, node, now);
+      for (const values of [record.targets, record.strengths, record.at]) values[lane] = values[0]!;
+      this.touched.get(node)!.add(lane);
+    }
+    record.targets[0] = node;
+  }
+
+  /** A lane for one more edge; where there is none left, the weakest edge gives way. */
+  private freeLane(record: EdgeRecord, node: number, now: number): number {
+    if (record.count < EDGES_PER_NODE) return record.count++;
     let weakest = 0;
     let least = Number.POSITIVE_INFINITY;
-    for (let lane = 0; lane < record.count; lane++) {
+    for (let lane = firstLane(record, node); lane < record.count; lane++) {
       const strength = this.strengthAt(record, lane, now);
       if (strength < least) [weakest, least] = [lane, strength];
     }
     return weakest;
   }
 }
+
+/** The lane of a node's first edge: 1 where the one before it counts how often it was chosen lately. */
+const firstLane = (record: EdgeRecord, node: number): 0 | 1 => (record.count > 0 && record.targets[0] === node ? 1 : 0);
 
 const fadeAfter = (age: number, halfLife: number): number => Math.exp((-Math.LN2 * age) / halfLife);
 
