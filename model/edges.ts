@@ -5,9 +5,13 @@
  * strengths halve with the clock of events, and the weakest edge gives way to a new one.
  *
  * A question spreads over them as item-based recommendation does (Deshpande & Karypis 2004, with
- * shrinkage): support(y) = sum_u p_u a_uy / sqrt((asked_u + s)(chosen_y + t)), where a_uy is the strength
+ * shrinkage): support(y) = r_y sum_u p_u a_uy / ((asked_u + s)^.6 (chosen_y + t)^.5), where a_uy is the strength
  * of u -> y, asked_u all that u ever sent out, chosen_y how often y was chosen, and p_u the share of u
  * in the question. One step of message passing in which the rows' ids are the states.
+ *
+ * r_y = (lately_y + g) / (expected_y + g) is how much more often than ever y is chosen lately: what is in demand comes
+ * and goes. It is the mean of that ratio once choices, a Poisson process, were seen, where it is 1 with the weight of g
+ * choices before (Gamma(g, g)). lately_y fades faster than chosen_y, which says what to expect.
  */
 
 import { Places } from "./places.js";
@@ -19,6 +23,11 @@ export const EDGES_PER_NODE = 128;
 /** s and t: counts below these are little evidence. */
 const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
+/** What was asked for everything says less: a little above the root of a cosine (Paudel et al. 2017, RP3beta). */
+const ASKED_EXPONENT = 0.6;
+/** Half-lives of _lately_ in one of the edges, and g. */
+const LATELY_FASTER = 20;
+const STEADY = 20;
 /** Seeds of less than this share of the strongest one are not asked: the question is hardly about them. */
 const LEAST_SHARE = 1e-3;
 /** Supports beyond the strongest of these are not worth a look. */
@@ -39,6 +48,8 @@ export interface EdgeRecord {
   count: number;
   asked: number;
   chosen: number;
+  /** How often it was chosen lately: what `chosen` counts, fading faster. */
+  lately: number;
   countedAt: number;
   /** Edges to this node from before this tick meant another row of the same number. */
   born: number;
@@ -65,6 +76,7 @@ export const emptyRecord = (lanes = EDGES_PER_NODE): EdgeRecord => ({
   count: 0,
   asked: 0,
   chosen: 0,
+  lately: 0,
   countedAt: 0,
   born: 0,
 });
@@ -106,6 +118,7 @@ export class RecordRoom {
       count: 0,
       asked: 0,
       chosen: 0,
+      lately: 0,
       countedAt: 0,
       born: 0,
     };
@@ -120,6 +133,7 @@ export class RecordRoom {
     record.count = from.count;
     record.asked = from.asked;
     record.chosen = from.chosen;
+    record.lately = from.lately;
     record.countedAt = from.countedAt;
     record.born = from.born;
     return record;
@@ -201,7 +215,27 @@ export class Edges {
 
   /** Counts that `node` was chosen. */
   choose(node: number, amount: number, now: number): void {
-    this.edit(node, now).chosen += amount;
+    const record = this.edit(node, now);
+    record.chosen += amount;
+    record.lately += amount;
+  }
+
+  /** How much more often than ever a node is chosen lately: above 1 where it is. */
+  trend(node: number, now: number): number {
+    const record = this.record(node);
+    return record ? this.trendOf(record, now, this.latelyShare(now)) : 1;
+  }
+
+  /** @param share what of a steady count is of lately */
+  private trendOf({ chosen, lately, countedAt }: EdgeRecord, now: number, share: number): number {
+    const expected = chosen * this.fade(countedAt, now) * share;
+    return (lately * this.fade(0, LATELY_FASTER * (now - countedAt)) + STEADY) / (expected + STEADY);
+  }
+
+  /** What of a steady count since tick 0 is of lately. */
+  private latelyShare(now: number): number {
+    if (now <= 0) return 1;
+    return (1 - this.fade(0, LATELY_FASTER * now)) / (1 - this.fade(0, now)) / LATELY_FASTER;
   }
 
   /** The node's row is gone: what left it goes, and what led to it holds no more. */
@@ -229,6 +263,7 @@ export class Edges {
       const fade = this.fade(record.countedAt, now);
       fresh.asked = record.asked * fade;
       fresh.chosen = record.chosen * fade;
+      fresh.lately = record.lately * this.fade(0, LATELY_FASTER * (now - record.countedAt));
       fresh.countedAt = now;
       fresh.born = own === undefined ? record.born : now;
       for (const { to, strength } of this.from(node, now)) {
@@ -273,7 +308,8 @@ export class Edges {
     for (const { node, weight } of seeds) {
       const record = weight < least ? undefined : this.record(node);
       if (!record) continue;
-      const share = weight / Math.sqrt(record.asked * this.fade(record.countedAt, now) + ASKED_SHRINKAGE);
+      const asked = record.asked * this.fade(record.countedAt, now);
+      const share = weight / (asked + ASKED_SHRINKAGE) ** ASKED_EXPONENT;
       const { targets, strengths, at, count } = record;
       for (let lane = 0; lane < count; lane++) {
         const tick = at[lane]!;
@@ -286,12 +322,14 @@ export class Edges {
       }
     }
     const supports = new Float64Array(nodes.length);
+    const latelyShare = this.latelyShare(now);
     let accepted: number[] = [];
     for (let place = 0; place < nodes.length; place++) {
       const node = nodes[place]!;
       if (!accept(node)) continue;
-      const { chosen, countedAt } = this.record(node)!;
-      supports[place] = sums[place]! / Math.sqrt(chosen * this.fade(countedAt, now) + CHOSEN_SHRINKAGE);
+      const record = this.record(node)!;
+      const chosen = record.chosen * this.fade(record.countedAt, now);
+      supports[place] = (sums[place]! * this.trendOf(record, now, latelyShare)) / Math.sqrt(chosen + CHOSEN_SHRINKAGE);
       accepted.push(place);
     }
     if (accepted.length > MOST_SUPPORTED) {
@@ -317,6 +355,7 @@ export class Edges {
     const fade = this.fade(record.countedAt, now);
     record.asked *= fade;
     record.chosen *= fade;
+    record.lately *= this.fade(0, LATELY_FASTER * (now - record.countedAt));
     record.countedAt = now;
     return record;
   }

@@ -13,7 +13,7 @@ export const LINEAR = 4;
 export const ATTENTION = 8;
 
 /** What a document with the most support gains, in units of scores; by the arm's bits 4 and 5. */
-const EDGE_WEIGHTS = [0, 0.1, 0.3, 1] as const;
+const EDGE_WEIGHTS = [0, 0.1, 1, 10] as const;
 export const EDGES_STRONG = 3 << 4;
 
 export const STATIC = 0;

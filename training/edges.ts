@@ -3,9 +3,9 @@ import type { Edges, Seed } from "../model/edges.js";
 import type { Example } from "./examples.js";
 
 /** Examples' weights count with this exponent: what somebody liked long ago still belongs with what they choose now. */
-const FLATTENED = 0.35;
+const FLATTENED = 0.5;
 /** An edge back from what was chosen to an example, beside the one to it. */
-const BACK = 0.3;
+const BACK = 0.45;
 /** Rows near the question, of those that stand for it, that lead to what was chosen. */
 const ROUTES = 5;
 

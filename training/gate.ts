@@ -72,8 +72,13 @@ const MOVES_ALL = ADAPTER | LINEAR | ATTENTION;
 const FAST_SHARE = 1 / 8;
 /** With fewer events nothing is said of lately. */
 const LEAST_LATELY = 16;
-/** Once `train` has decided, its judgements count as this part of the window beside those of later events. */
+/**
+ * Once `train` has decided, its judgements count as this part of the window beside those of later events; those of arms
+ * that do not serve as less. Folds drawn at random know what came later, and rows may be made of the very feedback:
+ * what looks useless there may earn its place soon in a stream.
+ */
 const KEPT_SHARE = 1 / 8;
+const KEPT_SHARE_OF_OTHERS = 1 / 32;
 /** Challengers that are watched closely. */
 const LEADERS = 3;
 /** With fewer effective events than this part of the window a gate is young: about until its window is full. */
@@ -170,8 +175,10 @@ export class Gate {
       );
     });
     this.decide();
-    for (let arm = 1; arm < ARMS; arm++)
-      for (const difference of [this.gain(arm), this.disjoint(arm)]) difference.fade(window * KEPT_SHARE);
+    for (let arm = 1; arm < ARMS; arm++) {
+      const kept = window * (arm === this.serving ? KEPT_SHARE : KEPT_SHARE_OF_OTHERS);
+      for (const difference of [this.gain(arm), this.disjoint(arm)]) difference.fade(kept);
+    }
   }
 
   /** Withdraws an arm that falls below static, then lets the best arm that has earned it serve. */

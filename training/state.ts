@@ -204,8 +204,8 @@ function applyEdges(edges: Edges, { node, record, lanes }: EdgeChange): void {
     return;
   }
   const own = edges.record(node) ?? emptyRecord(LEAST_LANES);
-  const { count, asked, chosen, countedAt, born } = record;
-  Object.assign(own, { count, asked, chosen, countedAt, born });
+  const { count, asked, chosen, lately, countedAt, born } = record;
+  Object.assign(own, { count, asked, chosen, lately, countedAt, born });
   edges.set(node, own);
   widen(own, Math.min(count, EDGES_PER_NODE));
   for (const lane of lanes) {
@@ -252,16 +252,16 @@ function withoutEnds({ node, to, values }: BiasChange, gone: ReadonlySet<number>
   return { node, to: to.filter((end) => !gone.has(end)), values: values.filter((_, i) => !gone.has(to[i]!)) };
 }
 
-const EDGE_ENTRY_BYTES = 32;
+const EDGE_ENTRY_BYTES = 36;
 const LANE_BYTES = 16;
 
 /**
  * A delta as bytes, little-endian: u32 counts of parameter pieces, of overlay entries, of edge entries, of network
  * pieces and of rows with biases, then pieces (u32 at, u32 length, bytes), overlay entries (u32 node, u32 choices, u32
  * dimensions or 0 for null, f32s) and edge entries (u32 node, u32 1 or 0 for null, u32 edges, u32 born, u32 counted at,
- * f32 asked, f32 chosen, u32 lanes that changed, then those: u32 lane, u32 target, f32 strength, u32 at), network
- * pieces as those of parameters, and rows with biases (u32 node, u32 edges, where they lead (u32s), their biases
- * (f32s)).
+ * f32 asked, f32 chosen, f32 chosen lately, u32 lanes that changed, then those: u32 lane, u32 target, f32 strength, u32
+ * at), network pieces as those of parameters, and rows with biases (u32 node, u32 edges, where they lead (u32s), their
+ * biases (f32s)).
  */
 export function encodeDelta(delta: Delta): Uint8Array {
   const edges = delta.edges.map((change) => ({ ...change, lanes: [...change.lanes] }));
@@ -311,6 +311,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
       put(value);
     putFloat(record?.asked ?? 0);
     putFloat(record?.chosen ?? 0);
+    putFloat(record?.lately ?? 0);
     put(lanes.length);
     for (const lane of lanes) {
       put(lane);
@@ -377,6 +378,7 @@ export function decodeDelta(from: Uint8Array): Delta {
     record.countedAt = u32();
     record.asked = f32();
     record.chosen = f32();
+    record.lately = f32();
     const changed = u32();
     const lanes: number[] = [];
     for (let j = 0; j < changed; j++) {

@@ -5,7 +5,7 @@
  *
  * Section `parameters` is the state's own buffer. Sections `overlay` and `edges` hold slots by node
  * (slot-table.ts). Of the overlay: how often the node was chosen (u32), 4 bytes of zero, and its shift
- * (f32 x dimensions). Of the edges: how many (u32), born, counted at (u32), asked, chosen (f32), 4 bytes of zero,
+ * (f32 x dimensions). Of the edges: how many (u32), born, counted at (u32), asked, chosen, chosen lately (f32),
  * then for each edge its target (u32), strength (f32) and tick (u32).
  */
 
@@ -414,6 +414,7 @@ export class Learned {
     head.setUint32(8, record.countedAt, true);
     head.setFloat32(12, record.asked, true);
     head.setFloat32(16, record.chosen, true);
+    head.setFloat32(20, record.lately, true);
     this.edges.write(node, 0, bytesOf(head));
     const bytes = bytesOf(own);
     for (const lane of lanes) {
@@ -470,6 +471,7 @@ export class Learned {
       record.countedAt = view.getUint32(8, true);
       record.asked = view.getFloat32(12, true);
       record.chosen = view.getFloat32(16, true);
+      record.lately = view.getFloat32(20, true);
       for (let lane = 0; lane < record.count; lane++) {
         const at = LANES_AT + lane * LANE_BYTES;
         record.targets[lane] = view.getUint32(at, true);

@@ -498,10 +498,19 @@ describe("the gate", () => {
     }));
     gate.replace(noise);
     expect(gate.serving).toBe(STATIC);
-    expect(gate.refusal(SHIFT)).toMatch(/gain 0.0010 is not certain: its lower bound is -0.1193/);
+    expect(gate.refusal(SHIFT)).toMatch(/gain 0.0010 is not certain: its lower bound is -0.1498/);
     const two = { [ADAPTER]: 0.3, [SHIFT]: 0.1, [EDGES_STRONG]: 0.2 };
     gate.replace(judgements(100, two, { [ADAPTER]: -disjointTolerance * 4 }));
     expect(gate.serving).toBe(EDGES_STRONG);
+  });
+
+  test("after a training, lets what was refused there earn its place in fewer events than what serves would lose it", () => {
+    const gate = newGate();
+    gate.replace(judgements(1000, { [SHIFT]: 0.05, [EDGES_STRONG]: -0.1 }));
+    expect(gate.serving).toBe(SHIFT);
+    expect(gate.gain(SHIFT).events).toBeCloseTo(LEARNING_DEFAULTS.window / 8, 6);
+    expect(gate.gain(EDGES_STRONG).events).toBeCloseTo(LEARNING_DEFAULTS.window / 32, 6);
+    expect(gate.gain(EDGES_STRONG).mean).toBeCloseTo(-0.1, 6);
   });
 
   test("withdraws an arm that falls lately, and lets none begin that falls lately too, whatever both gained before", () => {

@@ -53,14 +53,24 @@ class Model {
     return [...(this.edges.get(from)?.keys() ?? [])];
   }
 
+  /** How much more often than ever a node was chosen lately, the prior being worth 20 choices. */
+  trend(of: number, now: number): number {
+    const kept = (age: number) => 1 - 2 ** (-age / this.halfLife);
+    const share = kept(20 * now) / (20 * kept(now));
+    const lately = (this.chosen.get(of) ?? []).map(
+      ({ at, amount }) => amount * 2 ** ((20 * (at - now)) / this.halfLife),
+    );
+    return (lately.reduce((a, b) => a + b, 0) + 20) / (this.count(this.chosen, of, now) * share + 20);
+  }
+
   /** Support of every node, not scaled. */
   support(seeds: readonly Seed[], now: number): Map<number, number> {
     const out = new Map<number, number>();
     for (const { node, weight } of seeds) {
       for (const to of this.targets(node)) {
         const [asked, chosen] = [this.count(this.asked, node, now), this.count(this.chosen, to, now)];
-        const share = (weight * this.strength(node, to, now)) / Math.sqrt((asked + 20) * (chosen + 5));
-        out.set(to, (out.get(to) ?? 0) + share);
+        const share = (weight * this.strength(node, to, now)) / ((asked + 20) ** 0.6 * Math.sqrt(chosen + 5));
+        out.set(to, (out.get(to) ?? 0) + share * this.trend(to, now));
       }
     }
     return out;
@@ -132,9 +142,9 @@ const recordsIn = (edges: Edges) =>
   [...edges.nodes()]
     .sort((a, b) => a - b)
     .map((of) => {
-      const { targets, strengths, at, count, asked, chosen, ...rest } = edges.record(of)!;
+      const { targets, strengths, at, count, asked, chosen, lately, ...rest } = edges.record(of)!;
       const used = [targets, strengths, at].map((values) => [...values.subarray(0, count)]);
-      return [of, count, Math.fround(asked), Math.fround(chosen), rest, ...used];
+      return [of, count, Math.fround(asked), Math.fround(chosen), Math.fround(lately), rest, ...used];
     });
 
 const stateWith = (halfLife: number) =>
@@ -226,6 +236,39 @@ describe("edges", () => {
     expect(support.get(10)).toBe(1);
     expect(support.get(11)).toBeLessThan(0.5);
     expect(support.get(12)).toBeLessThan(0.5);
+  });
+});
+
+describe("how often a node was chosen lately", () => {
+  const halves = (edges: Edges, now: number) =>
+    edges.spread([{ node: 1, weight: 1 }], now, (to) => to === 2 || to === 3);
+  /** 2 and 3 were chosen as often, 3 a while ago. */
+  const steady = () => {
+    const edges = new Edges(1000);
+    for (const to of [2, 3]) edges.add(1, to, 1, 1);
+    for (let now = 1; now <= 1000; now += 10) edges.choose(2, 1, now);
+    for (let now = 1; now <= 1000; now += 10) edges.choose(3, 1, now);
+    return edges;
+  };
+
+  test("changes nothing where demand is steady, and tells what is in demand where it is not", () => {
+    const edges = steady();
+    expect(halves(edges, 1001).get(3)).toBeCloseTo(1, 5);
+    expect(edges.trend(2, 1001)).toBeGreaterThan(0.9);
+    expect(edges.trend(2, 1001)).toBeLessThan(1.1);
+    for (let now = 1001; now <= 1040; now++) edges.choose(2, 1, now);
+    expect(edges.trend(2, 1041)).toBeGreaterThan(1.5);
+    expect(edges.trend(3, 1041)).toBeLessThan(1);
+    expect(edges.trend(2, 2000)).toBeLessThan(1); // and is over again
+  });
+
+  test("goes with a row that gets another number", () => {
+    const edges = steady();
+    const trend = edges.trend(2, 1001);
+    for (const { node: of, record } of edges.renamed(new Map([[2, 7]]), 1001)) if (record) edges.set(of, record);
+    expect(edges.trend(7, 1001)).toBeCloseTo(trend, 5);
+    expect(edges.from(7, 1001)).toEqual([]);
+    expect(edges.from(1, 1001).map(({ to }) => to)).toEqual([3, 7]);
   });
 });
 
@@ -363,8 +406,8 @@ describe("an event", () => {
       given,
     );
     expect(strength(edges, 10, 100)).toBeCloseTo(1, 6);
-    expect(strength(edges, 21, 100)).toBeCloseTo((2 ** -11) ** 0.35, 6);
-    expect(strength(edges, 100, 10)).toBeCloseTo(0.3, 6);
+    expect(strength(edges, 21, 100)).toBeCloseTo((2 ** -11) ** 0.5, 6);
+    expect(strength(edges, 100, 10)).toBeCloseTo(0.45, 6);
     expect(edges.from(100, 1)).toHaveLength(12);
   });
 });
