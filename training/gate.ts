@@ -54,11 +54,17 @@ export class RunningDifference {
     return this.at[0]! > 0 ? this.at[2]! / this.at[0]! : 0;
   }
 
+  get variance(): number {
+    return this.at[0]! > 0 ? Math.max(0, this.at[3]! / this.at[0]! - this.mean ** 2) : 0;
+  }
+
   get standardError(): number {
     const n = this.events;
-    if (n <= 1) return Number.POSITIVE_INFINITY;
-    const variance = Math.max(0, this.at[3]! / this.at[0]! - this.mean ** 2);
-    return Math.sqrt(variance / (n - 1));
+    return n > 1 ? Math.sqrt(this.variance / (n - 1)) : Number.POSITIVE_INFINITY;
+  }
+
+  clear(): void {
+    this.at.fill(0);
   }
 
   lower(confidence: number): number {
@@ -93,13 +99,26 @@ const RARE_DISJOINT = 0.05;
 /** With fewer events in the disjoint stratum its bound is noise, and what moves all documents has to wait. */
 const MINIMUM_DISJOINT = 50;
 
+/**
+ * The alarm: log of how much likelier the latest events are if what serves began to cost so much somewhere among them than
+ * if it went on gaining what it does (CUSUM, Page 1954). It goes off where that would happen by chance once in so many
+ * events at most.
+ */
+const COST = 0.1;
+const FALSE_ALARM_EVENTS = 4000;
+/** Standard deviations that one event counts for at most: what is far out is an accident more often than a change. */
+const MOST_DEVIATIONS = 2;
+/** Differences are taken to vary at least so much (variance): a few that happen to be equal prove nothing. */
+const LEAST_VARIANCE = 0.0025;
+
 const DIFFERENCES = 3;
 const FLAGS = ARMS * DIFFERENCES * RunningDifference.LENGTH;
+const ALARM = FLAGS + ARMS;
 
 /** The gate's view of its part of the state: three running differences an arm, and which one serves. */
 export class Gate {
-  /** Doubles it takes: the differences, the serving arm, and a withdrawal flag for each arm but static. */
-  static readonly LENGTH = FLAGS + ARMS;
+  /** Doubles it takes: the differences, the serving arm, a withdrawal flag for each arm but static, and the alarm. */
+  static readonly LENGTH = ALARM + 1;
 
   constructor(
     private readonly at: Float64Array,
@@ -152,10 +171,21 @@ export class Gate {
     arms.forEach((arm, i) => {
       if (arm === STATIC) return;
       const difference = all[i]! - all[0]!;
+      if (arm === this.serving) this.listen(difference);
       this.gain(arm).add(difference, window);
       this.fast(arm).add(difference, window * FAST_SHARE);
       if (disjoint) this.disjoint(arm).add(disjoint[i]! - disjoint[0]!, window);
     });
+  }
+
+  /** Raises or lowers the alarm by one event of what serves. */
+  private listen(difference: number): void {
+    const { mean, variance } = this.gain(this.serving);
+    const gain = Math.max(0, mean);
+    const spread = Math.max(variance, LEAST_VARIANCE);
+    const most = MOST_DEVIATIONS * Math.sqrt(spread);
+    const heard = Math.max(-most, Math.min(most, difference));
+    this.at[ALARM] = Math.max(0, this.at[ALARM]! + (((gain - COST) / 2 - heard) * (gain + COST)) / spread);
   }
 
   /** Takes over the judgements of a cross-fitted training, all of the same arms, and decides from them alone. */
@@ -184,11 +214,14 @@ export class Gate {
   /** Withdraws an arm that falls below static, then lets the best arm that has earned it serve. */
   decide(): void {
     const serving = this.serving;
-    if (serving !== STATIC && this.falls(serving)) {
+    const isOver = this.at[ALARM]! > Math.log(FALSE_ALARM_EVENTS);
+    if (serving !== STATIC && (isOver || this.falls(serving))) {
       this.at[FLAGS] = STATIC;
       this.at[FLAGS + serving] = 1;
-      // What it gained long ago says nothing any more: it has to earn its place from here.
-      this.gain(serving).copy(this.fast(serving));
+      // What it gained long ago says nothing any more: it has to earn its place from here, and so have all where what is
+      // asked for has changed.
+      if (isOver) this.forget();
+      else this.gain(serving).copy(this.fast(serving));
     }
     let best = this.serving;
     for (let arm = 1; arm < ARMS; arm++) {
@@ -196,8 +229,15 @@ export class Gate {
       const margin = best === this.serving ? TAKEOVER : 0;
       if (best === STATIC || this.worth(arm) > this.worth(best) + margin) best = arm;
     }
+    if (best !== serving) this.at[ALARM] = 0;
     this.at[FLAGS] = best;
     if (best !== STATIC) this.at[FLAGS + best] = 0;
+  }
+
+  private forget(): void {
+    for (let arm = 1; arm < ARMS; arm++) {
+      for (let which = 0; which < DIFFERENCES; which++) this.difference(arm, which).clear();
+    }
   }
 
   /** What an arm gains, less what its learners cost. */

@@ -81,7 +81,7 @@ export function relevanceOf(
   }
   const unchosen = nodes.filter((node) => !choices.has(node));
   const level =
-    unchosen.length > 0 ? unchosen.reduce((sum, node) => sum + worth.get(node)!, 0) / unchosen.length : before(0);
+    unchosen.length > 0 ? unchosen.reduce((sum, node) => sum + worth.get(node)!, 0) / unchosen.length : expected(0);
   const total = [...surplus.values()].reduce((sum, one) => sum + one, 0);
   return {
     gains: new Map(Array.from(worth, ([node, own]) => [node, own - level])),

@@ -58,10 +58,11 @@ export interface TrainSettings extends PhaseSettings {
 }
 
 /**
- * Folds by how many questions there are: the fewer, the more of them a fold needs to be fitted to for its gain to be near
- * that of all, and the less time it takes.
+ * Folds by how many questions there are: of few questions each counts, and what is fitted to nine tenths gains nearer to
+ * what all will. With 20 folds what they are fitted to is so much the same that their errors are, too: of random answers
+ * one training in ten served, where with 10 or 5 none did.
  */
-const foldsFor = (questions: number): number => (questions < 100 ? 20 : questions < 1000 ? 10 : 5);
+const foldsFor = (questions: number): number => (questions < 1000 ? 10 : 5);
 /** Phases after the folds, and how many there are. */
 const ADAPTER_REFIT = 0;
 const SHIFT_REFIT = 1;

@@ -513,15 +513,62 @@ describe("the gate", () => {
     expect(gate.gain(EDGES_STRONG).mean).toBeCloseTo(-0.1, 6);
   });
 
-  test("withdraws an arm that falls lately, and lets none begin that falls lately too, whatever both gained before", () => {
+  test("lets none begin that falls lately, whatever it gained before", () => {
     const gate = newGate();
     record(gate, judgements(2000, { [SHIFT]: 0.1, [EDGES_STRONG]: 0.09 }));
     expect(gate.serving).toBe(SHIFT);
-    record(gate, judgements(250, { [SHIFT]: -0.1, [EDGES_STRONG]: -0.1 }));
-    expect(gate.withdrawn(SHIFT)).toBe(true);
+    record(gate, judgements(250, { [SHIFT]: 0.1, [EDGES_STRONG]: -0.1 }));
+    expect(gate.serving).toBe(SHIFT);
     expect(gate.gain(EDGES_STRONG).lower(LEARNING_DEFAULTS.confidence)).toBeGreaterThan(0);
     expect(gate.refusal(EDGES_STRONG)).toMatch(/^fell below static lately: -0\.0/);
-    expect(gate.serving).toBe(STATIC);
+  });
+
+  test("notices within some dozen events that what serves costs, and then nobody's past counts", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
+        const prng = new Prng(seed);
+        const gate = newGate();
+        const noisy = (mean: number): Judgement => ({
+          arms: [STATIC, SHIFT, EDGES_STRONG],
+          all: Float64Array.of(0.5, 0.5 + mean + 0.2 * prng.gaussian(), 0.5 + mean / 2 + 0.2 * prng.gaussian()),
+          disjoint: undefined,
+        });
+        record(
+          gate,
+          Array.from({ length: 1500 }, () => noisy(0.1)),
+        );
+        const serving = gate.serving;
+        expect(serving).not.toBe(STATIC);
+        let events = 0;
+        for (; gate.serving === serving && events < 200; events++) record(gate, [noisy(-0.15)]);
+        expect(events).toBeLessThan(60);
+        expect(gate.withdrawn(serving)).toBe(true);
+        for (const arm of [SHIFT, EDGES_STRONG]) expect(gate.gain(arm).events).toBeLessThan(2);
+        record(
+          gate,
+          Array.from({ length: minimumEvents - 3 }, () => noisy(0.3)),
+        );
+        expect(gate.serving).toBe(STATIC);
+      }),
+      runs(20),
+    );
+  });
+
+  test("takes chance for no change: of forty stores whose learners go on gaining, few ever lose one", () => {
+    const prng = new Prng(11);
+    let withdrawn = 0;
+    for (let store = 0; store < 40; store++) {
+      const gate = newGate();
+      for (let i = 0; i < 1000; i++) {
+        const luck = prng.next() < 0.1 ? Math.sign(prng.gaussian()) * prng.next() : 0; // seldom, and then by far
+        record(gate, [{ arms: [STATIC, SHIFT], all: Float64Array.of(0.5, 0.55 + luck), disjoint: undefined }]);
+        if (gate.withdrawn(SHIFT)) {
+          withdrawn++;
+          break;
+        }
+      }
+    }
+    expect(withdrawn).toBeLessThan(4);
   });
 
   test("of equals lets the one with fewer learners serve, and of those the lightest edges", () => {
