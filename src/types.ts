@@ -282,9 +282,9 @@ export interface Feedback {
   /** What was relevant, at least one id, with a grade > 0 (default 1). Of more than 256 the first ones count. */
   chosen: (Id | { id: Id; grade: number })[];
   /**
-   * What was displayed, in that order; `chosen` must be among it. Default: nobody knows. With it, what stands above a
-   * choice counts as passed over, and a choice further down for more, by what choices themselves tell of how far down people look
-   * (`learning.position_bias` bounds it).
+   * What was displayed, in that order; `chosen` must be among it. Default: nobody knows. With it, what was
+   * not chosen counts against a document as far as it was looked at, by what choices themselves tell of how far down
+   * people look (`learning.position_bias` bounds it).
    */
   shown?: Id[];
   /** What was marked as wrong. Default: nothing. */

@@ -58,6 +58,8 @@ export interface Example {
   /** What nDCG is measured against; see relevance.ts. */
   gains: Relevance["gains"];
   unseen: Relevance["unseen"];
+  /** Who asked, where it is one and known. */
+  source: string | undefined;
   /** What the query was made from by example; empty otherwise. */
   seeds: readonly Seed[];
   /** Nodes that are no answers: what the query was made from. */
@@ -113,6 +115,7 @@ export function prepareExample(
     chosen: new Map(Array.from(weights.keys(), (node) => [node, choices.get(node)!])),
     gains,
     unseen,
+    source: asked.every((event) => event.source === asked[0]!.source) ? asked[0]!.source : undefined,
     seeds: seeds.filter(({ node }) => corpus.isLive(node)),
     excluded,
     positives: places(weights.keys()),

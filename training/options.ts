@@ -85,8 +85,8 @@ export interface LearningOptions {
   sourceShare: number;
   /**
    * `learning.position_bias`: most that eta may be; what stands at place r of `shown` was looked at with probability
-   * (1 / r)^eta, and a choice there counts as many times more, at most 10. eta is estimated (position-bias.ts). Default
-   * 1; 0 counts all alike.
+   * (1 / r)^eta, and says as little where it was not chosen (relevance.ts). eta is estimated (position-bias.ts). Default
+   * 1; with 0 all places are looked at alike.
    */
   positionBias: number;
   /**

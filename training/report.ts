@@ -74,7 +74,7 @@ export interface LearningReport {
    */
   curve: CurvePoint[];
   /**
-   * eta that choices are weighed by now (`learning.position_bias`): what they themselves show, and at most that; 0
+   * eta by which displays are read now (`learning.position_bias`): what choices themselves show, and at most that; 0
    * before the first event that says what was shown.
    */
   positionBias: number;

@@ -141,7 +141,7 @@ export function readingOf(header: Float64Array, options: LearningOptions): Readi
   return { eta: etaOf(header, options), logit, expected: (above) => estimate.expected(above) };
 }
 
-/** eta that choices are weighed by: what feedback shows, and at most what the options allow. */
+/** What feedback shows of eta, and at most what the options allow. */
 export function etaOf(header: Float64Array, options: LearningOptions): number {
   return Math.min(options.positionBias, positionBiasOf(header).eta);
 }

@@ -10,7 +10,6 @@
  * is known from an earlier run need not run again for the rest to come out the same.
  */
 import { HebbError } from "../base/errors.js";
-import type { Prng } from "../base/prng.js";
 import { Slices } from "../base/slices.js";
 import type { Adapter } from "../model/adapter.js";
 import { Edges } from "../model/edges.js";
@@ -24,6 +23,7 @@ import { learnEdges } from "./edges.js";
 import { CANDIDATES, type Example, Pool, prepareExample, sameQuestions } from "./examples.js";
 import { adaptQueries, type FitContext, fitAdapterFromStart, fitShift, measureScales, type Scales } from "./fit.js";
 import { fitNetwork, type NetworkSettings } from "./fit-network.js";
+import { assignFolds, foldsFor } from "./folds.js";
 import { PER_LEARNER } from "./gate.js";
 import { type Judgement, judge } from "./judge.js";
 import { MOST_NETWORK_BYTES, networkPieces, networkSize } from "./network-bytes.js";
@@ -57,12 +57,6 @@ export interface TrainSettings extends PhaseSettings {
   signal?: AbortSignal;
 }
 
-/**
- * Folds by how many questions there are: of few questions each counts, and what is fitted to nine tenths gains nearer to
- * what all will. With 20 folds what they are fitted to is so much the same that their errors are, too: of random answers
- * one training in ten served, where with 10 or 5 none did.
- */
-const foldsFor = (questions: number): number => (questions < 1000 ? 10 : 5);
 /** Phases after the folds, and how many there are. */
 const ADAPTER_REFIT = 0;
 const SHIFT_REFIT = 1;
@@ -196,7 +190,7 @@ class Training {
   async crossFit(): Promise<Judgement[]> {
     const events = this.examples.slice(-CROSS_FITTED);
     const { folds } = this;
-    const foldOf = assignFolds(events.length, folds, drawsOf(this.settings.seed, this.phases.count + 1));
+    const foldOf = assignFolds(events, folds, drawsOf(this.settings.seed, this.phases.count + 1));
     const most = Math.ceil(Math.min(JUDGED, events.length) / folds);
     let judgements: Judgement[] = [];
     let triesNetwork = this.network !== undefined && this.examples.length >= NETWORK_LEAST;
@@ -366,13 +360,6 @@ function networkHelps(judgements: readonly Judgement[]): boolean {
 function withoutNetwork({ arms, all, disjoint }: Judgement): Judgement {
   const kept = (_: unknown, i: number) => !(arms[i]! & ATTENTION);
   return { arms: arms.filter(kept), all: all.filter(kept), disjoint: disjoint?.filter(kept) };
-}
-
-/** The fold of each of `count` questions, all folds of one size. */
-function assignFolds(count: number, folds: number, prng: Prng): number[] {
-  const foldOf: number[] = new Array(count);
-  for (const [at, i] of prng.shuffle(Array.from({ length: count }, (_, i) => i)).entries()) foldOf[i] = at % folds;
-  return foldOf;
 }
 
 /** Rows that arrived after what they inherited from inherit anew, from what is there now. */

@@ -5,6 +5,7 @@ import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { METRICS } from "../../base/types.js";
 import { Overlay } from "../../model/overlay.js";
+import { normalize } from "../../model/scoring.js";
 import { solvePositiveDefinite } from "../../model/solve.js";
 import { ADAPTER, STATIC } from "../../training/arms.js";
 import type { LearnEvent } from "../../training/corpus.js";
@@ -86,6 +87,29 @@ describe("train", () => {
     const chosen = new Set(events.flatMap((e) => e.chosen.map((c) => c.node)));
     chosen.delete(dead);
     expect(new Set(state.overlay.nodes)).toEqual(chosen);
+  });
+
+  test("takes what each likes among other likes of their own for no sign of what others do", async () => {
+    const world = makeWorld();
+    const state = newState(world);
+    const prng = new Prng(3);
+    const baskets = Array.from({ length: 60 }, () => prng.shuffle([...Array(480).keys()]).slice(0, 6));
+    const events = baskets.flatMap((basket, user) =>
+      basket.map((node) => {
+        const examples = basket.filter((other) => other !== node);
+        const query = new Float32Array(world.corpus.dimensions);
+        for (const example of examples) for (const [x, v] of world.corpus.vectors[example]!.entries()) query[x]! += v;
+        const chosen = [{ node, grade: 1 }];
+        const seeds = examples.map((example) => ({ node: example, weight: 1 }));
+        normalize(query);
+        return { query, chosen, shown: [], rejected: [], source: `user ${user}`, examples, seeds };
+      }),
+    );
+    const { report } = await train(state, world.corpus, events);
+    expect(report.serving).toBe("static");
+    // Nobody says whose they are: then each stands for itself, and edges from like to like look right.
+    const unnamed = events.map((event) => ({ ...event, source: undefined }));
+    expect((await train(state, world.corpus, unnamed)).report.serving).toContain("edges");
   });
 
   test.each([0, 1, 4])("%d events are too few to serve, and no error", async (count) => {
