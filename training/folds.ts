@@ -4,8 +4,8 @@ import type { Example } from "./examples.js";
 
 /**
  * Folds by how many questions there are: of few questions each counts, and what is fitted to nine tenths gains nearer to
- * what all will. With 20 folds what they are fitted to is so much the same that their errors are, too: of random answers
- * one training in ten served, where with 10 or 5 none did.
+ * what all will. With 20 folds what they are fitted to is so much the same that their errors are, too: learners of random
+ * answers served in one training of ten, with 10 folds in one of fifty.
  */
 export const foldsFor = (questions: number): number => (questions < 1000 ? 10 : 5);
 
