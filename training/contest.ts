@@ -14,7 +14,7 @@ import type { Overlay } from "../model/overlay.js";
 import { Places } from "../model/places.js";
 import { axpy, normalize, relative } from "../model/scoring.js";
 import { nthGreatest } from "../model/select.js";
-import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, versionOf } from "./arms.js";
+import { ADAPTER, ATTENTION, edgeWeight, LINEAR, SHIFT, STATIC, versionOf } from "./arms.js";
 import type { Corpus } from "./corpus.js";
 
 /** What neighbours say of a document, beside what it says itself. */
@@ -101,6 +101,8 @@ export class Contest {
   private readonly outer = new Places();
   /** Their scores by version of the query; of the first, as many as were asked for. */
   private readonly outerScores = new Map<number, number[]>();
+  /** Static scores of candidates that are there for their shifts alone, by place. */
+  private readonly missed = new Map<number, number>();
   private readonly memo = new Map<number, Float64Array>();
   private readonly shifted = new Map<readonly Overlay[], readonly Shifted[]>();
   /** Candidates that edges support, the strongest first, and how much: 1 at most. */
@@ -165,6 +167,18 @@ export class Contest {
   /** The same without what edges add: arms that differ in those alone share it. */
   ownScores(arm: number): Float64Array {
     return this.spreadScores(arm & (ADAPTER | SHIFT | LINEAR | ATTENTION));
+  }
+
+  /** What static search makes of a candidate, found by it or not. */
+  staticScore(place: number): number {
+    const found = this.ownScores(STATIC)[place]!;
+    if (found > Number.NEGATIVE_INFINITY) return found;
+    let score = this.missed.get(place);
+    if (score === undefined) {
+      score = this.corpus.scores(this.question.query, Uint32Array.of(this.nodes[place]!))[0]!;
+      this.missed.set(place, score);
+    }
+    return score;
   }
 
   private admits(node: number): boolean {

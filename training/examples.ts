@@ -1,4 +1,5 @@
 /** Feedback events prepared for the loss: rows looked up once, and negatives drawn without touching a positive. */
+import { bytesOf } from "../base/bytes.js";
 import type { Prng } from "../base/prng.js";
 import type { Seed } from "../model/edges.js";
 import { relative } from "../model/scoring.js";
@@ -109,7 +110,6 @@ export function prepareExample(
   const usable = (node: number) => !choices.has(node) && !excluded.has(node);
   const places = (nodes: Iterable<number>) => Int32Array.from(nodes, (node) => pool.add(node));
   const rejected = asked.flatMap((event) => event.rejected);
-  const sum = [...weights.values()].reduce((a, b) => a + b, 0);
   return {
     query,
     chosen: new Map(Array.from(weights.keys(), (node) => [node, choices.get(node)!])),
@@ -119,7 +119,7 @@ export function prepareExample(
     seeds: seeds.filter(({ node }) => corpus.isLive(node)),
     excluded,
     positives: places(weights.keys()),
-    weights: Float32Array.from(weights.values(), (weight) => weight / sum),
+    weights: Float32Array.from(weights.values()),
     explicit: places(new Set([...rejected, ...passedOver].filter((node) => usable(node) && corpus.isLive(node)))),
     hard: places([...near].filter(usable).slice(0, MOST_HARD)),
     excludedPlaces: places([...excluded].filter((node) => corpus.isLive(node))),
@@ -131,28 +131,55 @@ export function prepareExample(
 function choicesOf(corpus: Corpus, asked: readonly LearnEvent[]): Map<number, number> {
   const choices = new Map<number, number>();
   for (const { chosen } of asked) {
-    const given = chosen.filter(({ node, grade }) => grade > 0 && corpus.isLive(node));
-    const grades = relative(given.map(({ grade }) => grade));
+    const given = new Map<number, number>();
+    for (const { node, grade } of chosen) {
+      if (given.size < MOST_POSITIVES && grade > 0 && corpus.isLive(node)) given.set(node, grade);
+    }
+    const grades = relative([...given.values()]);
     const most = Math.max(...grades);
-    for (const [i, { node }] of given.entries()) {
-      if (!choices.has(node) && choices.size === MOST_POSITIVES) continue;
-      choices.set(node, (choices.get(node) ?? 0) + grades[i]! / most);
+    for (const [i, node] of [...given.keys()].entries()) {
+      if (choices.has(node) || choices.size < MOST_POSITIVES)
+        choices.set(node, (choices.get(node) ?? 0) + grades[i]! / most);
     }
   }
   return choices;
 }
 
-/** Events by question: those that ask the very same are one, in the order in which each was asked first. */
-export function sameQuestions(events: readonly LearnEvent[]): LearnEvent[][] {
-  const questions = new Map<string, LearnEvent[]>();
+/**
+ * Events by question: those that ask the very same, all with a display or all without, are one. In the order in which each
+ * was asked last. Yields after each event.
+ */
+export function* sameQuestions(events: readonly LearnEvent[]): Generator<void, LearnEvent[][]> {
+  const byHash = new Map<number, LearnEvent[][]>();
+  const questions = new Set<LearnEvent[]>();
   for (const event of events) {
-    const { buffer, byteOffset, byteLength } = event.query;
-    const key = `${event.examples ?? ""} ${Buffer.from(buffer, byteOffset, byteLength).toString("latin1")}`;
-    const known = questions.get(key);
-    if (known) known.push(event);
-    else questions.set(key, [event]);
+    const hash = hashOf(event.query);
+    const alike = byHash.get(hash) ?? [];
+    byHash.set(hash, alike);
+    let question = alike.find(([first]) => isSameQuestion(first!, event));
+    if (!question) {
+      question = [];
+      alike.push(question);
+    }
+    question.push(event);
+    questions.delete(question);
+    questions.add(question);
+    yield;
   }
-  return [...questions.values()];
+  return [...questions];
+}
+
+function isSameQuestion(a: LearnEvent, b: LearnEvent): boolean {
+  const [of, to] = [a.examples ?? [], b.examples ?? []];
+  if (a.shown.length > 0 !== b.shown.length > 0 || of.length !== to.length) return false;
+  return Buffer.compare(bytesOf(a.query), bytesOf(b.query)) === 0 && of.every((node, i) => node === to[i]);
+}
+
+/** FNV-1a over words (Fowler, Noll & Vo 1991). */
+function hashOf({ buffer, byteOffset, length }: Float32Array): number {
+  let hash = 0x811c9dc5;
+  for (const word of new Uint32Array(buffer, byteOffset, length)) hash = Math.imul(hash ^ word, 0x01000193);
+  return hash;
 }
 
 /**

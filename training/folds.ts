@@ -13,11 +13,11 @@ export const foldsFor = (questions: number): number => (questions < 1000 ? 10 : 
 const LEAST_SOURCES = 4;
 
 /**
- * The fold of each question. What one person asks goes into one fold where there are many of them: their questions by
- * example are made of each other's answers.
+ * The fold of each question, all folds as large as each other as far as it goes. What one person asks goes into one fold
+ * where there are many of them: their questions by example are made of each other's answers.
  */
 export function assignFolds(examples: readonly Pick<Example, "source">[], folds: number, prng: Prng): number[] {
-  const sources = new Set(examples.map(({ source }) => source));
+  const sources = new Set(examples.flatMap(({ source }) => source ?? []));
   const bySource = sources.size >= LEAST_SOURCES * folds;
   const groups = new Map<string, number[]>();
   for (const [i, { source }] of examples.entries()) {
@@ -27,6 +27,11 @@ export function assignFolds(examples: readonly Pick<Example, "source">[], folds:
     else groups.set(key, [i]);
   }
   const foldOf: number[] = new Array(examples.length);
-  for (const [at, group] of prng.shuffle([...groups.values()]).entries()) for (const i of group) foldOf[i] = at % folds;
+  const sizes: number[] = new Array(folds).fill(0);
+  for (const group of prng.shuffle([...groups.values()]).sort((a, b) => b.length - a.length)) {
+    const smallest = sizes.indexOf(Math.min(...sizes));
+    sizes[smallest] = sizes[smallest]! + group.length;
+    for (const i of group) foldOf[i] = smallest;
+  }
   return foldOf;
 }

@@ -2,7 +2,8 @@
  * The gate: decides from paired differences against static whether an arm serves.
  *
  * Each difference is nDCG@10 of the arm minus that of static on one event that the arm had not yet
- * learned from. Averages forget with a window, so that a learner that stops helping is withdrawn.
+ * learned from. Averages forget with a window, so that a learner that stops helping is withdrawn; where it begins to
+ * cost, an alarm withdraws it sooner.
  * Stored as plain numbers inside the learned state; see state.ts for where.
  */
 import { ADAPTER, ARMS, ATTENTION, LINEAR, learnersOf, STATIC } from "./arms.js";
@@ -100,9 +101,9 @@ const RARE_DISJOINT = 0.05;
 const MINIMUM_DISJOINT = 50;
 
 /**
- * The alarm: log of how much likelier the latest events are if what serves began to cost so much somewhere among them than
- * if it went on gaining what it does (CUSUM, Page 1954). It goes off where that would happen by chance once in so many
- * events at most.
+ * The alarm tells a change from chance (CUSUM, Page 1954): the log of how much likelier the latest events are if what serves
+ * began to lose `COST` at one of them than if it went on gaining what it does. It goes off where chance alone would make it
+ * once in `FALSE_ALARM_EVENTS`.
  */
 const COST = 0.1;
 const FALSE_ALARM_EVENTS = 4000;
@@ -171,6 +172,7 @@ export class Gate {
     arms.forEach((arm, i) => {
       if (arm === STATIC) return;
       const difference = all[i]! - all[0]!;
+      if (!Number.isFinite(difference)) return;
       if (arm === this.serving) this.listen(difference);
       this.gain(arm).add(difference, window);
       this.fast(arm).add(difference, window * FAST_SHARE);
@@ -182,9 +184,11 @@ export class Gate {
   private listen(difference: number): void {
     const { mean, variance } = this.gain(this.serving);
     const gain = Math.max(0, mean);
-    const spread = Math.max(variance, LEAST_VARIANCE);
+    // A gain far beyond its spread would be cut down to less than itself.
+    const spread = Math.max(variance, LEAST_VARIANCE, ((gain + COST) / MOST_DEVIATIONS) ** 2);
     const most = MOST_DEVIATIONS * Math.sqrt(spread);
     const heard = Math.max(-most, Math.min(most, difference));
+    // ln N(x; -COST, s^2) - ln N(x; gain, s^2)
     this.at[ALARM] = Math.max(0, this.at[ALARM]! + (((gain - COST) / 2 - heard) * (gain + COST)) / spread);
   }
 
@@ -257,7 +261,7 @@ export class Gate {
       return `judged on ${minimumEvents - missing} events, needs ${minimumEvents}: ${missing} are missing`;
     }
     const lower = gain.lower(confidence);
-    if (lower <= 0) return `gain ${gain.mean.toFixed(4)} is not certain: its lower bound is ${lower.toFixed(4)}`;
+    if (!(lower > 0)) return `gain ${gain.mean.toFixed(4)} is not certain: its lower bound is ${lower.toFixed(4)}`;
     if (this.fallsLately(arm)) return `fell below static lately: ${this.fast(arm).mean.toFixed(4)}`;
     if (!(arm & MOVES_ALL)) return undefined;
     const disjoint = this.disjoint(arm);
@@ -271,7 +275,7 @@ export class Gate {
   }
 
   private falls(arm: number): boolean {
-    if (this.gain(arm).mean <= 0 || this.fallsLately(arm)) return true;
+    if (!(this.gain(arm).mean > 0) || this.fallsLately(arm)) return true;
     const disjoint = this.disjoint(arm);
     return (
       (arm & MOVES_ALL) !== 0 &&

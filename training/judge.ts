@@ -1,16 +1,9 @@
 /** Ranks an event's candidates as each arm would show them, and measures nDCG@10 against what is known of it. */
-import { STATIC } from "./arms.js";
 import type { Contest } from "./contest.js";
 import type { Relevance } from "./relevance.js";
 
 const CUTOFF = 10;
 const DISCOUNTS = Float64Array.from({ length: CUTOFF }, (_, i) => 1 / Math.log2(i + 2));
-/**
- * What one event can count for, either way: as much as ten lists of its best documents. Where what is known of it is worth
- * next to nothing beside what is not, it would outweigh all other events.
- */
-const MOST_NDCG = 10 * DISCOUNTS.reduce((a, b) => a + b);
-
 /** The ten best candidates seen so far; of equals the one with the lower place is ahead. */
 class Top {
   private readonly scores = new Float64Array(CUTOFF);
@@ -44,7 +37,7 @@ class Top {
   ndcg(gainAt: (place: number) => number, ideal: number): number {
     let sum = 0;
     for (let i = 0; i < this.count; i++) sum += gainAt(this.places[i]!) * DISCOUNTS[i]!;
-    return ideal > 0 ? Math.max(-MOST_NDCG, Math.min(MOST_NDCG, sum / ideal)) : 0;
+    return Math.max(-1, Math.min(1, sum / ideal)); // where little is known, what is not may seem to be worth more
   }
 }
 
@@ -84,8 +77,7 @@ export function judge(
   const { nodes, supported } = contest;
   // What nobody could choose, as it was not on display: as nothing, no arm could gain by bringing up what static search
   // had hidden, and left out of the ranking, it could be pushed to the top unpunished.
-  const still = unseen && contest.ownScores(STATIC);
-  const gainAt = (place: number) => gains.get(nodes[place]!) ?? (unseen ? unseen(still![place]!) : 0);
+  const gainAt = (place: number) => gains.get(nodes[place]!) ?? unseen?.(contest.staticScore(place)) ?? 0;
   const ideal = idealGain(gains.values());
   const left = [...gains].filter(([node]) => !wasChosen(node)).map(([, gain]) => gain);
   const isAnswered = [...chosen.keys()].some((node) => !wasChosen(node));

@@ -11,8 +11,10 @@
  */
 import { solvePositiveDefinite } from "../model/solve.js";
 
-/** a, -eta, b. */
+/** a - ln .2, -eta, b. */
 const PARAMETERS = 3;
+/** Before anything was chosen, one in five that are looked at is expected to be. */
+const BASE = Math.log(0.2);
 /**
  * Precision that the prior has for each, all expected at 0: some ten choices' worth of it for eta, and next to nothing
  * for the others.
@@ -22,8 +24,8 @@ const PRIOR = [0.1, 10, 0.1];
 const MOST_LOG_RATE = 2;
 
 /**
- * What a logit of score is worth at least, as a logit of relevance, beyond what was on display: there nobody chooses, and
- * where scores on display say little, an arm could bring up anything and count as harmless.
+ * Least slope of the ln of relevance on scores below their display's mean: further down nobody chooses, and where scores
+ * on display say little, an arm could bring up anything and count as harmless.
  */
 const LEAST_SLOPE = 0.1;
 /** Further below nothing is expected of any score. */
@@ -54,8 +56,13 @@ export class PositionBias {
   expected(above: number): number {
     const [base, , slope] = this.at;
     const x = Math.max(-MOST_BELOW, above);
-    const logRate = base! + (x < 0 ? Math.max(slope!, LEAST_SLOPE) : slope!) * x;
+    const logRate = BASE + base! + (x < 0 ? Math.max(slope!, LEAST_SLOPE) : slope!) * x;
     return Math.min(MOST_EXPECTED, Math.max(LEAST_EXPECTED, Math.exp(logRate)));
+  }
+
+  /** As it is now, whatever is added later. */
+  snapshot(): PositionBias {
+    return new PositionBias(this.at.slice());
   }
 
   copy(other: PositionBias): void {
@@ -72,7 +79,7 @@ export class PositionBias {
     const step = new Float64Array(PARAMETERS);
     for (const { place, score, chosen } of display) {
       const features = [1, Math.log(place), score - mean];
-      const logRate = features.reduce((sum, x, i) => sum + x * parameters[i]!, 0);
+      const logRate = features.reduce((sum, x, i) => sum + x * parameters[i]!, BASE);
       const rate = Math.exp(Math.min(MOST_LOG_RATE, logRate));
       features.forEach((x, i) => {
         step[i] = step[i]! + ((chosen ? 1 : 0) - rate) * x;

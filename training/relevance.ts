@@ -18,7 +18,7 @@ export interface Reading {
   readonly eta: number;
   /** Difference of scores that is one logit. */
   readonly logit: number;
-  /** How often a document is expected to be chosen when it is looked at, so many logits above its display's mean. */
+  /** How often a document is expected to be chosen when it is looked at, so many logits above the mean on display. */
   expected(above: number): number;
 }
 
@@ -36,14 +36,23 @@ export interface Relevance {
   gains: ReadonlyMap<number, number>;
   /** Worth of a document that was not on display, by its static score; undefined where nobody knows what was. */
   unseen: ((score: number) => number) | undefined;
-  /** node -> weight as a positive, above 0; 1 in all where there were displays. */
+  /** node -> weight as a positive, above 0; 1 in all. */
   weights: ReadonlyMap<number, number>;
   /** Looked at more likely than not, and not chosen. */
   passedOver: readonly number[];
 }
 
+/** What was on display, over all times that a question was asked. */
+interface Seen {
+  /** Expected number of looks at it. */
+  looks: number;
+  displays: number;
+  /** Whether it stood above a choice of the same display, or right below: it may have been passed over (Joachims 2002). */
+  isWithin: boolean;
+}
+
 /**
- * @param asked the same question, every time that it was asked
+ * @param asked the same question, every time that it was asked; with a display each time, or never
  * @param choices node -> how often it was chosen, a lower grade counting for less than 1; live ones
  * @param counts whether a node can be an answer
  */
@@ -54,39 +63,61 @@ export function relevanceOf(
   counts: (node: number) => boolean,
   { eta, logit, expected }: Reading,
 ): Relevance {
-  const looks = new Map<number, number>();
-  const within = new Set<number>();
-  for (const { shown } of asked) {
-    const last = shown.findLastIndex((node) => choices.has(node));
-    for (const [i, node] of shown.entries()) {
-      if (!counts(node)) continue;
-      looks.set(node, (looks.get(node) ?? 0) + (i + 1) ** -eta);
-      // A choice says that what stands above it, and the next below, may have been looked at (Joachims 2002).
-      if (i <= last + 1) within.add(node);
-    }
-  }
-  if (looks.size === 0) return { gains: choices, unseen: undefined, weights: choices, passedOver: [] };
-  const nodes = [...looks.keys()];
+  const seen = displayed(asked, eta, counts);
+  if (seen.size === 0) return { gains: choices, unseen: undefined, weights: shares(choices), passedOver: [] };
+  const nodes = [...seen.keys()];
   const scores = corpus.scores(asked[0]!.query, Uint32Array.from(nodes));
   const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
-  const before = (score: number) => expected((score - mean) / logit);
-  const worth = new Map<number, number>();
+  const prior = (score: number) => expected((score - mean) / logit);
+  const posteriors = nodes.map((node, i) => {
+    return (KAPPA + (choices.get(node) ?? 0)) / (KAPPA / prior(scores[i]!) + seen.get(node)!.looks);
+  });
+  const unchosen = nodes.filter((node) => !choices.has(node));
+  const ofUnchosen = posteriors.filter((_, i) => !choices.has(nodes[i]!));
+  const level = unchosen.length > 0 ? ofUnchosen.reduce((a, b) => a + b, 0) / unchosen.length : expected(0);
+  const gains = new Map<number, number>();
   const surplus = new Map<number, number>();
   for (const [i, node] of nodes.entries()) {
-    const own = choices.get(node) ?? 0;
-    const prior = before(scores[i]!);
-    const posterior = (KAPPA + own) / (KAPPA / prior + looks.get(node)!);
-    worth.set(node, posterior);
-    if (own > 0 && posterior > prior) surplus.set(node, posterior - prior);
+    const more = choices.has(node) ? posteriors[i]! - prior(scores[i]!) : 0;
+    if (more > 0) surplus.set(node, more);
+    // However little was expected of it: what was chosen more often than that is worth more than what was passed over.
+    gains.set(node, Math.max(posteriors[i]! - level, more > 0 ? more : Number.NEGATIVE_INFINITY));
   }
-  const unchosen = nodes.filter((node) => !choices.has(node));
-  const level =
-    unchosen.length > 0 ? unchosen.reduce((sum, node) => sum + worth.get(node)!, 0) / unchosen.length : expected(0);
-  const total = [...surplus.values()].reduce((sum, one) => sum + one, 0);
   return {
-    gains: new Map(Array.from(worth, ([node, own]) => [node, own - level])),
-    unseen: (score) => before(score) - level,
-    weights: new Map(Array.from(surplus, ([node, one]) => [node, one / total])),
-    passedOver: unchosen.filter((node) => within.has(node) && looks.get(node)! >= asked.length / 2),
+    gains,
+    unseen: (score) => prior(score) - level,
+    weights: shares(surplus),
+    passedOver: unchosen.filter((node) => {
+      const { isWithin, looks, displays } = seen.get(node)!;
+      return isWithin && looks >= displays / 2;
+    }),
   };
+}
+
+function displayed(asked: readonly LearnEvent[], eta: number, counts: (node: number) => boolean): Map<number, Seen> {
+  const all = new Map<number, Seen>();
+  const see = (node: number, looks: number, isWithin: boolean) => {
+    if (!counts(node)) return;
+    const known = all.get(node) ?? { looks: 0, displays: 0, isWithin: false };
+    all.set(node, known);
+    known.looks += looks;
+    known.displays++;
+    known.isWithin ||= isWithin;
+  };
+  for (const { shown, chosen, rejected } of asked) {
+    if (shown.length === 0) continue;
+    const isChosen = new Set(chosen.map(({ node }) => node));
+    const isRejected = new Set(rejected); // they were looked at, wherever they stood
+    const last = shown.findLastIndex((node) => isChosen.has(node));
+    for (const [i, node] of shown.entries()) see(node, isRejected.has(node) ? 1 : (i + 1) ** -eta, i <= last + 1);
+    for (const node of isRejected) if (!shown.includes(node)) see(node, 1, false);
+  }
+  return all;
+}
+
+/** Each one's share of them all. */
+function shares(values: ReadonlyMap<number, number>): Map<number, number> {
+  let sum = 0;
+  for (const value of values.values()) sum += value;
+  return new Map(Array.from(values, ([node, value]) => [node, value / sum]));
 }

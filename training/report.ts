@@ -86,7 +86,7 @@ export interface LearningReport {
   adapterSteps: number;
   /** Steps left out because a value was not finite. */
   skippedSteps: number;
-  /** Events left out because nothing that they chose was there any more. */
+  /** Events left out because nothing that they chose was there any more, or was chosen more often than expected. */
   skippedEvents: number;
   /** Events left out because their source had its share (`learning.source_share`). */
   cappedEvents: number;

@@ -38,7 +38,7 @@ export const FIELD = {
   adapterSteps: 3,
   /** Steps left out because a value was not finite. */
   skippedSteps: 4,
-  /** Events without a chosen document that is live. */
+  /** Events without a chosen document that is live, or with none that was chosen more often than expected. */
   skippedEvents: 5,
   /** Events beyond their source's share. */
   cappedEvents: 6,
@@ -136,7 +136,7 @@ export function positionBiasOf(header: Float64Array): PositionBias {
 
 /** How displays are read: by what feedback says of them, and with an eta that the options allow. */
 export function readingOf(header: Float64Array, options: LearningOptions): Reading {
-  const estimate = positionBiasOf(header);
+  const estimate = positionBiasOf(header).snapshot();
   const logit = options.temperature * (header[FIELD.scoreScale]! || 1);
   return { eta: etaOf(header, options), logit, expected: (above) => estimate.expected(above) };
 }

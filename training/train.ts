@@ -138,7 +138,7 @@ async function readExamples(
 ): Promise<{ examples: Example[]; read: number }> {
   const examples: Example[] = [];
   let [done, read] = [0, 0];
-  for (const asked of sameQuestions(events)) {
+  for (const asked of await slices.run(sameQuestions(events))) {
     const example = prepareExample(pool, corpus, asked, CANDIDATES, reading);
     if (example) examples.push(example);
     if (example) read += asked.length;
@@ -188,22 +188,23 @@ class Training {
 
   /** Judges every arm on events that it was not fitted to; none where there are too few. */
   async crossFit(): Promise<Judgement[]> {
-    const events = this.examples.slice(-CROSS_FITTED);
-    const { folds } = this;
-    const foldOf = assignFolds(events, folds, drawsOf(this.settings.seed, this.phases.count + 1));
-    const most = Math.ceil(Math.min(JUDGED, events.length) / folds);
+    const { examples, folds } = this;
+    const foldOf = assignFolds(examples, folds, drawsOf(this.settings.seed, this.phases.count + 1));
+    const oldest = Math.max(0, examples.length - CROSS_FITTED);
+    const most = Math.ceil(Math.min(JUDGED, examples.length) / folds);
     let judgements: Judgement[] = [];
     let triesNetwork = this.network !== undefined && this.examples.length >= NETWORK_LEAST;
-    for (let fold = 0; fold < folds && events.length >= LEAST_QUESTIONS; fold++) {
-      const fitted = events.filter((_, i) => foldOf[i] !== fold);
-      const heldOut = events.filter((_, i) => foldOf[i] === fold).slice(-most);
+    for (let fold = 0; fold < folds && examples.length >= LEAST_QUESTIONS; fold++) {
+      const known = examples.filter((_, i) => foldOf[i] !== fold);
+      const fitted = examples.filter((_, i) => i >= oldest && foldOf[i] !== fold);
+      const heldOut = examples.filter((_, i) => i >= oldest && foldOf[i] === fold).slice(-most);
       if (fitted.length === 0 || heldOut.length === 0) continue;
       const ofFold = await this.phases.run(fold, async (context) =>
-        this.judgeAll(await this.fit(context, fitted, triesNetwork), heldOut),
+        this.judgeAll(await this.fit(context, fitted, known, triesNetwork), heldOut),
       );
       judgements.push(...ofFold);
-      // A network takes far longer to fit than all the others: where it brings nothing, it is not tried again.
-      if (triesNetwork && !networkHelps(judgements)) {
+      // A network takes far longer to fit than all the others: where it brings nothing to a fifth, it is not tried again.
+      if (triesNetwork && fold + 1 >= folds / 5 && !networkHelps(judgements)) {
         triesNetwork = false;
         judgements = judgements.map(withoutNetwork);
       }
@@ -211,8 +212,13 @@ class Training {
     return judgements;
   }
 
-  /** All learners from the start, edges too. */
-  private async fit(context: FitContext, examples: readonly Example[], withNetwork: boolean): Promise<Learners> {
+  /** All learners from the start; edges from all that is known, as those that serve count every event since ever. */
+  private async fit(
+    context: FitContext,
+    examples: readonly Example[],
+    known: readonly Example[],
+    withNetwork: boolean,
+  ): Promise<Learners> {
     const { corpus, slices } = this;
     const epochs = this.epochsFor(examples.length);
     const adapter = await this.fitAdapter(context, examples);
@@ -225,8 +231,8 @@ class Training {
       adapt: (query) => adaptQuery({ adapter, metric: corpus.metric }, query),
       overlays: [await slices.run(fitShift(context, examples, queries, epochs.shift))],
       adaptedOverlays: [await slices.run(fitShift(context, examples, adapted, epochs.shift))],
-      edges: await slices.run(this.edgesOf(examples)),
-      now: examples.length,
+      edges: await slices.run(this.edgesOf(known)),
+      now: known.length,
     };
   }
 

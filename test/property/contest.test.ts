@@ -310,14 +310,18 @@ describe("a judgement", () => {
           const answers = { chosen, gains, unseen };
           const { arms, all, disjoint } = judge(contest, ALL, answers, (node) => old.includes(node));
           expect(arms).toEqual(ALL);
-          const still = new Map(contest.nodes.map((node, i) => [node, contest.scores(STATIC)[i]!]));
+          const world = setUp(scene);
+          const still = new Map(
+            contest.nodes.map((node) => [node, world.corpus.scores(world.question.query, Uint32Array.of(node))[0]!]),
+          );
           const gain = (node: number) => gains.get(node) ?? unseen?.(still.get(node)!) ?? 0;
           const gainOf = (list: number[]) =>
             list.slice(0, 10).reduce((sum, gain, i) => sum + gain / Math.log2(i + 2), 0);
           const ndcg = (arm: number, counts: (node: number) => boolean) => {
             const ideal = [...chosen].filter(([node]) => counts(node)).map(([, grade]) => grade);
             const found = ranking(contest, arm).filter(({ node }) => counts(node));
-            return gainOf(found.map(({ node }) => gain(node))) / gainOf(ideal.toSorted((a, b) => b - a));
+            const ndcg = gainOf(found.map(({ node }) => gain(node))) / gainOf(ideal.toSorted((a, b) => b - a));
+            return Math.max(-1, Math.min(1, ndcg));
           };
           const isNew = (node: number) => !old.includes(node);
           for (const arm of [STATIC, SHIFT, LINEAR, EDGES_STRONG, ARMS - 1]) {
@@ -355,7 +359,7 @@ describe("a judgement", () => {
     expect(new Set(contest.scores(LINEAR))).toEqual(new Set([0.5 + 0.5 * 0.25]));
   });
 
-  test("of equal scores keeps the order of the search, and however far grades are apart is no more than 50", () => {
+  test("of equal scores keeps the order of the search, and however far grades are apart is no more than 1", () => {
     const corpus = corpusOf(
       Array.from({ length: 12 }, () => Float32Array.of(1, 0)),
       "cosine",
@@ -377,7 +381,7 @@ describe("a judgement", () => {
       ]);
       const apart = judge(contest, [STATIC], { chosen: gains, gains, unseen: () => 1 }, (node) => node === 1);
       if (grade === 0) expect(apart.disjoint).toBeUndefined();
-      else expect(apart.disjoint![0]).toBeLessThan(50);
+      else expect(apart.disjoint![0]).toBeLessThanOrEqual(1);
     }
   });
 });
@@ -523,35 +527,49 @@ describe("the gate", () => {
     expect(gate.refusal(EDGES_STRONG)).toMatch(/^fell below static lately: -0\.0/);
   });
 
-  test("notices within some dozen events that what serves costs, and then nobody's past counts", () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 2 ** 31 }), (seed) => {
-        const prng = new Prng(seed);
+  test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+    "notices within a few dozen events that what serves costs, and then nobody's past counts (seed %i)",
+    (seed) => {
+      const prng = new Prng(seed);
+      const gate = newGate();
+      const noisy = (mean: number): Judgement => ({
+        arms: [STATIC, SHIFT, EDGES_STRONG],
+        all: Float64Array.of(0.5, 0.5 + mean + 0.2 * prng.gaussian(), 0.5 + mean / 2 + 0.2 * prng.gaussian()),
+        disjoint: undefined,
+      });
+      record(
+        gate,
+        Array.from({ length: 1500 }, () => noisy(0.1)),
+      );
+      const serving = gate.serving;
+      expect(serving).not.toBe(STATIC);
+      let events = 0;
+      for (; gate.serving === serving && events < 200; events++) record(gate, [noisy(-0.15)]);
+      expect(events).toBeLessThan(60);
+      expect(gate.withdrawn(serving)).toBe(true);
+      for (const arm of [SHIFT, EDGES_STRONG]) expect(gate.gain(arm).events).toBeLessThan(2);
+      record(
+        gate,
+        Array.from({ length: minimumEvents - 3 }, () => noisy(0.3)),
+      );
+      expect(gate.serving).toBe(STATIC);
+    },
+  );
+
+  test("withdraws nothing that goes on gaining as it did, however much and however evenly", () => {
+    const prng = new Prng(7);
+    for (const gain of [0.1, 0.2, 0.31, 0.369, 0.5, 0.8]) {
+      for (const spread of [0, 0.02, 0.05, 0.12, 0.2]) {
         const gate = newGate();
-        const noisy = (mean: number): Judgement => ({
-          arms: [STATIC, SHIFT, EDGES_STRONG],
-          all: Float64Array.of(0.5, 0.5 + mean + 0.2 * prng.gaussian(), 0.5 + mean / 2 + 0.2 * prng.gaussian()),
-          disjoint: undefined,
-        });
+        const all = () => Float64Array.of(0, gain + spread * prng.gaussian());
         record(
           gate,
-          Array.from({ length: 1500 }, () => noisy(0.1)),
+          Array.from({ length: 1000 }, () => ({ arms: [STATIC, SHIFT], all: all(), disjoint: undefined })),
         );
-        const serving = gate.serving;
-        expect(serving).not.toBe(STATIC);
-        let events = 0;
-        for (; gate.serving === serving && events < 200; events++) record(gate, [noisy(-0.15)]);
-        expect(events).toBeLessThan(60);
-        expect(gate.withdrawn(serving)).toBe(true);
-        for (const arm of [SHIFT, EDGES_STRONG]) expect(gate.gain(arm).events).toBeLessThan(2);
-        record(
-          gate,
-          Array.from({ length: minimumEvents - 3 }, () => noisy(0.3)),
-        );
-        expect(gate.serving).toBe(STATIC);
-      }),
-      runs(20),
-    );
+        expect(`${gain} ${spread} ${gate.serving}`).toBe(`${gain} ${spread} ${SHIFT}`);
+        expect(gate.withdrawn(SHIFT)).toBe(false);
+      }
+    }
   });
 
   test("takes chance for no change: of forty stores whose learners go on gaining, few ever lose one", () => {
