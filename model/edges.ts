@@ -10,8 +10,10 @@
  * in the question. One step of message passing in which the rows' ids are the states.
  *
  * r_y = (lately_y + g) / (expected_y + g) is how much more often than ever y is chosen lately: what is in demand comes
- * and goes. It is the mean of that ratio once choices, a Poisson process, were seen, where it is 1 with the weight of g
- * choices before (Gamma(g, g)). lately_y fades faster than chosen_y, which says what to expect.
+ * and goes. Choices of y are taken for a Poisson process whose rate is r_y times its long-run one; r_y is the mean of its
+ * posterior under a prior Gamma(g, g), whose mean is 1 and which counts as g choices. lately_y halves `LATELY_FASTER` times
+ * as fast as chosen_y, and expected_y is what it would be had chosen_y come at an even pace. All choices of a new row are
+ * lately.
  */
 
 import { Places } from "./places.js";
@@ -25,8 +27,9 @@ const ASKED_SHRINKAGE = 20;
 const CHOSEN_SHRINKAGE = 5;
 /** What was asked for everything says less: a little above the root of a cosine (Paudel et al. 2017, RP3beta). */
 const ASKED_EXPONENT = 0.6;
-/** Half-lives of _lately_ in one of the edges, and g. */
+/** How many times as fast what was chosen lately halves. */
 const LATELY_FASTER = 20;
+/** g */
 const STEADY = 20;
 /** Seeds of less than this share of the strongest one are not asked: the question is hardly about them. */
 const LEAST_SHARE = 1e-3;
@@ -39,7 +42,10 @@ const SPREAD_NODES = 1024;
 /** Ages whose fading is kept once it was computed: most edges that a question meets are younger. */
 const KNOWN_FADES = 65_536;
 
-/** What leaves one node, and how much it was asked and chosen. Arrays have room for `count` edges at least. Counts and strengths are as of the tick beside them. */
+/**
+ * What leaves one node, and how much it was asked and chosen. Arrays have room for `count` edges at least. Counts and
+ * strengths are as of the tick beside them.
+ */
 export interface EdgeRecord {
   targets: Uint32Array;
   strengths: Float32Array;
@@ -220,13 +226,10 @@ export class Edges {
     record.lately += amount;
   }
 
-  /** How much more often than ever a node is chosen lately: above 1 where it is. */
-  trend(node: number, now: number): number {
-    const record = this.record(node);
-    return record ? this.trendOf(record, now, this.latelyShare(now)) : 1;
-  }
-
-  /** @param share what of a steady count is of lately */
+  /**
+   * r_y, above 1 where a node is chosen more often lately.
+   * @param share what of a steady count is of lately
+   */
   private trendOf({ chosen, lately, countedAt }: EdgeRecord, now: number, share: number): number {
     const expected = chosen * this.fade(countedAt, now) * share;
     return (lately * this.fade(0, LATELY_FASTER * (now - countedAt)) + STEADY) / (expected + STEADY);

@@ -1,4 +1,6 @@
-/** The value that stands at place n, from 1 on, of the values by falling size; they are moved (quickselect, Hoare 1961). */
+/**
+ * The value that stands at place n, from 1 on, of the values by falling size; they are moved (quickselect, Hoare 1961).
+ */
 export function nthGreatest(values: Float64Array, n: number): number {
   let [from, to] = [0, values.length - 1];
   const wanted = n - 1;

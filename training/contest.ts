@@ -124,7 +124,8 @@ export class Contest {
     arms: readonly number[],
   ) {
     const { edges, now, scale } = learners;
-    const overlays = new Set([...learners.overlays, ...learners.adaptedOverlays]);
+    const shifts = arms.some((arm) => arm & SHIFT);
+    const overlays = new Set(shifts ? [...learners.overlays, ...learners.adaptedOverlays] : []);
     this.places = new Places(near.length + [...overlays].reduce((sum, { size }) => sum + size, 0));
     this.nodes = this.places.nodes;
     this.versions.set(0, question.query);

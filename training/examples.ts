@@ -84,7 +84,7 @@ export type Asked = Pick<Example, "query" | "positives" | "weights" | "explicit"
 const MOST_POSITIVES = 256;
 /** Hard negatives are drawn from so many. */
 export const MOST_HARD = 64;
-/** Static candidates per event: enough that ten are left of those that nobody ever chose. */
+/** Static candidates of a question: enough that ten are left of those that nobody ever chose. */
 export const CANDIDATES = 128;
 
 /**
@@ -183,8 +183,8 @@ function hashOf({ buffer, byteOffset, length }: Float32Array): number {
 }
 
 /**
- * Candidates of one step into `out`, their rows loaded where `isLoading`: the positives first, then up to `count` negatives, each
- * document once and none that is chosen or excluded. Explicit negatives come first (up to half),
+ * Candidates of one step into `out`, their rows loaded where `isLoading`: the positives first, then up to `count`
+ * negatives, each document once and none that is chosen or excluded. Explicit negatives come first (up to half),
  * then a share from the static search, the rest from `others`: distinct documents chosen for other
  * queries, drawn uniformly, so that popularity needs no correction (logQ). Documents nobody ever
  * chose are rare among the negatives on purpose: pushed away as a class, they would rank worse for

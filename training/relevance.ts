@@ -22,7 +22,7 @@ export interface Reading {
   expected(above: number): number;
 }
 
-/** Nobody knows how displays are read: all places alike. */
+/** Where nobody knows how displays are read: all places alike, and one in five that are looked at is chosen. */
 export const UNREAD: Reading = { eta: 0, logit: 1, expected: () => 0.2 };
 
 /** Choices that what is expected weighs: with more, documents further down gain too little, with fewer noise serves. */

@@ -329,6 +329,7 @@ class Training {
     return (query) => propagator.attend(query, this.search(query)).query;
   }
 
+  /** A question counts once, however often it was asked: what it is judged by is not to be known from its repetition. */
   private *edgesOf(examples: readonly Example[]): Generator<void, Edges> {
     const edges = new Edges(this.state.options.edgeHalfLife);
     for (const [i, example] of examples.entries()) {

@@ -487,7 +487,7 @@ class Graph {
   template <Metric M>
   bool measureAgain(const float* q, std::vector<Neighbor>& list);
   void prefetchVector(uint32_t node, uint32_t lines) const;
-  // What `wanted`, of `count` nodes that are looked at in turn, is soon looked at for.
+  // Fetches ahead the vectors of the nodes that come soon after place `at` of `wanted`.
   void prefetchWanted(const uint32_t* wanted, uint32_t count, uint32_t at) const;
   template <Metric M>
   float between(uint32_t a, uint32_t b, float bound) const;

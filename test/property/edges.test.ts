@@ -240,35 +240,43 @@ describe("edges", () => {
 });
 
 describe("how often a node was chosen lately", () => {
-  const halves = (edges: Edges, now: number) =>
-    edges.spread([{ node: 1, weight: 1 }], now, (to) => to === 2 || to === 3);
-  /** 2 and 3 were chosen as often, 3 a while ago. */
-  const steady = () => {
+  /** How much of the support of 2 a node has, where what leads to both is alike. */
+  const beside = (edges: Edges, of: number, now: number) =>
+    edges.spread([{ node: 1, weight: 1 }], now, (to) => to === 2 || to === of).get(of)!;
+  /** 2 and `of` were chosen a hundred times, evenly. */
+  const steady = (of = 3) => {
     const edges = new Edges(1000);
-    for (const to of [2, 3]) edges.add(1, to, 1, 1);
-    for (let now = 1; now <= 1000; now += 10) edges.choose(2, 1, now);
-    for (let now = 1; now <= 1000; now += 10) edges.choose(3, 1, now);
+    for (const to of [2, of]) edges.add(1, to, 1, 1);
+    for (let now = 1; now <= 1000; now += 10) for (const to of [2, of]) edges.choose(to, 1, now);
     return edges;
   };
 
-  test("changes nothing where demand is steady, and tells what is in demand where it is not", () => {
+  test("tells what is in demand, and is over when that is", () => {
     const edges = steady();
-    expect(halves(edges, 1001).get(3)).toBeCloseTo(1, 5);
-    expect(edges.trend(2, 1001)).toBeGreaterThan(0.9);
-    expect(edges.trend(2, 1001)).toBeLessThan(1.1);
+    for (let now = 1001; now <= 1040; now++) edges.choose(3, 0.001, now); // as steady as before, or nearly
     for (let now = 1001; now <= 1040; now++) edges.choose(2, 1, now);
-    expect(edges.trend(2, 1041)).toBeGreaterThan(1.5);
-    expect(edges.trend(3, 1041)).toBeLessThan(1);
-    expect(edges.trend(2, 2000)).toBeLessThan(1); // and is over again
+    // Choices alone would put 2 behind 3, as what everybody chooses says less.
+    expect(beside(edges, 3, 1041)).toBeLessThan(0.8);
+    expect(beside(edges, 3, 2000)).toBeGreaterThan(0.9);
+  });
+
+  test("changes little where demand is steady", () => {
+    const edges = steady();
+    for (let now = 1; now <= 1000; now += 10) edges.choose(3, 0.5, now);
+    // Half as many choices more, all along: what counts is their number.
+    const [two, three] = [2, 3].map((to) => edges.record(to)!.chosen);
+    expect(beside(edges, 3, 1001)).toBeCloseTo(Math.sqrt((two! + 5) / (three! + 5)), 1);
   });
 
   test("goes with a row that gets another number", () => {
     const edges = steady();
-    const trend = edges.trend(2, 1001);
-    for (const { node: of, record } of edges.renamed(new Map([[2, 7]]), 1001)) if (record) edges.set(of, record);
-    expect(edges.trend(7, 1001)).toBeCloseTo(trend, 5);
-    expect(edges.from(7, 1001)).toEqual([]);
-    expect(edges.from(1, 1001).map(({ to }) => to)).toEqual([3, 7]);
+    for (let now = 1001; now <= 1040; now++) edges.choose(3, 1, now);
+    const before = edges.record(3)!;
+    for (const { node: of, record } of edges.renamed(new Map([[3, 7]]), 1040)) if (record) edges.set(of, record);
+    expect(edges.record(7)!.lately).toBeCloseTo(before.lately, 5);
+    expect(edges.record(7)!.chosen).toBeCloseTo(before.chosen, 5);
+    expect(edges.from(7, 1040)).toEqual([]);
+    expect(edges.from(1, 1040).map(({ to }) => to)).toEqual([2, 7]);
   });
 });
 
