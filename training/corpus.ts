@@ -64,7 +64,7 @@ export interface LearnEvent {
   query: Float32Array;
   /** What was relevant, with a grade > 0. */
   chosen: { node: number; grade: number }[];
-  /** What was displayed, in that order. */
+  /** What was displayed, in that order; numbers that are not live stand for rows that are gone. */
   shown: number[];
   /** What was marked as wrong. */
   rejected: number[];

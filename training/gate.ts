@@ -16,13 +16,14 @@ export class RunningDifference {
 
   static readonly LENGTH = 4;
 
-  add(difference: number, window: number): void {
+  /** @param weight of the event, at most 1 */
+  add(difference: number, window: number, weight = 1): void {
     const keep = 1 - 1 / window;
     const at = this.at;
-    at[0] = at[0]! * keep + 1;
-    at[1] = at[1]! * keep * keep + 1;
-    at[2] = at[2]! * keep + difference;
-    at[3] = at[3]! * keep + difference * difference;
+    at[0] = at[0]! * keep + weight;
+    at[1] = at[1]! * keep * keep + weight * weight;
+    at[2] = at[2]! * keep + weight * difference;
+    at[3] = at[3]! * keep + weight * difference * difference;
   }
 
   /** Starts anew from differences that count equally, as if they were the last `window` at most. */
@@ -49,6 +50,11 @@ export class RunningDifference {
   /** Effective number of events (Kish). */
   get events(): number {
     return this.at[1]! > 0 ? (this.at[0]! * this.at[0]!) / this.at[1]! : 0;
+  }
+
+  /** Sum of weights: as many events, or as few, as there are independent witnesses. */
+  get weight(): number {
+    return this.at[0]!;
   }
 
   get mean(): number {
@@ -116,6 +122,9 @@ const DIFFERENCES = 3;
 const FLAGS = ARMS * DIFFERENCES * RunningDifference.LENGTH;
 const ALARM = FLAGS + ARMS;
 
+/** nDCG above static; one event counts for 1 at most, either way. */
+const differenceOf = (values: Float64Array, i: number): number => Math.max(-1, Math.min(1, values[i]! - values[0]!));
+
 /** The gate's view of its part of the state: three running differences an arm, and which one serves. */
 export class Gate {
   /** Doubles it takes: the differences, the serving arm, a withdrawal flag for each arm but static, and the alarm. */
@@ -166,17 +175,20 @@ export class Gate {
     return arms.filter((arm) => arm === STATIC || arm === this.serving || first.includes(arm));
   }
 
-  /** Counts one event. */
-  record({ arms, all, disjoint }: Judgement): void {
+  /**
+   * Counts one event.
+   * @param weight less than 1 where the same was asked shortly before: who asks again is no new witness
+   */
+  record({ arms, all, disjoint }: Judgement, weight = 1): void {
     const { window } = this.options;
     arms.forEach((arm, i) => {
       if (arm === STATIC) return;
-      const difference = all[i]! - all[0]!;
+      const difference = differenceOf(all, i);
       if (!Number.isFinite(difference)) return;
       if (arm === this.serving) this.listen(difference);
-      this.gain(arm).add(difference, window);
-      this.fast(arm).add(difference, window * FAST_SHARE);
-      if (disjoint) this.disjoint(arm).add(disjoint[i]! - disjoint[0]!, window);
+      this.gain(arm).add(difference, window, weight);
+      this.fast(arm).add(difference, this.fastWindow, weight);
+      if (disjoint) this.disjoint(arm).add(differenceOf(disjoint, i), window, weight);
     });
   }
 
@@ -200,11 +212,11 @@ export class Gate {
       if (arm === STATIC) return;
       const strata = judgements.filter(({ disjoint }) => disjoint);
       this.gain(arm).reset(
-        judgements.map(({ all }) => all[i]! - all[0]!),
+        judgements.map(({ all }) => differenceOf(all, i)),
         window,
       );
       this.disjoint(arm).reset(
-        strata.map(({ disjoint }) => disjoint![i]! - disjoint![0]!),
+        strata.map(({ disjoint }) => differenceOf(disjoint!, i)),
         window,
       );
     });
@@ -254,7 +266,7 @@ export class Gate {
     if (!this.stands(arm)) return 'has attention, and ruvector.propagation is "linear"';
     const { confidence, minimumEvents, disjointTolerance, disjointConfidence } = this.options;
     const gain = this.gain(arm);
-    const n = gain.events;
+    const n = Math.min(gain.events, gain.weight);
     if (n < minimumEvents) {
       // In a window an event counts for a little less than one.
       const missing = Math.max(1, minimumEvents - Math.round(n));
@@ -287,6 +299,11 @@ export class Gate {
   private fallsLately(arm: number): boolean {
     const fast = this.fast(arm);
     return fast.events >= LEAST_LATELY && fast.mean + fast.standardError < 0;
+  }
+
+  private get fastWindow(): number {
+    const { window } = this.options;
+    return Math.min(window, Math.max(LEAST_LATELY, window * FAST_SHARE));
   }
 
   private fast(arm: number): RunningDifference {

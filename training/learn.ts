@@ -4,6 +4,7 @@
  * adapter takes a step every 32 events on a mix of new and older ones, so that the log carries its matrix seldom. The
  * network moves in `train` only.
  */
+import { bytesOf } from "../base/bytes.js";
 import { Prng } from "../base/prng.js";
 import { fitBasis } from "../model/adapter.js";
 import { Edges, MOST_SUPPORTED } from "../model/edges.js";
@@ -52,6 +53,18 @@ export interface LearnSettings {
   older?: (count: number, prng: Prng) => LearnEvent[];
   /** What the network makes of a query. */
   attend?: Learners["attend"];
+}
+
+/**
+ * How often the same was asked in the last events: the k-th time weighs 1 / k^2 in the gate, which adds up to less than two
+ * however often it goes on.
+ */
+function timesAsked({ query }: LearnEvent, history: readonly LearnEvent[]): number {
+  let times = 0;
+  for (const { query: other } of history.slice(-MEMORY)) {
+    if (other[0] === query[0] && Buffer.compare(bytesOf(other), bytesOf(query)) === 0) times++;
+  }
+  return times;
 }
 
 /** What events taught. */
@@ -181,7 +194,7 @@ class Draft {
       this.count(FIELD.skippedEvents);
       return;
     }
-    if (judged.length > 0) this.judge(example, learners, judged);
+    if (judged.length > 0) this.judge(example, learners, judged, 1 / (1 + timesAsked(event, history)) ** 2);
     this.countDisplay(event, example);
     const seeds = seedsOf(this.corpus, example, example.near, learners.scale);
     this.count(FIELD.clock);
@@ -247,7 +260,7 @@ class Draft {
   }
 
   /** Test, before training: what would each arm have answered? */
-  private judge(example: Example, learners: Learners, arms: readonly number[]): void {
+  private judge(example: Example, learners: Learners, arms: readonly number[], weight: number): void {
     const { corpus } = this;
     const { near } = example;
     const search = (query: Float32Array) => corpus.nearest(query, Math.min(CANDIDATES, corpus.size)).nodes;
@@ -255,7 +268,7 @@ class Draft {
     const contest = new Contest(corpus, learners, example, near, search, accept, JUDGED_REACH, arms);
     const judgement = judge(contest, arms, example, (node) => this.wasChosen(node));
     curveOf(this.header).judge(this.header[FIELD.events]! + 1, judgement, this.gate.serving);
-    this.gate.record(judgement);
+    this.gate.record(judgement, weight);
     this.count(FIELD.judged);
     this.gate.decide();
   }
@@ -265,7 +278,7 @@ class Draft {
     const { corpus, context } = this;
     const { temperature, window } = this.state.options;
     const places = [...shown.slice(0, MOST_PLACES).entries()].filter(
-      ([, node]) => corpus.isLive(node) && !excluded.has(node),
+      ([place, node]) => corpus.isLive(node) && !excluded.has(node) && shown.indexOf(node) === place,
     );
     const scores = corpus.scores(
       query,

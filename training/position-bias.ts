@@ -20,6 +20,8 @@ const BASE = Math.log(0.2);
  * for the others.
  */
 const PRIOR = [0.1, 10, 0.1];
+/** Logits from the mean of a display that count at most: one that is far out would settle the slope for good. */
+const MOST_APART = 20;
 /** ln of how often a document is expected to be chosen at most. */
 const MOST_LOG_RATE = 2;
 
@@ -78,7 +80,8 @@ export class PositionBias {
     const mean = display.reduce((sum, { score }) => sum + score, 0) / display.length;
     const step = new Float64Array(PARAMETERS);
     for (const { place, score, chosen } of display) {
-      const features = [1, Math.log(place), score - mean];
+      const above = Math.max(-MOST_APART, Math.min(MOST_APART, score - mean));
+      const features = [1, Math.log(place), above];
       const logRate = features.reduce((sum, x, i) => sum + x * parameters[i]!, BASE);
       const rate = Math.exp(Math.min(MOST_LOG_RATE, logRate));
       features.forEach((x, i) => {

@@ -109,8 +109,10 @@ function displayed(asked: readonly LearnEvent[], eta: number, counts: (node: num
     const isChosen = new Set(chosen.map(({ node }) => node));
     const isRejected = new Set(rejected); // they were looked at, wherever they stood
     const last = shown.findLastIndex((node) => isChosen.has(node));
-    for (const [i, node] of shown.entries()) see(node, isRejected.has(node) ? 1 : (i + 1) ** -eta, i <= last + 1);
-    for (const node of isRejected) if (!shown.includes(node)) see(node, 1, false);
+    const places = new Map<number, number>();
+    for (const [i, node] of shown.entries()) if (!places.has(node)) places.set(node, i); // where it stood first
+    for (const [node, i] of places) see(node, isRejected.has(node) ? 1 : (i + 1) ** -eta, i <= last + 1);
+    for (const node of isRejected) if (!places.has(node)) see(node, 1, false);
   }
   return all;
 }

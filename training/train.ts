@@ -62,6 +62,8 @@ const ADAPTER_REFIT = 0;
 const SHIFT_REFIT = 1;
 const NETWORK_REFIT = 2;
 const REFITS = 3;
+/** Times that a question was asked which are looked at, the last ones: more say nothing more. */
+const MOST_ASKED = 1000;
 /** With fewer questions nothing is cross-fitted. */
 const LEAST_QUESTIONS = 5;
 /** Questions that are cross-fitted; beyond this a gain is certain enough, and time goes into the refit. */
@@ -139,7 +141,7 @@ async function readExamples(
   const examples: Example[] = [];
   let [done, read] = [0, 0];
   for (const asked of await slices.run(sameQuestions(events))) {
-    const example = prepareExample(pool, corpus, asked, CANDIDATES, reading);
+    const example = prepareExample(pool, corpus, asked.slice(-MOST_ASKED), CANDIDATES, reading);
     if (example) examples.push(example);
     if (example) read += asked.length;
     pool.loadNew(); // here, a few at a time: searches wait for nothing longer

@@ -228,6 +228,7 @@ export class Learned {
 
   /** Writes the biases that wait once more: rows were linked. Excludes what writes rows of the graph. */
   rowsLinked(): void {
+    this.rowsChanged(); // who asked while they were being linked saw them half done
     if (this.waiting.size === 0) return;
     this.writeRows([...this.waiting.values()]);
     if (this.searcher.graph.backlog === 0) this.waiting.clear();

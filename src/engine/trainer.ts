@@ -15,7 +15,7 @@ import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import type { Feedback, LearnOptions, LearnResult, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
-import { encodeFeedback, learnedRecords, RECORD } from "./records.js";
+import { encodeFeedback, learnedRecords, NO_NODE, RECORD } from "./records.js";
 import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
 import { idKey, show } from "./validate.js";
@@ -144,10 +144,11 @@ export class Trainer {
    */
   private known(events: StoredFeedback[], partial: boolean, unknown: Map<string, Id>): StoredFeedback[] {
     const isKnown = (id: Id) => this.isKnown(id, unknown);
+    for (const id of events.flatMap(({ shown }) => shown)) isKnown(id);
     const kept = events.map((event) => ({
       ...event,
       chosen: event.chosen.filter(({ id }) => isKnown(id)),
-      shown: event.shown.filter(isKnown),
+      shown: event.shown, // rows that are gone leave their places
       rejected: event.rejected.filter(isKnown),
     }));
     if (unknown.size === 0 || partial) return kept.filter(({ chosen }) => chosen.length > 0);
@@ -235,7 +236,7 @@ export class Trainer {
     return learnedRecords(delta, this.session.dimensions);
   }
 
-  /** Feedback as learners take it. Ids that are not in the index any more are left out. */
+  /** Feedback as learners take it. Ids that are not in the index any more are left out; on display they leave a gap. */
   private event(stored: StoredFeedback): LearnEvent {
     const nodeOf = (id: Id): number | undefined => this.session.nodeOf(id);
     const nodesOf = (ids: readonly Id[]): number[] => ids.map(nodeOf).filter((node) => node !== undefined);
@@ -247,7 +248,7 @@ export class Trainer {
     return {
       query: this.session.learned.unit(stored.query.slice()),
       chosen,
-      shown: nodesOf(stored.shown),
+      shown: stored.shown.map((id) => nodeOf(id) ?? NO_NODE),
       rejected: nodesOf(stored.rejected),
       examples: examples.filter((node) => node !== undefined),
       seeds: (stored.weights ?? []).flatMap((weight, i) => {

@@ -556,6 +556,24 @@ describe("the gate", () => {
     },
   );
 
+  test("takes who asks again for less of a witness, and any window for one", () => {
+    const again = newGate();
+    const [won] = judgements(1, { [SHIFT]: 0.4 });
+    for (let k = 1; k <= 500; k++) {
+      again.record(won!, 1 / k ** 2);
+      again.decide();
+    }
+    expect(again.serving).toBe(STATIC);
+    expect(again.refusal(SHIFT)).toBe("judged on 1 events, needs 30: 29 are missing");
+    for (const window of [1, 2, 3, 5, 8, 20, 64]) {
+      const gate = newGate({ ...LEARNING_DEFAULTS, network, window, minimumEvents: 1 });
+      record(gate, judgements(300, { [SHIFT]: 0.1 }));
+      record(gate, judgements(300, { [SHIFT]: -0.2 }));
+      for (const figure of [gate.gain(SHIFT).mean, gate.gain(SHIFT).events]) expect(Number.isFinite(figure)).toBe(true);
+      expect(gate.serving).toBe(STATIC);
+    }
+  });
+
   test("withdraws nothing that goes on gaining as it did, however much and however evenly", () => {
     const prng = new Prng(7);
     for (const gain of [0.1, 0.2, 0.31, 0.369, 0.5, 0.8]) {

@@ -121,6 +121,52 @@ test("the curve shows what queries gained, from nothing on, and stays through le
   await index.close();
 });
 
+test("one question, however often it is asked, decides nothing for others", async () => {
+  for (const questions of [1, 4]) {
+    const index = await filled(`repeated-${questions}`);
+    const prng = new Prng(60);
+    const asked = Array.from({ length: questions }, () => randomRows(1, d, 61 + prng.below(1000)));
+    const scattered = Array.from({ length: 10 }, (_, i) => 7 + 37 * i);
+    for (let i = 0; i < 200; i++)
+      await index.learn([{ query: asked[i % questions]!, chosen: scattered.map((id) => (id + (i % 7)) % n) }]);
+    expect(index.stats().learning.serving).toBe("static");
+    await index.train({ epochs: 1 });
+    expect(index.stats().learning.serving).toBe("static");
+    await index.close();
+  }
+});
+
+test("what was heard while rows were being linked is not kept: answers are the same after reopening", async () => {
+  const [many, short] = [300, 8];
+  const vectors = randomRows(many, short, 71);
+  const row = (i: number) => rowOf(vectors, i % many, short);
+  const prng = new Prng(72);
+  const index = await open(path("linking"), { dimensions: short, metric: "cosine", config: CONFIG });
+  await index.putMany({ ids: Array.from({ length: many }, (_, i) => i), vectors });
+  for (let at = 0; at < 300; at += 50) {
+    const given = Array.from({ length: 50 }, (_, i) => (at + i) * 7);
+    await index.learn(
+      given.map((i) => ({
+        query: row(i).map((x) => x + 0.25 * prng.gaussian()),
+        chosen: [(i + 1) % many],
+        shown: [i % many, (i + 1) % many, (i + 2) % many],
+      })),
+    );
+  }
+  await index.settle();
+  const asked = async (of: Index) => {
+    const hits = [];
+    for (let q = 0; q < 10; q++)
+      hits.push((await of.query({ vector: randomRows(1, short, 800 + q), mode: "neural", k: 10 })).hits);
+    return hits;
+  };
+  const before = await asked(index);
+  await index.close();
+  const again = await open(path("linking"), { config: CONFIG });
+  expect(await asked(again)).toEqual(before);
+  await again.close();
+});
+
 describe("what was shown", () => {
   /** Ten hits of each question on display, each liked one time in three, if somebody looks so far down. */
   async function clicked(index: Index, count: number, eta: number, seed: number): Promise<Feedback[]> {
@@ -153,6 +199,26 @@ describe("what was shown", () => {
     const again = await open(path("places"), { config: { ...CONFIG, learning: { position_bias: 0.5 } } });
     expect(positionBias(again)).toBe(0.5);
     await again.close();
+  });
+
+  test("leaves gaps where rows are gone, and counts what is on it twice where it stood first", async () => {
+    const bias = async (name: string, change: (shown: (number | string)[]) => (number | string)[]) => {
+      const index = await filled(name);
+      const given = await clicked(index, 200, 1, 54);
+      await index.learn(
+        given.map((one) => ({ ...one, shown: change([...one.shown!] as number[]) })),
+        { partial: true },
+      );
+      const { positionBias } = index.stats().learning;
+      await index.close();
+      return positionBias;
+    };
+    const plain = await bias("as-shown", (shown) => shown);
+    expect(plain).toBeGreaterThan(0.6);
+    expect(await bias("shown-twice", (shown) => [...shown, ...shown])).toBe(plain);
+    // A row that nobody knows stood before all others: each is one place further down.
+    const gone = await bias("with-gaps", (shown) => ["gone", ...shown]);
+    expect(gone).not.toBe(plain);
   });
 
   test("is looked at all alike where choices say so, and nobody asks them where the config says so", async () => {
