@@ -6,7 +6,7 @@
  * cosine with a training query is above .95. Beside that, each on demand: simulated clicks instead of judgements, the
  * ways in which learning goes wrong, and documents that arrive after the feedback.
  */
-import { type Claim, printClaims } from "../claims.js";
+import { atLeast, type Claim, printClaims } from "../claims.js";
 import { type JudgedSet, loadJudged } from "../data.js";
 import { writeRecord } from "../record.js";
 import { median } from "../stats.js";
@@ -48,8 +48,11 @@ export interface LearnOptions {
   name: string;
 }
 
-/** nDCG@10 over all that `neural` is to reach, by data set. */
-const TARGETS: Record<string, number> = { "ir-cranfield": 0.47 };
+/** nDCG@10 that `neural` is to reach, by data set. */
+const TARGETS: Record<string, { all: number; disjoint: number }> = {
+  "ir-cranfield": { all: 0.505, disjoint: 0.445 },
+  "ir-scifact": { all: 0.58, disjoint: 0.505 },
+};
 
 export async function runLearn(options: LearnOptions): Promise<boolean> {
   const set = loadJudged(options.data);
@@ -104,14 +107,11 @@ async function measureFolds(subject: Subject, options: LearnOptions, claims: Cla
 
   claims.push(...claimsOf(set.name, comparisons, folds, untouched));
   if (set.name in TARGETS) {
-    const reached = strataOf(outcomes.get("neural")!).all;
-    const target = TARGETS[set.name];
-    claims.push({
-      name: `${set.name} all: neural >= ${target}`,
-      kind: "target",
-      holds: reached >= target,
-      figure: fixed(reached),
-    });
+    const reached = strataOf(outcomes.get("neural")!);
+    for (const stratum of ["all", "disjoint"] as const)
+      claims.push(
+        atLeast(`${set.name} ${stratum}: neural`, reached[stratum], TARGETS[set.name][stratum], (x) => x.toFixed(4)),
+      );
   }
   if (options.smoke) claims.push(gateOpens(set.name, folds));
   const placebo = options.placebo ? await runPlacebo(subject, claims) : undefined;
