@@ -15,11 +15,12 @@ import { solvePositiveDefinite } from "../model/solve.js";
 const PARAMETERS = 3;
 /** Before anything was chosen, one in five that are looked at is expected to be. */
 const BASE = Math.log(0.2);
+
 /**
- * Precision that the prior has for each, all expected at 0: some ten choices' worth of it for eta, and next to nothing
- * for the others.
+ * Precision that the prior has for each, all expected at 0: some ten choices' worth for eta and the slope, which few events
+ * cannot tell from each other.
  */
-const PRIOR = [0.1, 10, 0.1];
+const PRIOR = [1, 10, 10];
 /** Logits from the mean of a display that count at most: one that is far out would settle the slope for good. */
 const MOST_APART = 20;
 /** ln of how often a document is expected to be chosen at most. */

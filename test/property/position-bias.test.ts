@@ -80,6 +80,15 @@ test("what relevance by score explains is not taken for attention, and the rest 
   );
 });
 
+test("few events on little difference of scores give no slope that none has", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const estimate = newEstimate();
+    for (const display of displays(300, 1, 0, new Prng(seed))) estimate.add(display, WINDOW);
+    expect(Math.abs(estimate.expected(1) / estimate.expected(0) - 1)).toBeLessThan(0.35);
+    expect(Math.abs(estimate.eta - 1)).toBeLessThan(0.5);
+  }
+});
+
 test("starts at 0 and stays below the truth while there is little to go by", () => {
   const estimate = newEstimate();
   expect(estimate.eta).toBe(0);
