@@ -74,11 +74,11 @@ export interface Seed {
   weight: number;
 }
 
-/** @param lanes edges that there is room for, until `widen` makes more */
-export const emptyRecord = (lanes = EDGES_PER_NODE): EdgeRecord => ({
-  targets: new Uint32Array(lanes),
-  strengths: new Float32Array(lanes),
-  at: new Uint32Array(lanes),
+/** An empty record with this room for edges. */
+const recordIn = (targets: Uint32Array, strengths: Float32Array, at: Uint32Array): EdgeRecord => ({
+  targets,
+  strengths,
+  at,
   count: 0,
   asked: 0,
   chosen: 0,
@@ -86,6 +86,10 @@ export const emptyRecord = (lanes = EDGES_PER_NODE): EdgeRecord => ({
   countedAt: 0,
   born: 0,
 });
+
+/** @param lanes edges that there is room for, until `widen` makes more */
+export const emptyRecord = (lanes = EDGES_PER_NODE): EdgeRecord =>
+  recordIn(new Uint32Array(lanes), new Float32Array(lanes), new Uint32Array(lanes));
 
 /** Most nodes have few edges: room is made for them as they come. */
 export const LEAST_LANES = 8;
@@ -117,17 +121,11 @@ export class RecordRoom {
     }
     const { buffer } = this;
     const at = this.used++ * 12 * EDGES_PER_NODE;
-    return {
-      targets: new Uint32Array(buffer, at, EDGES_PER_NODE),
-      strengths: new Float32Array(buffer, at + 4 * EDGES_PER_NODE, EDGES_PER_NODE),
-      at: new Uint32Array(buffer, at + 8 * EDGES_PER_NODE, EDGES_PER_NODE),
-      count: 0,
-      asked: 0,
-      chosen: 0,
-      lately: 0,
-      countedAt: 0,
-      born: 0,
-    };
+    return recordIn(
+      new Uint32Array(buffer, at, EDGES_PER_NODE),
+      new Float32Array(buffer, at + 4 * EDGES_PER_NODE, EDGES_PER_NODE),
+      new Uint32Array(buffer, at + 8 * EDGES_PER_NODE, EDGES_PER_NODE),
+    );
   }
 
   /** Its strengths and the rest, as they are now. */

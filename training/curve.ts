@@ -4,7 +4,7 @@
  * neighbours are merged, and once those are full, stretches are twice as long from there on.
  * Stored as plain numbers inside the learned state; see state.ts for where.
  */
-import type { Judgement } from "./judge.js";
+import { differenceOf, type Judgement } from "./judge.js";
 
 export interface CurvePoint {
   /** Events learned from when the stretch ended. */
@@ -56,7 +56,7 @@ export class Curve {
   /** Counts a judged event by what the arm that served it gained. */
   judge(events: number, { arms, all }: Judgement, serving: number): void {
     const served = arms.indexOf(serving);
-    if (served >= 0) this.record(events, all[served]! - all[0]!, serving);
+    if (served >= 0) this.record(events, differenceOf(all, served), serving);
   }
 
   /**

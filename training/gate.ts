@@ -7,7 +7,7 @@
  * Stored as plain numbers inside the learned state; see state.ts for where.
  */
 import { ADAPTER, ARMS, ATTENTION, LINEAR, learnersOf, STATIC } from "./arms.js";
-import type { Judgement } from "./judge.js";
+import { differenceOf, type Judgement } from "./judge.js";
 import type { LearningOptions } from "./options.js";
 
 /** Four doubles: sum of weights, of squared weights, of weighted differences and of their squares. */
@@ -121,9 +121,6 @@ const LEAST_VARIANCE = 0.0025;
 const DIFFERENCES = 3;
 const FLAGS = ARMS * DIFFERENCES * RunningDifference.LENGTH;
 const ALARM = FLAGS + ARMS;
-
-/** nDCG above static; one event counts for 1 at most, either way. */
-const differenceOf = (values: Float64Array, i: number): number => Math.max(-1, Math.min(1, values[i]! - values[0]!));
 
 /** The gate's view of its part of the state: three running differences an arm, and which one serves. */
 export class Gate {

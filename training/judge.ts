@@ -61,6 +61,10 @@ export interface Judgement {
   disjoint: Float64Array | undefined;
 }
 
+/** nDCG of the i-th arm above static; one event counts for 1 at most, either way. */
+export const differenceOf = (values: Float64Array, i: number): number =>
+  Math.max(-1, Math.min(1, values[i]! - values[0]!));
+
 /** What is known of the answers to a question. */
 export type Answers = Pick<Relevance, "gains" | "unseen"> & { chosen: ReadonlyMap<number, number> };
 
