@@ -20,6 +20,10 @@ export type ErrorCode =
   | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
   | "WAL_CORRUPT" // damage in the log at a record that was known durable
   | "CATALOG_CORRUPT" // damage in catalog.sqlite
+  | "NOT_A_BUNDLE" // the path holds no frozen bundle, or something else where one is to be written
+  | "BUNDLE_VERSION" // a frozen bundle written by a newer release
+  | "BUNDLE_CORRUPT" // a frozen bundle that contradicts itself
+  | "WITNESS_MISMATCH" // a frozen bundle whose bytes are not those of its witness
   | "DISK_FULL" // no space left; nothing was changed
   | "IO_ERROR" // any other failed read, write or sync
   | "NO_ENCODER" // a text without an encoder

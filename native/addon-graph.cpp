@@ -11,34 +11,6 @@ namespace {
 // The first byte of an id's slot (docs/format.md).
 enum IdKind : uint8_t { kNoId = 0, kInteger = 1, kString = 2, kLongString = 3 };
 
-// Work on a graph off the main thread. It holds the graph, whose memory therefore stays until the work
-// ends, whoever closes meanwhile.
-class Task : public Napi::AsyncWorker {
- public:
-  Task(Napi::Env env, std::shared_ptr<Graph> graph)
-      : Napi::AsyncWorker(env), graph_(std::move(graph)), deferred_(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
- protected:
-  void OnOK() override {
-    const Napi::HandleScope scope(Env());
-    if (sound_) {
-      deferred_.Resolve(result());
-      return;
-    }
-    throwFault(Env(), graph_->region().fault());
-    deferred_.Reject(Env().GetAndClearPendingException().Value());
-  }
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
-  virtual Napi::Value result() { return Env().Undefined(); }
-
-  std::shared_ptr<Graph> graph_;
-  bool sound_ = true;
-
- private:
-  Napi::Promise::Deferred deferred_;
-};
-
 class LinkTask : public Task {
  public:
   LinkTask(Napi::Env env, std::shared_ptr<Graph> graph, uint32_t most) : Task(env, std::move(graph)), most_(most) {}
@@ -151,20 +123,13 @@ class SearchManyTask : public Task {
   }
   Napi::Value result() override {
     Napi::Object out = Napi::Object::New(Env());
-    out.Set("nodes", copy<Napi::Uint32Array>(nodes_));
-    out.Set("distances", copy<Napi::Float32Array>(distances_));
-    out.Set("counts", copy<Napi::Int32Array>(counts_));
+    out.Set("nodes", copied<Napi::Uint32Array>(Env(), nodes_));
+    out.Set("distances", copied<Napi::Float32Array>(Env(), distances_));
+    out.Set("counts", copied<Napi::Int32Array>(Env(), counts_));
     return out;
   }
 
  private:
-  template <typename Array, typename T>
-  Napi::Value copy(const std::vector<T>& from) {
-    Array array = Array::New(Env(), from.size());
-    if (array.IsEmpty()) return array;  // the thread is ending (addon.hpp)
-    std::memcpy(array.Data(), from.data(), from.size() * sizeof(T));
-    return array;
-  }
   Reading reading_;  // until the caller has the results, and no other row has taken their nodes
   std::vector<float> queries_;
   uint32_t k_, ef_;
@@ -231,6 +196,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("close", &GraphObject::close),
                         StaticMethod("strides", &GraphObject::strides)});
   }
+
+  const std::shared_ptr<Graph>& graph() const { return graph_; }
 
   explicit GraphObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GraphObject>(info) {
     const Napi::Object region = info[0].As<Napi::Object>();
@@ -767,6 +734,10 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
 
 Napi::Function defineGraph(Napi::Env env) {
   return GraphObject::define(env);
+}
+
+std::shared_ptr<Graph> graphOf(const Napi::Value& object) {
+  return GraphObject::Unwrap(object.As<Napi::Object>())->graph();
 }
 
 }  // namespace hebb::addon

@@ -93,6 +93,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     return exports;
   }
   exports.Set("kernelName", Napi::String::New(env, kernel->name));
+  exports.Set("kernelDeterministic", Napi::Boolean::New(env, kernel->deterministic));
+  exports.Set("kernelMaxDimension", Napi::Number::New(env, kernel->maxDimension));
   exports.Set("crc32c", Napi::Function::New(env, crc32c));
   exports.Set("firstNonFinite", Napi::Function::New(env, firstNonFinite));
   exports.Set("l2", Napi::Function::New(env, l2));
@@ -104,6 +106,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Region", RegionObject::define(env));
   exports.Set("Graph", defineGraph(env));
   exportNetwork(env, exports);
+  exportFrozen(env, exports);
   return exports;
 }
 

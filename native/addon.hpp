@@ -8,6 +8,9 @@
 #define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
+#include <cstring>
+
+#include "graph/graph.hpp"
 #include "map/region.hpp"
 
 namespace hebb::addon {
@@ -36,6 +39,43 @@ inline uint64_t whole(const Napi::Value& value) {
   return static_cast<uint64_t>(value.As<Napi::Number>().Int64Value());
 }
 
+// A typed array with the contents of a vector.
+template <typename Array, typename T>
+Napi::Value copied(Napi::Env env, const std::vector<T>& from) {
+  Array array = Array::New(env, from.size());
+  if (array.IsEmpty()) return array;  // the thread is ending (above)
+  std::memcpy(array.Data(), from.data(), from.size() * sizeof(T));
+  return array;
+}
+
+// Work on a graph off the main thread. It holds the graph, whose memory therefore stays until the work
+// ends, whoever closes meanwhile.
+class Task : public Napi::AsyncWorker {
+ public:
+  Task(Napi::Env env, std::shared_ptr<Graph> graph)
+      : Napi::AsyncWorker(env), graph_(std::move(graph)), deferred_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  void OnOK() override {
+    const Napi::HandleScope scope(Env());
+    if (sound_) {
+      deferred_.Resolve(result());
+      return;
+    }
+    throwFault(Env(), graph_->region().fault());
+    deferred_.Reject(Env().GetAndClearPendingException().Value());
+  }
+  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+  virtual Napi::Value result() { return Env().Undefined(); }
+
+  std::shared_ptr<Graph> graph_;
+  bool sound_ = true;
+
+ private:
+  Napi::Promise::Deferred deferred_;
+};
+
 class RegionObject : public Napi::ObjectWrap<RegionObject> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -63,6 +103,9 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
 };
 
 Napi::Function defineGraph(Napi::Env env);
+// The graph that a Graph object holds; null once it is closed.
+std::shared_ptr<Graph> graphOf(const Napi::Value& object);
+void exportFrozen(Napi::Env env, Napi::Object exports);
 void exportNetwork(Napi::Env env, Napi::Object exports);
 
 }  // namespace hebb::addon

@@ -1,10 +1,13 @@
 /** What the compiled addon exports; index.ts and graph.ts give it its documented face. */
+import type { CodeCounts, CodeShape, FrozenCodes, FrozenStrides, Snapshot } from "./frozen.js";
 import type { Network } from "./gnn.js";
 import type { Graph, GraphOptions, GraphStrides } from "./graph.js";
 import type { Region } from "./index.js";
 
 export interface Addon {
   kernelName: string;
+  kernelDeterministic: boolean;
+  kernelMaxDimension: number;
   crc32c(bytes: Uint8Array, seed?: number): number;
   firstNonFinite(values: Float32Array): number;
   l2(a: Float32Array, b: Float32Array): number;
@@ -53,4 +56,9 @@ export interface Addon {
   halves(parameters: Float32Array, out: Uint16Array): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
+  Snapshot: new (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array, biases: boolean) => Snapshot;
+  Frozen: {
+    new (graph: Graph, shape: CodeShape & CodeCounts): FrozenCodes;
+    strides(shape: { dimensions: number; bits: number }): FrozenStrides;
+  };
 }

@@ -25,3 +25,6 @@ export const GRAPH_SECTIONS = [
 /** What a bottom row holds of its neighbours (native/graph/graph.hpp). */
 export const GRAPH_PROFILES = ["turbo", "compact", "small"] as const;
 export type GraphProfile = (typeof GRAPH_PROFILES)[number];
+
+/** Sections of a frozen bundle, by number behind the graph's (native/frozen/layout.hpp). */
+export const FROZEN_SECTIONS = ["rotation", "clusters", "codes", "planes"] as const;

@@ -295,6 +295,8 @@ struct Filter {
 };
 
 class Crew;
+class GraphCopy;
+class Frozen;
 
 class Graph {
  public:
@@ -395,6 +397,8 @@ class Graph {
  private:
   friend class ScratchLease;
   friend class Reading;
+  friend class GraphCopy;
+  friend class Frozen;
   Graph(std::shared_ptr<Region> region, const Options& options);
 
   Head* head() const { return reinterpret_cast<Head*>(region_->base(kHead)); }

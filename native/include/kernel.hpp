@@ -19,10 +19,26 @@ struct Lut {
   float step, offset;
 };
 
+// Factors of 32 lanes of codes, and what an estimate of each is off by for each unit between query and centre.
+struct Lanes32 {
+  const float *add, *rescale, *error;
+};
+
+// Where a query is, seen from the centre that codes are relative to: the distance, and |q - c|; and what a product with
+// a code may be off by, because the query's own values were rounded.
+struct Around {
+  float base, apart, slack;
+};
+
 struct TierLoops;  // what only the tiers' codecs have: simd/tiers.hpp
 
 struct Kernel {
   const char* name;
+
+  // Whether every entry gives the bits that all others give which are so; frozen bundles are read by no others.
+  bool deterministic;
+  // Values of a vector, at most, for which all integer sums are exact.
+  uint32_t maxDimension;
 
   // Squared L2 distance of two vectors of n floats; no alignment asked for.
   float (*l2)(const float* a, const float* b, size_t n);
@@ -62,6 +78,16 @@ struct Kernel {
   //   estimate = add + base + rescale (lut.step sum + lut.offset)
   uint32_t (*scan)(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const float* add,
                    const float* rescale, float base, float bound, float* estimates);
+
+  // The same estimates, and with each what it is at least: by `slack` in units of <w, q>, for what the table is off
+  // by, and by `error` in units of `apart`. Returns a bit for each lane whose least is not above `bound`.
+  //   least = (estimate + rescale slack) - error apart      (rescale <= 0)
+  uint32_t (*scanLeast)(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const Lanes32& lanes,
+                        const Around& around, float bound, float* estimates, float* least);
+
+  // Sum of level x value over n values (a multiple of 64, at most 8,192; each within +-1,023), the levels in planes of
+  // bits: 64 values are `bits` words of 64 bits, the lowest bits of all levels first. Exact.
+  int32_t (*dotPlanes)(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n);
 
   // Sum of level x value over n values (a multiple of 64) of a code of two bits a value (docs/format.md
   // has their order); exact.

@@ -1,5 +1,6 @@
 #include "rabitq.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -10,6 +11,46 @@ namespace {
 
 // What is below counts as zero: its inverse is none.
 constexpr float kLeast = 1e-30f;
+
+// The code of r by `bits` bits a value, as w of halves (w[i] + (2^bits - 1) / 2 is its level), and <r, w> and |w|^2: of
+// some steps the one that makes the angle between r and w the smallest.
+struct Fitted {
+  float along = 0, length = 1;
+};
+Fitted fitLevels(const float* r, uint32_t n, float squares, uint32_t bits, std::vector<float>& best) {
+  // Steps that suit normal values of unit variance (Max 1960), by bits; values are about that as a rotation leaves them.
+  constexpr float kNormal[] = {0, 1, 1.0f, 0.586f, 0.335f, 0.188f, 0.104f, 0.0569f, 0.0308f};
+  constexpr float kAround[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.2f, 1.35f, 1.5f};
+  const float unit = kNormal[bits] * std::sqrt(squares / static_cast<float>(n));
+  const int32_t most = (1 << (bits - 1)) - 1;
+  std::vector<float> w(n);
+  best.clear();
+  Fitted fitted;
+  for (const float around : kAround) {
+    const float inverse = 1.0f / (around * unit);
+    for (uint32_t i = 0; i < n; i++) {
+      const int32_t level = std::min(static_cast<int32_t>(std::fabs(r[i] * inverse)), most);
+      w[i] = std::copysign(static_cast<float>(level) + 0.5f, r[i]);
+    }
+    const float s = kernel->dot(r, w.data(), n), squared = kernel->dot(w.data(), w.data(), n);
+    if (!best.empty() && s * s * fitted.length <= fitted.along * fitted.along * squared) continue;
+    fitted = {s, squared};
+    best = w;
+    if (bits == 1) break;  // whatever the step
+  }
+  return fitted;
+}
+
+// Factors of a code that was fitted, and of a vector that is where its centre is.
+OwnFactors factorsOf(Metric metric, float squares, float product, uint32_t n, const Fitted& fitted) {
+  const float own = metric == Metric::kL2 ? squares : metric == Metric::kDot ? -product : 0.5f * squares;
+  if (!(squares > kLeast)) return {own, 0, 0, 0};
+  const float scale = squares / fitted.along;
+  const float rest = squares * fitted.length / (fitted.along * fitted.along) - 1;
+  const float spread = std::fmax(0.0f, rest / static_cast<float>(n - 1));
+  const float factor = metric == Metric::kL2 ? 2.0f : 1.0f;
+  return {own, -factor * scale, factor * std::sqrt(squares * spread), 0};
+}
 
 }  // namespace
 
@@ -40,35 +81,50 @@ float errorOf(Metric metric, float squares, const Factors& factors, uint32_t qua
 OwnFactors encodeOwn(Metric metric, const float* r, uint32_t n, float product, uint8_t* code) {
   std::memset(code, 0, n / 4);
   const float squares = kernel->dot(r, r, n);
-  const bool square = metric != Metric::kDot;
-  const float own = metric == Metric::kL2 ? squares : 0.5f * squares;
-  if (!(squares > kLeast)) return {square ? own : -product, 0, 0, 0};
-  // The step that makes the angle between r and w the smallest, in units of the mean magnitude squared:
-  // about 1 where values are as a rotation leaves them.
-  constexpr float kSteps[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.2f, 1.35f, 1.5f};
-  const float unit = std::sqrt(squares / static_cast<float>(n));
-  std::vector<float> w(n), best;
-  float along = 0, length = 1;  // <r, w> and |w|^2 of the best
-  for (const float step : kSteps) {
-    const float inverse = 1.0f / (step * unit);
-    for (uint32_t i = 0; i < n; i++) {
-      const float x = std::fabs(r[i] * inverse);
-      w[i] = std::copysign(x < 1 ? 0.5f : 1.5f, r[i]);
-    }
-    const float s = kernel->dot(r, w.data(), n), squared = kernel->dot(w.data(), w.data(), n);
-    if (!best.empty() && s * s * length <= along * along * squared) continue;
-    along = s;
-    length = squared;
-    best = w;
-  }
+  if (!(squares > kLeast)) return factorsOf(metric, squares, product, n, {});
+  std::vector<float> w;
+  const Fitted fitted = fitLevels(r, n, squares, 2, w);
   for (uint32_t i = 0; i < n; i++) {
-    const uint32_t level = static_cast<uint32_t>(best[i] + 1.5f);
+    const uint32_t level = static_cast<uint32_t>(w[i] + 1.5f);
     code[i / 64 * 16 + i % 16] |= static_cast<uint8_t>(level << (i % 64 / 16 * 2));
   }
-  const float scale = squares / along;
-  const float spread = std::fmax(0.0f, (squares * length / (along * along) - 1) / static_cast<float>(n - 1));
-  const float factor = metric == Metric::kL2 ? 2.0f : 1.0f;
-  return {square ? own : -product, -factor * scale, factor * std::sqrt(squares * spread), 0};
+  return factorsOf(metric, squares, product, n, fitted);
+}
+
+OwnFactors encodePlanes(Metric metric, const float* r, const float* c, uint32_t n, uint32_t bits, float product,
+                        uint8_t* planes) {
+  std::memset(planes, 0, n / 8 * bits);
+  const float squares = kernel->dot(r, r, n);
+  if (!(squares > kLeast)) return factorsOf(metric, squares, product, n, {});
+  std::vector<float> w;
+  const Fitted fitted = fitLevels(r, n, squares, bits, w);
+  const float middle = 0.5f * static_cast<float>((1 << bits) - 1);
+  for (uint32_t i = 0; i < n; i++) {
+    const uint32_t level = static_cast<uint32_t>(w[i] + middle);
+    uint8_t* const group = planes + i / 64 * 8 * bits + i % 64 / 8;
+    for (uint32_t p = 0; p < bits; p++) group[8 * p] |= static_cast<uint8_t>((level >> p & 1) << (i % 8));
+  }
+  OwnFactors factors = factorsOf(metric, squares, product, n, fitted);
+  factors.add -= factors.rescale * kernel->dot(w.data(), c, n);
+  return factors;
+}
+
+PlanesQuery preparePlanes(const float* rotated, uint32_t n, int16_t* values) {
+  constexpr float kMost = 1023.0f;
+  float widest = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = std::fabs(rotated[i]);
+    widest = x > widest ? x : widest;
+  }
+  const float inverse = widest > kLeast ? kMost / widest : 0.0f;
+  int32_t total = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const float x = rotated[i] * inverse;
+    const int32_t value = static_cast<int32_t>(x + std::copysign(0.5f, x));
+    values[i] = static_cast<int16_t>(value);
+    total += value;
+  }
+  return {widest / kMost, total};
 }
 
 void prepareOwn(Metric metric, const float* residual, uint32_t n, float product, OwnQuery* out) {

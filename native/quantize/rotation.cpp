@@ -8,12 +8,22 @@
 
 namespace hebb {
 
-Rotation::Rotation(uint32_t dimensions, uint64_t seed)
+Rotation::Rotation(uint32_t dimensions)
     : dimensions_(dimensions), padded_((dimensions + 63) / 64 * 64), power_(64), signs_(kRounds * padded_) {
   while (power_ * 2 <= padded_) power_ *= 2;
+}
+
+Rotation::Rotation(uint32_t dimensions, uint64_t seed) : Rotation(dimensions) {
   for (size_t i = 0; i < signs_.size(); i++) {
     const uint64_t word = mix(seed ^ mix(i / 64));
     signs_[i] = word >> (i % 64) & 1 ? 0x80000000u : 0;
+  }
+}
+
+Rotation::Rotation(uint32_t dimensions, Rng rng) : Rotation(dimensions) {
+  for (size_t i = 0; i < signs_.size(); i += 64) {
+    const uint64_t word = rng.next();
+    for (size_t j = 0; j < 64; j++) signs_[i + j] = word >> j & 1 ? 0x80000000u : 0;
   }
 }
 

@@ -8,11 +8,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "rng.hpp"
+
 namespace hebb {
 
 class Rotation {
  public:
   Rotation(uint32_t dimensions, uint64_t seed);
+  // By signs from a specified generator: the bits of its numbers, the lowest first, in the order of rounds and values.
+  Rotation(uint32_t dimensions, Rng rng);
 
   // Dimensions of what comes out: those of what goes in, filled up to a multiple of 64.
   uint32_t padded() const { return padded_; }
@@ -21,6 +25,8 @@ class Rotation {
   void apply(const float* in, float scale, float* out) const;
 
  private:
+  explicit Rotation(uint32_t dimensions);
+
   static constexpr uint32_t kRounds = 4;
   uint32_t dimensions_, padded_;
   uint32_t power_;               // the largest power of two that fits

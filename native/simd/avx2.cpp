@@ -78,6 +78,35 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return _mm_cvtsi128_si32(sum);
 }
 
+// 32 levels a register: each byte looks at its own bit of each plane.
+int32_t dotPlanes(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n) {
+  const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3,
+                                          3, 3, 3, 3, 3, 3);
+  const __m256i own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201ull));
+  __m256i sums = _mm256_setzero_si256();
+  for (size_t g = 0; g < n; g += 64, planes += 8 * bits) {
+    for (size_t half = 0; half < 2; half++) {
+      __m256i levels = _mm256_setzero_si256();
+      for (uint32_t p = 0; p < bits; p++) {
+        int32_t word;
+        __builtin_memcpy(&word, planes + 8 * p + 4 * half, 4);
+        const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(word), spread);
+        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
+        levels = _mm256_or_si256(levels, _mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(1 << p))));
+      }
+      const __m256i* const v = reinterpret_cast<const __m256i*>(values + g + 32 * half);
+      const __m256i low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(levels));
+      const __m256i high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256(levels, 1));
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(low, _mm256_loadu_si256(v)));
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(high, _mm256_loadu_si256(v + 1)));
+    }
+  }
+  int32_t lanes[8], sum = 0;
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), sums);
+  for (const int32_t lane : lanes) sum += lane;
+  return sum;
+}
+
 int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   __m256i sums[2] = {};
   for (size_t i = 0; i < n; i += 32) {

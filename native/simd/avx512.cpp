@@ -75,6 +75,24 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return _mm512_reduce_add_epi32(total);
 }
 
+// 64 levels a register: a plane is a mask.
+int32_t dotPlanes(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n) {
+  __m512i sums = _mm512_setzero_si512();
+  for (size_t g = 0; g < n; g += 64, planes += 8 * bits) {
+    __m512i levels = _mm512_setzero_si512();
+    for (uint32_t p = 0; p < bits; p++) {
+      __mmask64 plane;
+      __builtin_memcpy(&plane, planes + 8 * p, 8);
+      levels = _mm512_mask_add_epi8(levels, plane, levels, _mm512_set1_epi8(static_cast<char>(1 << p)));
+    }
+    const __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(levels));
+    const __m512i high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(levels, 1));
+    sums = _mm512_add_epi32(sums, _mm512_madd_epi16(low, _mm512_loadu_si512(values + g)));
+    sums = _mm512_add_epi32(sums, _mm512_madd_epi16(high, _mm512_loadu_si512(values + g + 32)));
+  }
+  return _mm512_reduce_add_epi32(sums);
+}
+
 int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   __m512i sums[2] = {};
   for (size_t i = 0; i < n; i += 64) {

@@ -207,24 +207,52 @@ Lut lut(const float* q, size_t n, uint8_t* entries) {
   return {step, -0.5f * (step * static_cast<float>(magnitudes))};
 }
 
+// Sixteen estimates from sums of entries.
+inline Lanes estimatesOf(const uint32_t* sums, const Lut& lut, const float* add, const float* rescale, float base) {
+  const Lanes a = load(add), b = load(rescale);
+  Lanes estimate;
+  for (size_t r = 0; r < kRegisters; r++) {
+    const Mask sum = *reinterpret_cast<const Mask*>(sums + r * kRegisterLanes);
+    const Register product = __builtin_convertvector(sum, Register) * lut.step + lut.offset;
+    estimate.of[r] = (a.of[r] + base) + b.of[r] * product;
+  }
+  return estimate;
+}
+
 uint32_t scan(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const float* add,
               const float* rescale, float base, float bound, float* estimates) {
   uint32_t sums[32];
   sumEntries(codes, entries, quads, sums);
   uint32_t below = 0;
   for (size_t half = 0; half < 32; half += kLanes) {
-    const Lanes a = load(add + half), b = load(rescale + half);
-    Lanes estimate, compared;
-    for (size_t r = 0; r < kRegisters; r++) {
-      const Mask sum = *reinterpret_cast<const Mask*>(sums + half + r * kRegisterLanes);
-      const Register product = __builtin_convertvector(sum, Register) * lut.step + lut.offset;
-      estimate.of[r] = (a.of[r] + base) + b.of[r] * product;
-      compared.of[r] = bound - estimate.of[r];
-    }
+    const Lanes estimate = estimatesOf(sums + half, lut, add + half, rescale + half, base);
+    Lanes compared;
+    for (size_t r = 0; r < kRegisters; r++) compared.of[r] = bound - estimate.of[r];
     store(estimates + half, estimate);
     below |= static_cast<uint32_t>(positiveBits(reinterpret_cast<const float*>(&compared))) << half;
   }
   return below;
+}
+
+uint32_t scanLeast(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut,
+                   const hebb::Lanes32& lanes, const hebb::Around& around, float bound, float* estimates,
+                   float* least) {
+  uint32_t sums[32];
+  sumEntries(codes, entries, quads, sums);
+  uint32_t above = 0;
+  for (size_t half = 0; half < 32; half += kLanes) {
+    const Lanes estimate = estimatesOf(sums + half, lut, lanes.add + half, lanes.rescale + half, around.base);
+    const Lanes rescale = load(lanes.rescale + half), error = load(lanes.error + half);
+    Lanes lowest, compared;
+    for (size_t r = 0; r < kRegisters; r++) {
+      lowest.of[r] = (estimate.of[r] + rescale.of[r] * around.slack) - error.of[r] * around.apart;
+      compared.of[r] = lowest.of[r] - bound;
+    }
+    store(estimates + half, estimate);
+    store(least + half, lowest);
+    above |= static_cast<uint32_t>(positiveBits(reinterpret_cast<const float*>(&compared))) << half;
+  }
+  return ~above;
 }
 
 void project(const int16_t* rows, size_t count, const int16_t* x, size_t n, int32_t* out) {

@@ -70,6 +70,31 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return vaddvq_s32(total);
 }
 
+// 16 levels a register: each byte looks at its own bit of each plane.
+int32_t dotPlanes(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n) {
+  const uint8_t bit[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+  const uint8x16_t own = vcombine_u8(vld1_u8(bit), vld1_u8(bit));
+  int32x4_t sums = vdupq_n_s32(0);
+  for (size_t g = 0; g < n; g += 64, planes += 8 * bits) {
+    for (size_t i = 0; i < 64; i += 16) {
+      uint8x16_t levels = vdupq_n_u8(0);
+      for (uint32_t p = 0; p < bits; p++) {
+        const uint8_t* const word = planes + 8 * p + i / 8;
+        const uint8x16_t bytes = vcombine_u8(vdup_n_u8(word[0]), vdup_n_u8(word[1]));
+        levels = vorrq_u8(levels, vandq_u8(vtstq_u8(bytes, own), vdupq_n_u8(static_cast<uint8_t>(1 << p))));
+      }
+      const int16x8_t low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(levels)));
+      const int16x8_t high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(levels)));
+      const int16x8_t a = vld1q_s16(values + g + i), b = vld1q_s16(values + g + i + 8);
+      sums = vmlal_s16(sums, vget_low_s16(low), vget_low_s16(a));
+      sums = vmlal_s16(sums, vget_high_s16(low), vget_high_s16(a));
+      sums = vmlal_s16(sums, vget_low_s16(high), vget_low_s16(b));
+      sums = vmlal_s16(sums, vget_high_s16(high), vget_high_s16(b));
+    }
+  }
+  return vaddvq_s32(sums);
+}
+
 int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   int32x4_t sums[2] = {};
   for (size_t i = 0; i < n; i += 16) {

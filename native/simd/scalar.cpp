@@ -52,6 +52,18 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
   return sum;
 }
 
+int32_t dotPlanes(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n) {
+  int32_t sum = 0;
+  for (size_t g = 0; g < n; g += 64, planes += 8 * bits) {
+    for (size_t i = 0; i < 64; i++) {
+      int32_t level = 0;
+      for (uint32_t p = 0; p < bits; p++) level |= (planes[8 * p + i / 8] >> (i % 8) & 1) << p;
+      sum += level * values[g + i];
+    }
+  }
+  return sum;
+}
+
 int32_t dotBytes(const int8_t* a, const int8_t* b, size_t n) {
   int32_t sum = 0;
   for (size_t i = 0; i < n; i++) sum += int32_t{a[i]} * b[i];

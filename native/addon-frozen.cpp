@@ -1,0 +1,265 @@
+#include <algorithm>
+#include <cstring>
+
+#include "addon.hpp"
+#include "frozen/build.hpp"
+#include "frozen/frozen.hpp"
+#include "graph/copy.hpp"
+#include "map/platform.hpp"
+
+namespace hebb::addon {
+namespace {
+
+FrozenShape shapeOf(const Graph& graph, const Napi::Object& o) {
+  return {graph.options().dimensions, graph.options().metric, o.Get("bits").As<Napi::Number>().Uint32Value(),
+          o.Get("haar").ToBoolean().Value(), whole(o.Get("seed"))};
+}
+
+// All that a bundle holds of a graph, as bytes to write.
+struct Snapshot {
+  Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without,
+           bool biases)
+      : graph(std::move(of)),
+        shape(s),
+        nodes(order.data, order.data + order.length),
+        left(without.data, without.data + without.length),
+        copy(*graph, nodes, biases) {}
+  std::shared_ptr<Graph> graph;
+  FrozenShape shape;
+  std::vector<uint32_t> nodes;
+  std::vector<uint8_t> left;
+  GraphCopy copy;
+  FrozenBuild build;
+};
+
+class SnapshotTask : public Task {
+ public:
+  SnapshotTask(Napi::Env env, std::shared_ptr<Snapshot> snapshot, uint32_t clusters, unsigned threads)
+      : Task(env, snapshot->graph), snapshot_(std::move(snapshot)), clusters_(clusters), threads_(threads) {}
+  void Execute() override {
+    Snapshot& s = *snapshot_;
+    const uint64_t coded = s.nodes.size() - static_cast<uint64_t>(std::count(s.left.begin(), s.left.end(), 1));
+    sound_ = s.copy.prepare() && s.build.run(*s.graph, s.shape, s.nodes, s.left,
+                                             clusters_ ? clusters_ : FrozenBuild::standardClusters(coded), threads_);
+  }
+
+ private:
+  std::shared_ptr<Snapshot> snapshot_;
+  uint32_t clusters_;
+  unsigned threads_;
+};
+
+// new Snapshot(graph, { bits, haar, seed }, nodes, left, biases)
+class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Snapshot",
+                       {InstanceMethod("build", &SnapshotObject::build), InstanceMethod("size", &SnapshotObject::size),
+                        InstanceMethod("read", &SnapshotObject::read)});
+  }
+
+  explicit SnapshotObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SnapshotObject>(info) {
+    const std::shared_ptr<Graph> graph = graphOf(info[0]);
+    const auto nodes = span<Napi::Uint32Array>(info[2]);
+    const auto left = span<Napi::Uint8Array>(info[3]);
+    if (!graph) {
+      fail(info.Env(), "the graph is closed");
+      return;
+    }
+    const FrozenShape shape = shapeOf(*graph, info[1].As<Napi::Object>());
+    const bool known = std::all_of(nodes.data, nodes.data + nodes.length, [&](uint32_t n) { return n < graph->nodes(); });
+    if (!known || nodes.length == 0 || (left.length && left.length != nodes.length) || shape.bits < 1 ||
+        shape.bits > kMostBits || shape.dimensions > kMostFrozenDimensions) {
+      fail(info.Env(), "nodes of the graph, bits from 1 to 8 and at most 8,192 dimensions were expected");
+      return;
+    }
+    snapshot_ = std::make_shared<Snapshot>(graph, shape, nodes, left, info[4].ToBoolean().Value());
+  }
+
+ private:
+  // build(clusters, threads): clusters 0: as many as suit
+  Napi::Value build(const Napi::CallbackInfo& info) {
+    const uint32_t threads = info[1].As<Napi::Number>().Uint32Value();
+    SnapshotTask* task = new SnapshotTask(info.Env(), snapshot_, info[0].As<Napi::Number>().Uint32Value(),
+                                          threads ? threads : platform::processorCount());
+    task->Queue();
+    return task->promise();
+  }
+
+  const std::vector<uint8_t>* built(uint32_t section) const {
+    const FrozenBuild& b = snapshot_->build;
+    return section == kRotation   ? &b.rotation
+           : section == kClusters ? &b.clusters
+           : section == kCodes    ? &b.codes
+           : section == kPlanes   ? &b.planes
+                                  : nullptr;
+  }
+
+  // size(section) -> { stride, count }; of bytes that were built, the stride is 1
+  Napi::Value size(const Napi::CallbackInfo& info) {
+    const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
+    const std::vector<uint8_t>* bytes = built(section);
+    Napi::Object out = Napi::Object::New(info.Env());
+    const Section of = static_cast<Section>(section);
+    out.Set("stride", static_cast<double>(bytes ? 1 : snapshot_->copy.stride(of)));
+    out.Set("count", static_cast<double>(bytes ? bytes->size() : snapshot_->copy.count(of)));
+    return out;
+  }
+
+  // read(section, first, count) -> the bytes of these records
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
+    const uint64_t first = whole(info[1]), count = whole(info[2]);
+    const std::vector<uint8_t>* bytes = built(section);
+    const Section of = static_cast<Section>(section);
+    const uint64_t stride = bytes ? 1 : snapshot_->copy.stride(of);
+    const uint64_t there = bytes ? bytes->size() : snapshot_->copy.count(of);
+    if (first > there || count > there - first) return fail(info.Env(), "records past the last");
+    Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), count * stride);
+    if (bytes) {
+      if (count) std::memcpy(out.Data(), bytes->data() + first, count);
+    } else if (!snapshot_->copy.read(of, first, count, out.Data())) {
+      throwFault(info.Env(), snapshot_->graph->region().fault());
+      return info.Env().Undefined();
+    }
+    return out;
+  }
+
+  std::shared_ptr<Snapshot> snapshot_;
+};
+
+class ScanManyTask : public Task {
+ public:
+  ScanManyTask(Napi::Env env, std::shared_ptr<Frozen> frozen, std::shared_ptr<Graph> graph, const Span<float>& queries,
+               uint32_t k, uint32_t rerank)
+      : Task(env, std::move(graph)),
+        frozen_(std::move(frozen)),
+        queries_(queries.data, queries.data + queries.length),
+        k_(k),
+        rerank_(rerank) {
+    counts_.resize(queries_.size() / graph_->options().dimensions);
+    nodes_.resize(counts_.size() * k);
+    distances_.resize(counts_.size() * k);
+  }
+  void Execute() override {
+    sound_ = frozen_->scanMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, rerank_,
+                               platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
+  }
+  Napi::Value result() override {
+    Napi::Object out = Napi::Object::New(Env());
+    out.Set("nodes", copied<Napi::Uint32Array>(Env(), nodes_));
+    out.Set("distances", copied<Napi::Float32Array>(Env(), distances_));
+    out.Set("counts", copied<Napi::Int32Array>(Env(), counts_));
+    return out;
+  }
+
+ private:
+  std::shared_ptr<Frozen> frozen_;
+  std::vector<float> queries_;
+  uint32_t k_, rerank_;
+  std::vector<uint32_t> nodes_;
+  std::vector<float> distances_;
+  std::vector<int32_t> counts_;
+};
+
+// new Frozen(graph, { bits, haar, seed, clusters, blocks, coded })
+class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Frozen",
+                       {InstanceMethod("scan", &FrozenObject::scan), InstanceMethod("scanMany", &FrozenObject::scanMany),
+                        InstanceMethod("work", &FrozenObject::work), InstanceMethod("close", &FrozenObject::close),
+                        StaticMethod("strides", &FrozenObject::strides)});
+  }
+
+  explicit FrozenObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FrozenObject>(info) {
+    graph_ = graphOf(info[0]);
+    if (!graph_) {
+      fail(info.Env(), "the graph is closed");
+      return;
+    }
+    const Napi::Object o = info[1].As<Napi::Object>();
+    const Frozen::Counts counts{o.Get("clusters").As<Napi::Number>().Uint32Value(), whole(o.Get("blocks")),
+                                o.Get("coded").As<Napi::Number>().Uint32Value()};
+    const char* error = nullptr;
+    frozen_ = Frozen::attach(graph_, shapeOf(*graph_, o), counts, &error);
+    if (frozen_) return;
+    if (std::strcmp(error, "checksum") == 0) throwFault(info.Env(), graph_->region().fault());
+    else fail(info.Env(), error);
+  }
+
+ private:
+  // strides({ dimensions, bits }) -> bytes of a cluster, of a block, and of a lane's planes
+  static Napi::Value strides(const Napi::CallbackInfo& info) {
+    const Napi::Object o = info[0].As<Napi::Object>();
+    const FrozenLayout layout({o.Get("dimensions").As<Napi::Number>().Uint32Value(), Metric::kL2,
+                               o.Get("bits").As<Napi::Number>().Uint32Value(), false, 0});
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("padded", layout.padded);
+    out.Set("cluster", static_cast<double>(layout.clusterStride));
+    out.Set("block", static_cast<double>(layout.blockStride));
+    out.Set("planes", static_cast<double>(layout.planesStride));
+    return out;
+  }
+
+  bool open(const Napi::CallbackInfo& info) {
+    if (!frozen_) fail(info.Env(), "the bundle is closed");
+    return frozen_ != nullptr;
+  }
+
+  // scan(query, k, rerank, outNodes, outDistances) -> how many
+  Napi::Value scan(const Napi::CallbackInfo& info) {
+    const auto query = span<Napi::Float32Array>(info[0]);
+    const uint32_t k = info[1].As<Napi::Number>().Uint32Value(), rerank = info[2].As<Napi::Number>().Uint32Value();
+    const auto nodes = span<Napi::Uint32Array>(info[3]);
+    const auto distances = span<Napi::Float32Array>(info[4]);
+    if (!open(info)) return info.Env().Undefined();
+    if (query.length != graph_->options().dimensions || k == 0 || nodes.length < k || distances.length < k)
+      return fail(info.Env(), "a query of the bundle's dimensions and room for k results were expected");
+    const int32_t count = frozen_->scan(query.data, k, rerank, nodes.data, distances.data);
+    if (count >= 0) return Napi::Number::New(info.Env(), count);
+    throwFault(info.Env(), graph_->region().fault());
+    return info.Env().Undefined();
+  }
+
+  // scanMany(queries, k, rerank) -> { nodes, distances, counts }
+  Napi::Value scanMany(const Napi::CallbackInfo& info) {
+    const auto queries = span<Napi::Float32Array>(info[0]);
+    if (!open(info)) return info.Env().Undefined();
+    ScanManyTask* task = new ScanManyTask(info.Env(), frozen_, graph_, queries, info[1].As<Napi::Number>().Uint32Value(),
+                                          info[2].As<Napi::Number>().Uint32Value());
+    task->Queue();
+    return task->promise();
+  }
+
+  Napi::Value work(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
+    const Frozen::Work w = frozen_->work();
+    Napi::Object out = Napi::Object::New(info.Env());
+    out.Set("queries", static_cast<double>(w.queries));
+    out.Set("clusters", static_cast<double>(w.clusters));
+    out.Set("blocks", static_cast<double>(w.blocks));
+    out.Set("candidates", static_cast<double>(w.candidates));
+    out.Set("looked", static_cast<double>(w.looked));
+    out.Set("compared", static_cast<double>(w.compared));
+    return out;
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    frozen_.reset();
+    graph_.reset();
+    return info.Env().Undefined();
+  }
+
+  std::shared_ptr<Graph> graph_;
+  std::shared_ptr<Frozen> frozen_;
+};
+
+}  // namespace
+
+void exportFrozen(Napi::Env env, Napi::Object exports) {
+  exports.Set("Snapshot", SnapshotObject::define(env));
+  exports.Set("Frozen", FrozenObject::define(env));
+}
+
+}  // namespace hebb::addon

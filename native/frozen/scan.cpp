@@ -1,0 +1,380 @@
+#include <algorithm>
+#include <cmath>
+
+#include "../graph/distance.hpp"
+#include "../graph/workers.hpp"
+#include "frozen.hpp"
+#include "kernel.hpp"
+
+namespace hebb {
+namespace {
+
+// Rounding: what a rotated vector is off by, for each unit of its length; and a distance, for each unit of its own.
+constexpr float kTurned = 4e-6f, kRounded = 4e-6f;
+// Vectors that are fetched ahead of being compared.
+constexpr uint32_t kAhead = 8;
+
+// The first of a heap is the one that is at least the nearest; of equals the lower number.
+template <typename C>
+bool later(const C& a, const C& b) {
+  return a.least > b.least || (a.least == b.least && a.node > b.node);
+}
+
+}  // namespace
+
+// One query. Distances are in the metric's own unit; under cosine that is half the squared L2 distance of unit vectors.
+class Frozen::Search {
+ public:
+  Search(Frozen& frozen, Room& room, Scratch& scratch, const float* q, uint32_t k, uint32_t rerank)
+      : f_(frozen), r_(room), s_(scratch), q_(q), k_(k), rerank_(rerank), left_(uint64_t(rerank) * k) {}
+
+  template <Metric M>
+  int32_t run(uint32_t* outNodes, float* outDistances) {
+    r_.nearest.clear();
+    r_.candidates.clear();
+    r_.work.queries++;
+    look<M>();
+    // The clusters nearest to the query, until they have k vectors: the k nearest of these are compared, and what
+    // is at least as far as the k-th is no candidate from then on.
+    const auto nearer = [](const Visit& a, const Visit& b) {
+      return a.base < b.base || (a.base == b.base && a.cluster < b.cluster);
+    };
+    size_t seen = 0;
+    while (seen < r_.visits.size() && (seen == 0 || r_.candidates.size() < k_)) {
+      const auto next = std::min_element(r_.visits.begin() + static_cast<ptrdiff_t>(seen), r_.visits.end(), nearer);
+      std::swap(r_.visits[seen], *next);
+      if (!visit<M>(static_cast<uint32_t>(seen++))) return -1;
+    }
+    if (!seed<M>()) return -1;
+    size_t kept = seen;
+    for (size_t i = seen; i < r_.visits.size(); i++) {
+      if (r_.visits[i].least <= limit_) r_.visits[kept++] = r_.visits[i];
+    }
+    std::sort(r_.visits.begin() + static_cast<ptrdiff_t>(seen), r_.visits.begin() + static_cast<ptrdiff_t>(kept), nearer);
+    for (size_t i = seen; i < kept; i++) {
+      if (!(r_.visits[i].least <= limit_)) continue;
+      const size_t before = r_.candidates.size();
+      if (!visit<M>(static_cast<uint32_t>(i)) || !tighten<M>(before)) return -1;
+    }
+    if (!finish<M>()) return -1;
+    std::sort_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
+    for (size_t i = 0; i < r_.nearest.size(); i++) {
+      outNodes[i] = r_.nearest[i].node;
+      // An estimate may be below what a distance can be, and so may the rounded one of two equal vectors.
+      outDistances[i] = M == Metric::kDot ? r_.nearest[i].distance : std::fmax(0.0f, r_.nearest[i].distance);
+    }
+    return static_cast<int32_t>(r_.nearest.size());
+  }
+
+ private:
+  // Rotates the query, and sees how far each cluster is.
+  template <Metric M>
+  void look() {
+    const uint32_t n = f_.layout_.padded;
+    r_.rotated.resize(n);
+    f_.rotation_->apply(q_, r_.rotated.data());
+    length_ = std::sqrt(kernel->dot(r_.rotated.data(), r_.rotated.data(), n));
+    r_.visits.clear();
+    for (uint32_t c = 0; c < f_.counts_.clusters; c++) {
+      const Cluster* cluster = f_.cluster(c);
+      const float* centre = reinterpret_cast<const float*>(cluster + 1);
+      const float square = kernel->l2(r_.rotated.data(), centre, n), apart = std::sqrt(square);
+      Visit v{square, apart, 0, c};
+      if constexpr (M == Metric::kDot) {
+        v.base = -kernel->dot(r_.rotated.data(), centre, n);
+        v.least = v.base - length_ * cluster->radius * (1 + kRounded) - length_ * kTurned * (apart + length_);
+      } else {
+        const float least = std::fmax(0.0f, apart - cluster->radius * (1 + kRounded) - kTurned * (apart + length_));
+        v.least = least * least;
+        if constexpr (M == Metric::kCosine) {
+          v.base *= 0.5f;
+          v.least *= 0.5f;
+        }
+      }
+      r_.visits.push_back(v);
+    }
+  }
+
+  // Scans the blocks of a cluster that may hold candidates.
+  template <Metric M>
+  bool visit(uint32_t number) {
+    const Visit& v = r_.visits[number];
+    const FrozenLayout& layout = f_.layout_;
+    const Cluster* cluster = f_.cluster(v.cluster);
+    const float* centre = reinterpret_cast<const float*>(cluster + 1);
+    const uint32_t n = layout.padded;
+    r_.work.clusters++;
+    r_.residual.resize(n);
+    for (uint32_t i = 0; i < n; i++) r_.residual[i] = r_.rotated[i] - centre[i];
+    r_.entries.resize(4 * n);
+    const Lut lut = kernel->lut(r_.residual.data(), n, r_.entries.data());
+    // Rounding of the query's values: each is off by half a step at most, a twelfth of one squared on average, and
+    // takes its sign from the code.
+    const float slack = kSure * 0.5f * lut.step * std::sqrt(static_cast<float>(n) / 12);
+    const Around around{v.base, kSure * v.apart, slack};
+    const float margin = marginOf<M>(v), bound = limit_ + margin;
+    for (uint32_t b = 0; b < cluster->blocks; b++) {
+      const uint64_t place = cluster->firstBlock + b, at = place * layout.blockStride;
+      if (!f_.region_->ensure(kCodes, at, layout.blockStride)) return false;
+      const uint8_t* bytes = f_.region_->base(kCodes) + at;
+      const Block* block = reinterpret_cast<const Block*>(bytes);
+      if (!mayHold<M>(v, *block)) continue;
+      const uint32_t* nodes = reinterpret_cast<const uint32_t*>(bytes + layout.nodes);
+      const Lanes32 lanes{reinterpret_cast<const float*>(bytes + layout.add),
+                          reinterpret_cast<const float*>(bytes + layout.rescale),
+                          reinterpret_cast<const float*>(bytes + layout.error)};
+      alignas(64) float estimates[kLanes], least[kLanes];
+      r_.work.blocks++;
+      for (uint32_t mask = kernel->scanLeast(bytes + sizeof(Block), r_.entries.data(), layout.quads, lut, lanes, around,
+                                             bound, estimates, least);
+           mask; mask &= mask - 1) {
+        const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(mask));
+        const float lowest = least[lane] - margin, estimate = estimates[lane];
+        // Lanes without a vector; and factors that damage left, which no order could hold.
+        if (!(std::fabs(estimate) < __builtin_huge_valf()) || !(lowest <= estimate)) continue;
+        r_.work.candidates++;
+        if (nodes[lane] >= f_.graph_->nodes()) {
+          f_.region_->refuse(kCodes, at + layout.nodes + lane * sizeof(uint32_t), "a code is of a node that does not exist");
+          return false;
+        }
+        const uint32_t counted = static_cast<uint32_t>(place) * kLanes + lane;
+        r_.candidates.push_back({lowest, estimate, nodes[lane], number, counted, layout.planesStride == 0});
+      }
+    }
+    return true;
+  }
+
+  template <Metric M>
+  bool mayHold(const Visit& v, const Block& block) const {
+    if constexpr (M == Metric::kDot) return v.base - length_ * (block.farthest * (1 + kRounded) + kTurned * (v.apart + length_)) <= limit_;
+    const float rounding = kTurned * (v.apart + length_);
+    const float least = std::fmax(0.0f, std::fmax(v.apart - block.farthest * (1 + kRounded), block.nearest * (1 - kRounded) - v.apart) - rounding);
+    return (M == Metric::kCosine ? 0.5f : 1.0f) * least * least <= limit_;
+  }
+
+  // What a distance, estimated or exact, may be off by because floats are rounded.
+  template <Metric M>
+  float marginOf(const Visit& v) const {
+    return kTurned * (M == Metric::kDot ? length_ : v.apart) * (v.apart + length_);
+  }
+
+  // A candidate's estimate by its code in planes.
+  template <Metric M>
+  bool look(Candidate& c) {
+    if (c.looked) return true;
+    const FrozenLayout& layout = f_.layout_;
+    const uint64_t at = c.lane * layout.planesStride;
+    if (!f_.region_->ensure(kPlanes, at, layout.planesStride)) return false;
+    if (levels_.step < 0) {
+      r_.values.resize(layout.padded);
+      levels_ = preparePlanes(r_.rotated.data(), layout.padded, r_.values.data());
+    }
+    r_.work.looked++;
+    const Visit& v = r_.visits[c.visit];
+    const OwnFactors* factors = reinterpret_cast<const OwnFactors*>(f_.region_->base(kPlanes) + at);
+    const int32_t sum = kernel->dotPlanes(reinterpret_cast<const uint8_t*>(factors + 1), f_.shape_.bits, r_.values.data(),
+                                          layout.padded);
+    const float steps = static_cast<float>(1 << f_.shape_.bits);
+    const float product = levels_.step * (static_cast<float>(sum) - 0.5f * (steps - 1) * static_cast<float>(levels_.total));
+    const float estimate = (factors->add + v.base) + factors->rescale * product;
+    // A value of the query is off by half a step at most, and a level's square about (4^bits - 1) / 12.
+    const float slack = levels_.step * std::sqrt(static_cast<float>(layout.padded) * (steps * steps - 1) / 144);
+    const float least = estimate - (kSure * (factors->error * v.apart - factors->rescale * slack) + marginOf<M>(v));
+    c.looked = true;
+    if (!(std::fabs(estimate) < __builtin_huge_valf()) || !(least <= estimate)) return true;
+    c.estimate = estimate;
+    c.least = std::fmax(c.least, least);
+    return true;
+  }
+
+  // Compares the k candidates with the least estimates.
+  template <Metric M>
+  bool seed() {
+    std::vector<Candidate>& c = r_.candidates;
+    const size_t count = std::min<size_t>(k_, c.size());
+    const auto byEstimate = [](const Candidate& a, const Candidate& b) {
+      return a.estimate < b.estimate || (a.estimate == b.estimate && a.node < b.node);
+    };
+    const auto end = c.begin() + static_cast<ptrdiff_t>(count);
+    if (count < c.size()) std::nth_element(c.begin(), end, c.end(), byEstimate);
+    for (size_t i = 0; rerank_ > 0 && i < count; i++) prefetch(c[i].node);
+    for (size_t i = 0; i < count; i++) {
+      if (rerank_ == 0 && !look<M>(c[i])) return false;
+      if (!compare<M>(c[i])) return false;
+    }
+    c.erase(c.begin(), end);
+    return true;
+  }
+
+  // Of the candidates from `from` on, those that seem to be among the k nearest are compared at once: what follows is
+  // held against a nearer k-th then.
+  template <Metric M>
+  bool tighten(size_t from) {
+    std::vector<Candidate>& c = r_.candidates;
+    size_t kept = from;
+    for (size_t i = from; i < c.size(); i++) {
+      if (c[i].estimate <= limit_ && !look<M>(c[i])) return false;
+      if (!(c[i].estimate <= limit_) || !mayCompare()) c[kept++] = c[i];
+      else if (!compare<M>(c[i])) return false;
+    }
+    c.resize(kept);
+    return true;
+  }
+
+  // Looks at candidates in the order of what they are at least, first by planes, then by their vectors, until that is
+  // more than the k-th distance.
+  template <Metric M>
+  bool finish() {
+    std::vector<Candidate>& c = r_.candidates;
+    std::erase_if(c, [&](const Candidate& one) { return !(one.least <= limit_); });
+    std::make_heap(c.begin(), c.end(), later<Candidate>);
+    Candidate together[kAhead];
+    while (!c.empty() && c.front().least <= limit_ && mayCompare()) {
+      // Some at once, so that their bytes are on the way together.
+      uint32_t count = 0;
+      for (; count < kAhead && !c.empty() && c.front().least <= limit_; count++) {
+        together[count] = c.front();
+        std::pop_heap(c.begin(), c.end(), later<Candidate>);
+        c.pop_back();
+        fetch(together[count]);
+      }
+      for (uint32_t i = 0; i < count && mayCompare(); i++) {
+        Candidate& one = together[i];
+        if (!(one.least <= limit_)) continue;
+        if (one.looked) {
+          if (!compare<M>(one)) return false;
+          continue;
+        }
+        if (!look<M>(one)) return false;
+        if (!(one.least <= limit_)) continue;
+        c.push_back(one);
+        std::push_heap(c.begin(), c.end(), later<Candidate>);
+      }
+    }
+    return true;
+  }
+
+  bool mayCompare() const { return left_ > 0 || rerank_ == 0; }
+
+  void fetch(const Candidate& c) const {
+    if (!c.looked) {
+      const uint64_t bytes = f_.layout_.planesStride;
+      prefetchLines(f_.region_->base(kPlanes) + c.lane * bytes, static_cast<uint32_t>(std::min<uint64_t>(bytes / 64 + 1, 16)));
+    } else if (rerank_ > 0) {
+      prefetch(c.node);
+    }
+  }
+  void prefetch(uint32_t node) const {
+    f_.graph_->prefetchVector(node, std::min(16u, (f_.shape_.dimensions * 4 + 63) / 64));
+  }
+
+  template <Metric M>
+  bool compare(const Candidate& c) {
+    float distance = c.estimate;
+    const bool full = r_.nearest.size() == k_;
+    if (rerank_ > 0) {
+      left_--;
+      r_.work.compared++;
+      const float bound = full ? r_.nearest.front().distance : __builtin_huge_valf();
+      if (!f_.graph_->measure<M>(q_, c.node, bound, s_, &distance)) return false;
+    }
+    const Neighbor found{distance, c.node};
+    if (full && !hebb::nearer(found, r_.nearest.front())) return true;
+    if (full) {
+      std::pop_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
+      r_.nearest.pop_back();
+    }
+    r_.nearest.push_back(found);
+    std::push_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
+    if (r_.nearest.size() == k_) {
+      const float farthest = r_.nearest.front().distance;
+      limit_ = farthest + kRounded * (std::fabs(farthest) + (M == Metric::kCosine ? 1.0f : 0.0f));
+    }
+    return true;
+  }
+
+  Frozen& f_;
+  Room& r_;
+  Scratch& s_;
+  const float* q_;
+  uint32_t k_, rerank_;
+  uint64_t left_;                          // vectors that may still be compared
+  PlanesQuery levels_{-1, 0};              // of the rotated query; a step below 0: not made yet
+  float length_ = 0;                       // |q|
+  float limit_ = __builtin_huge_valf();    // what is farther is not among the k nearest
+};
+
+std::unique_ptr<Frozen> Frozen::attach(std::shared_ptr<Graph> graph, const FrozenShape& shape, const Counts& counts,
+                                       const char** error) {
+  std::unique_ptr<Frozen> frozen(new Frozen(std::move(graph), shape, counts));
+  Region* const region = frozen->region_;
+  const FrozenLayout& layout = frozen->layout_;
+  *error = "checksum";
+  if (!region->ensure(kClusters, 0, counts.clusters * layout.clusterStride)) return nullptr;
+  uint64_t blocks = 0, coded = 0;
+  for (uint32_t c = 0; c < counts.clusters; c++) {
+    const Cluster* cluster = frozen->cluster(c);
+    if (cluster->firstBlock != blocks || cluster->blocks == 0 || cluster->count > uint64_t(cluster->blocks) * kLanes ||
+        cluster->blocks > counts.blocks - blocks || !(cluster->radius >= 0)) {
+      *error = "section clusters contradicts section codes";
+      return nullptr;
+    }
+    blocks += cluster->blocks;
+    coded += cluster->count;
+  }
+  if (blocks != counts.blocks || coded != counts.coded) {
+    *error = "section clusters contradicts section codes";
+    return nullptr;
+  }
+  if (shape.haar && !region->ensure(kRotation, 0, uint64_t(shape.dimensions) * layout.padded * sizeof(float))) return nullptr;
+  frozen->rotation_ = std::make_unique<FrozenRotation>(
+      shape, shape.haar ? reinterpret_cast<const float*>(region->base(kRotation)) : nullptr);
+  return frozen;
+}
+
+Frozen::Frozen(std::shared_ptr<Graph> graph, const FrozenShape& shape, const Counts& counts)
+    : graph_(std::move(graph)), region_(&graph_->region()), shape_(shape), layout_(shape), counts_(counts) {}
+
+std::unique_ptr<Frozen::Room> Frozen::take() {
+  const std::lock_guard<std::mutex> guard(roomsMutex_);
+  if (rooms_.empty()) return std::make_unique<Room>();
+  std::unique_ptr<Room> room = std::move(rooms_.back());
+  rooms_.pop_back();
+  return room;
+}
+
+void Frozen::giveBack(std::unique_ptr<Room> room) {
+  const std::lock_guard<std::mutex> guard(roomsMutex_);
+  const Work& w = room->work;
+  done_ = {done_.queries + w.queries, done_.clusters + w.clusters, done_.blocks + w.blocks,
+           done_.candidates + w.candidates, done_.looked + w.looked, done_.compared + w.compared};
+  room->work = {};
+  rooms_.push_back(std::move(room));
+}
+
+Frozen::Work Frozen::work() const {
+  const std::lock_guard<std::mutex> guard(roomsMutex_);
+  return done_;
+}
+
+int32_t Frozen::scan(const float* query, uint32_t k, uint32_t rerank, uint32_t* outNodes, float* outDistances) {
+  ScratchLease s(*graph_);
+  std::unique_ptr<Room> room = take();
+  const float* q = graph_->prepared(query, *s);
+  const int32_t count = byMetric(shape_.metric, [&](auto m) {
+    return Search(*this, *room, *s, q, k, rerank).run<m()>(outNodes, outDistances);
+  });
+  giveBack(std::move(room));
+  return count;
+}
+
+bool Frozen::scanMany(const float* queries, uint32_t count, uint32_t k, uint32_t rerank, unsigned threads,
+                      uint32_t* outNodes, float* outDistances, int32_t* outCounts) {
+  return Crew(*graph_, threads).run(count, [&](uint32_t i, Scratch&) {
+    outCounts[i] = scan(queries + uint64_t(i) * shape_.dimensions, k, rerank, outNodes + uint64_t(i) * k,
+                        outDistances + uint64_t(i) * k);
+    return outCounts[i] >= 0;
+  });
+}
+
+}  // namespace hebb

@@ -1,0 +1,40 @@
+// The linked, live nodes of a graph under new numbers, record by record, as another graph can attach to them: no gaps,
+// no dead nodes, and nothing that tells of the time before. Equal graphs give equal bytes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "graph.hpp"
+
+namespace hebb {
+
+class GraphCopy {
+ public:
+  // nodes[i] is who will be number i: all that are live and linked, each once. `biases`: whether learned biases of edges
+  // go along. While this is in use nothing may write to the graph.
+  GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes, bool biases);
+
+  // To be called first; false on a fault, as where a row names who is not among the nodes.
+  bool prepare();
+
+  // Bytes of a record, and how many there are, of kHead, kState, kVectors, kRows, kUpper, kIds or kProjection.
+  uint64_t stride(Section section) const;
+  uint64_t count(Section section) const;
+  // Records from `first` on. False on a fault.
+  bool read(Section section, uint64_t first, uint64_t count, uint8_t* out);
+
+ private:
+  bool readRow(uint32_t node, uint8_t* out);
+  bool rename(uint32_t from, uint64_t at, const uint32_t* ids, uint32_t count, uint32_t* out);
+
+  Graph& graph_;
+  const std::vector<uint32_t>& nodes_;
+  bool biases_;
+  std::vector<uint32_t> renamed_;   // by old number
+  std::vector<uint32_t> inDegrees_, uppers_;
+  std::vector<uint8_t> upper_;      // section `upper`
+  Head head_{};
+};
+
+}  // namespace hebb
