@@ -12,7 +12,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../base/assert.js";
 import { bytesOf } from "../base/bytes.js";
-import { HebbError } from "../base/errors.js";
+import { checkInteger, HebbError } from "../base/errors.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, crc32c } from "../native/index.js";
 import { breathe } from "./extents.js";
@@ -52,9 +52,11 @@ const PIECE_BYTES = 1 << 20;
 
 export class BundleWriter {
   private readonly sections = new Map<string, { entry?: ManifestSection; checksums: Uint32Array }>();
+  /** Being written. */
   private readonly opened = new Set<StoredFile>();
   /** Files that were not there before. */
   private readonly made = new Set<string>();
+  /** While committing, the manifest may be the old one or the new. */
   private stage: "writing" | "publishing" | "committing" | "ended" = "writing";
 
   private constructor(
@@ -93,7 +95,7 @@ export class BundleWriter {
 
   /**
    * Begins a section of so many bytes. After a failure there is nothing left but to abandon.
-   * @throws {RangeError} for a name that is none, or taken
+   * @throws {RangeError} for a name that is none, or taken, and for bytes that are no count
    */
   async section(name: string, bytes: number): Promise<SectionSink> {
     assert(this.stage === "writing", "a section is begun before the bundle is published");
@@ -101,7 +103,7 @@ export class BundleWriter {
       const rule = `at most 32 of a-z, 0-9 and -, beginning with a letter, other than ${CHECKSUMS} and those before it`;
       throw new RangeError(`section ${JSON.stringify(name)}; expected ${rule}`);
     }
-    return this.begin(name, bytes);
+    return this.begin(name, checkInteger(`bytes of section ${name}`, bytes, 0, Number.MAX_SAFE_INTEGER));
   }
 
   /**
@@ -135,7 +137,7 @@ export class BundleWriter {
     if (this.stage === "ended") return;
     for (const file of this.opened) await file.close().catch(() => {});
     for (const name of this.made) {
-      // From then on the manifest may be the one that names them.
+      // The manifest may be the one that names them.
       if (this.stage === "committing" && SECTION_FILE.test(name)) continue;
       await this.files.unlink(join(this.directory, name)).catch(() => {});
     }

@@ -534,6 +534,9 @@ test("mistakes of a caller are named", async () => {
   for (const name of ["Rows", "", "a/b", "../x", "checksums", "x".repeat(33)]) {
     await expect(writer.section(name, 1)).rejects.toThrow(RangeError);
   }
+  for (const bytes of [-1, 0.5, Number.NaN]) {
+    await expect(writer.section("rows", bytes)).rejects.toThrow(`bytes of section rows is ${bytes}`);
+  }
   const sink = await writer.section("rows", 4);
   await expect(writer.section("rows", 1)).rejects.toThrow(RangeError);
   await sink.write(filled(3));
