@@ -16,14 +16,15 @@ export type ErrorCode =
   | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
   | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed
+  | "INDEX_EMPTY" // nothing to freeze
   | "INDEX_CORRUPT" // damage in index.hebb
   | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
   | "WAL_CORRUPT" // damage in the log at a record that was known durable
   | "CATALOG_CORRUPT" // damage in catalog.sqlite
-  | "NOT_A_BUNDLE" // the path holds no frozen bundle, or something else where one is to be written
-  | "BUNDLE_VERSION" // a frozen bundle written by a newer release
-  | "BUNDLE_CORRUPT" // a frozen bundle that contradicts itself
-  | "WITNESS_MISMATCH" // a frozen bundle whose bytes are not those of its witness
+  | "NOT_A_BUNDLE" // no frozen bundle at the path, or a directory that holds something else where one is to be written
+  | "BUNDLE_VERSION" // a frozen bundle of a newer release
+  | "BUNDLE_CORRUPT" // a manifest that breaks a rule, or a section's file that is gone or of another size
+  | "WITNESS_MISMATCH" // a section's file does not hold what the bundle's witness vouches for
   | "DISK_FULL" // no space left; nothing was changed
   | "IO_ERROR" // any other failed read, write or sync
   | "NO_ENCODER" // a text without an encoder

@@ -57,6 +57,12 @@ export interface Files {
    * @throws {HebbError} STORE_LOCKED, naming the holder
    */
   lock(path: string, mode: "exclusive" | "shared"): Promise<Lock>;
+  /**
+   * Locks a directory itself, exclusively and without waiting, so that no lock file is left in what
+   * is to be copied as it is; the lock dies with its process.
+   * @throws {HebbError} STORE_LOCKED
+   */
+  lockDirectory(path: string): Promise<Lock>;
 }
 
 /** The HebbError for a failed operation on a file. */
@@ -84,6 +90,12 @@ export function lockedError(path: string, mode: "exclusive" | "shared", holder: 
   const who = holder === undefined ? "another handle" : holder === process.pid ? "this process" : `process ${holder}`;
   const hint = mode === "exclusive" ? "close it there first, or open with readOnly" : "close it there first";
   return new HebbError("STORE_LOCKED", `${dirname(path)} is held by ${who}; ${hint}`, { path, holder });
+}
+
+/** The HebbError for a directory that someone else has locked to write a bundle into it. */
+export function directoryLockedError(path: string): HebbError {
+  const message = `another freeze writes into ${path}; wait until it has ended, or freeze into another directory`;
+  return new HebbError("STORE_LOCKED", message, { path });
 }
 
 /**
@@ -295,6 +307,13 @@ export const diskFiles: Files = {
       },
     };
   },
+  lockDirectory: (path) =>
+    attempt("lock directory", path, async () => {
+      const handle = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      if (tryLock(handle.fd, "exclusive")) return { release: () => handle.close() };
+      await handle.close();
+      throw directoryLockedError(path);
+    }),
 };
 
 /** A process killed with -9 leaves its number in the lock file; a number that runs no more names nobody. */

@@ -13,7 +13,15 @@
 import { dirname } from "node:path";
 import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
-import { type Files, ioError, type Lock, lockedError, type OpenMode, type StoredFile } from "./files.js";
+import {
+  directoryLockedError,
+  type Files,
+  ioError,
+  type Lock,
+  lockedError,
+  type OpenMode,
+  type StoredFile,
+} from "./files.js";
 
 export type Operation =
   | "open"
@@ -168,6 +176,17 @@ export class Simulator {
       if (this.prng.below(2) === 0) act();
     };
 
+    const hold = (path: string, mode: "exclusive" | "shared"): Lock => {
+      const lock = this.locks.get(path) ?? { mode, count: 0 };
+      lock.count++;
+      this.locks.set(path, lock);
+      return {
+        release: async () => {
+          if (--lock.count === 0 && this.locks.get(path) === lock) this.locks.delete(path);
+        },
+      };
+    };
+
     const open = async (path: string, mode: OpenMode): Promise<StoredFile> => {
       const create = mode === "create" && entry(path) === undefined;
       if (create) {
@@ -267,14 +286,13 @@ export class Simulator {
         if (held !== undefined && !(held.mode === "shared" && mode === "shared")) {
           throw lockedError(path, mode, held.mode === "exclusive" ? globalThis.process.pid : undefined);
         }
-        const lock = held ?? { mode, count: 0 };
-        lock.count++;
-        this.locks.set(path, lock);
-        return {
-          release: async () => {
-            if (--lock.count === 0 && this.locks.get(path) === lock) this.locks.delete(path);
-          },
-        };
+        return hold(path, mode);
+      },
+      lockDirectory: async (path): Promise<Lock> => {
+        if (process !== this.process) throw new Killed();
+        if (entry(path) !== "directory") throw new HebbError("IO_ERROR", `lock directory ${path}: no such directory`);
+        if (this.locks.has(path)) throw directoryLockedError(path);
+        return hold(path, "exclusive");
       },
     };
   }
