@@ -17,13 +17,12 @@ FrozenShape shapeOf(const Graph& graph, const Napi::Object& o) {
 
 // All that a bundle holds of a graph, as bytes to write.
 struct Snapshot {
-  Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without,
-           bool biases)
+  Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without)
       : graph(std::move(of)),
         shape(s),
         nodes(order.data, order.data + order.length),
         left(without.data, without.data + without.length),
-        copy(*graph, nodes, biases) {}
+        copy(*graph, nodes) {}
   std::shared_ptr<Graph> graph;
   FrozenShape shape;
   std::vector<uint32_t> nodes;
@@ -49,7 +48,7 @@ class SnapshotTask : public Task {
   unsigned threads_;
 };
 
-// new Snapshot(graph, { bits, haar, seed }, nodes, left, biases)
+// new Snapshot(graph, { bits, haar, seed }, nodes, left)
 class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -73,7 +72,7 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
       fail(info.Env(), "nodes of the graph, bits from 1 to 8 and at most 8,192 dimensions were expected");
       return;
     }
-    snapshot_ = std::make_shared<Snapshot>(graph, shape, nodes, left, info[4].ToBoolean().Value());
+    snapshot_ = std::make_shared<Snapshot>(graph, shape, nodes, left);
   }
 
  private:

@@ -299,13 +299,15 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return Napi::Boolean::New(info.Env(), graph_ && (graph_->state(info[0].As<Napi::Number>().Uint32Value()) & kLive));
   }
 
+  // liveBits(linked): of live nodes, or of those that are linked too
   Napi::Value liveBits(const Napi::CallbackInfo& info) {
     if (!open(info)) return info.Env().Undefined();
+    const uint8_t wanted = info[0].ToBoolean().Value() ? kLive | kLinked : kLive;
     const uint32_t n = graph_->nodes();
     Napi::Uint32Array bits = Napi::Uint32Array::New(info.Env(), (n + 31) / 32);
     std::memset(bits.Data(), 0, bits.ByteLength());
     for (uint32_t node = 0; node < n; node++) {
-      if (graph_->state(node) & kLive) bits.Data()[node / 32] |= 1u << (node % 32);
+      if ((graph_->state(node) & wanted) == wanted) bits.Data()[node / 32] |= 1u << (node % 32);
     }
     return bits;
   }

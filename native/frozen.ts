@@ -56,15 +56,9 @@ export interface Snapshot {
 /**
  * @param nodes the graph's live, linked nodes, each once, in the order in which the bundle counts them
  * @param left a byte for each: 1 for those that get no code; empty: none
- * @param biases whether learned biases of edges go along
  */
-export const createSnapshot = (
-  graph: Graph,
-  shape: CodeShape,
-  nodes: Uint32Array,
-  left: Uint8Array,
-  biases: boolean,
-): Snapshot => new addon.Snapshot(graph, shape, nodes, left, biases);
+export const createSnapshot = (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array): Snapshot =>
+  new addon.Snapshot(graph, shape, nodes, left);
 
 /** Searching by codes. */
 export interface FrozenCodes {
@@ -75,8 +69,8 @@ export interface FrozenCodes {
   scan(query: Float32Array, k: number, rerank: number, outNodes: Uint32Array, outDistances: Float32Array): number;
   /** The same for many queries on all cores, off this thread. The queries are copied. */
   scanMany(queries: Float32Array, k: number, rerank: number): Promise<ManyResults>;
-  /** Of all scans so far: how many, clusters and blocks looked at, codes that one bit did not rule out, vectors compared. */
-  work(): { queries: number; clusters: number; blocks: number; candidates: number; compared: number };
+  /** Of all scans so far: how many, clusters and blocks looked at, codes that one bit did not rule out, codes looked at in planes, vectors compared. */
+  work(): { queries: number; clusters: number; blocks: number; candidates: number; looked: number; compared: number };
   close(): void;
 }
 

@@ -101,8 +101,8 @@ export interface Graph {
   /** How the bottom layer is searched; short vectors decide it by measuring. */
   readonly path: "codes" | "vectors";
   isLive(node: number): boolean;
-  /** A bit per node that is live. */
-  liveBits(): Uint32Array;
+  /** A bit per node that is live; with `linked`, that is in the graph too. */
+  liveBits(linked?: boolean): Uint32Array;
 
   /** Takes numbers for new nodes; null where `maxNodes` would be passed. */
   allocate(count: number): Uint32Array | null;

@@ -8,6 +8,22 @@ import { addon } from "./loader.js";
 /** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
 export const kernelName: string = addon.kernelName;
 
+/** What a kernel says of itself. */
+export interface KernelTraits {
+  id: string;
+  /** Whether it gives, bit for bit, what all others give that say so. */
+  deterministic: boolean;
+  /** Values of a vector, at most, for which its integer sums are exact. */
+  maxDimension: number;
+}
+
+/** Of the kernel that runs. */
+export const kernelTraits: KernelTraits = {
+  id: kernelName,
+  deterministic: addon.kernelDeterministic,
+  maxDimension: addon.kernelMaxDimension,
+};
+
 /** CRC-32C (Castagnoli, iSCSI polynomial) of `bytes`, continuing from `seed` (default 0). */
 export const crc32c: (bytes: Uint8Array, seed?: number) => number = addon.crc32c;
 

@@ -396,6 +396,102 @@ export interface RetierOptions {
   force?: Tier;
 }
 
+export interface FreezeOptions {
+  /**
+   * How vectors are rotated before they are coded: `hadamard` (default), in time d log d, or `haar`, drawn evenly from
+   * all rotations, in time and memory d^2.
+   */
+  rotation?: "hadamard" | "haar";
+  /** Of the rotation and the clusters; 0 (default) to 2^53 - 1. The same rows and seed give the same bundle. */
+  seed?: number;
+  /** Of a value in a code, 1-8, default 4. Fewer take less memory; with fewer, more vectors are compared. */
+  bits?: number;
+  /** What searches have where they say nothing else, 0-1024, default 20: see `FrozenSearchOptions`. */
+  rerankFactor?: number;
+  /**
+   * Pins what the gate lets serve of the query adapter and of shifted rows; default false. What serves beside them
+   * (edges, propagation) is not pinned.
+   */
+  overlay?: boolean;
+  /**
+   * Waits until all rows that were acknowledged before are linked (default); `false` leaves rows out that are not, and
+   * `stats().leftOut` counts them.
+   */
+  settle?: boolean;
+  /** Which state of the index this is: an integer from 0 or a string. Default: the number of the last change in its log. */
+  generation?: number | string;
+  /** What the bundles of one index have in common. Default: the index's own id. */
+  lineage?: string;
+  /** A tag of yours, at most 4,096 bytes; it is not in the witness. */
+  memoryClass?: string;
+}
+
+export interface OpenFrozenOptions {
+  /**
+   * `eager`: all bytes are held to the witness before anything is answered. `lazy` (default): each block of 64 KiB is
+   * held to its checksum when it is first touched. `off`: sizes alone.
+   */
+  verify?: "eager" | "lazy" | "off";
+}
+
+export interface FrozenSearchOptions {
+  /** How many results, 1-1,000,000. Default 10. */
+  k?: number;
+  /**
+   * At most so many times k vectors are compared with the query, 0-1024; default: as the bundle was frozen with. A cap: a
+   * search ends once nothing else can be among the k nearest, by RaBitQ's bound of three standard deviations. 0 compares
+   * none, and distances are estimates. Has no effect in mode `graph`.
+   */
+  rerankFactor?: number;
+  /**
+   * `scan` (default): by the codes of all clusters that may hold a result; results are those of an exhaustive search,
+   * but for the few whose estimates are off by more than the bound. `graph`: a walk, as `Index.search` does it.
+   */
+  mode?: "scan" | "graph";
+  /** Candidates kept in mode `graph`, 1-1,000,000; default: that of the index when it was frozen. Raised to k. */
+  ef?: number;
+  /** What hits carry beside id, score and distance. Default ["payload"]. */
+  include?: ("payload" | "vector")[];
+}
+
+/** A row of a frozen bundle. */
+export interface StoredFrozen {
+  id: Id;
+  vector: Float32Array;
+  payload: Payload | undefined;
+}
+
+export interface FrozenStats {
+  /** Rows in the bundle. */
+  size: number;
+  /** Acknowledged rows that were not linked yet, and were left out. */
+  leftOut: number;
+  dimensions: number;
+  metric: Metric;
+  /** Which compiled kernel runs: scalar, avx2, avx512 or neon. */
+  kernel: string;
+  witness: string;
+  rotation: "hadamard" | "haar";
+  seed: number;
+  bits: number;
+  rerankFactor: number;
+  clusters: number;
+  /** Codes with their factors. */
+  codes: { bytes: number; bytesPerVector: number };
+  /** What was learned and is pinned: directions of the query adapter (0: none serves), and rows that are shifted. */
+  overlay: { adapterRank: number; shifted: number } | undefined;
+  generation: number | string;
+  lineage: string;
+  memoryClass: string | undefined;
+  /** On disk, in all and by section; `resident`: what of it is in memory. */
+  bytes: { total: number; resident: number; sections: { [name: string]: number } };
+  /**
+   * What scans did since opening: how many there were, clusters and blocks of 32 codes that they scanned, codes that
+   * were candidates by one bit, those that were looked at by all bits, and vectors compared.
+   */
+  scans: { queries: number; clusters: number; blocks: number; candidates: number; looked: number; compared: number };
+}
+
 export interface Fault {
   code: string;
   section: string;

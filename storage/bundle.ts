@@ -1,6 +1,6 @@
 /**
- * A frozen bundle as it is read: its manifest, checked, and its files, open. They are looked at once, when the bundle
- * is opened; a publication into the same directory afterwards changes nothing for who has it open.
+ * A frozen bundle as it is read: its manifest, checked, and its files, open until they are mapped. They are looked at
+ * once, when the bundle is opened; a publication into the same directory afterwards changes nothing for who has it mapped.
  */
 import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
@@ -70,15 +70,12 @@ export class Bundle {
     if (!(at >= 0 && length >= 0 && at + length <= section.bytes)) {
       throw new RangeError(`section ${name}: bytes ${at} to ${at + length} read; it has ${section.bytes}`);
     }
-    const bytes = await file.pread(length, at);
-    if (bytes.length < length) throw wrongSize(section, file, at + bytes.length);
-    return bytes;
+    return readWhole(section, file, at, length);
   }
 
   /**
    * Backs section `number` of a region with a section's file, up to its last whole block; what is behind is copied,
-   * for memory that is mapped ends with the file. States the blocks' checksums, unless nothing is verified. The bundle
-   * must stay open as long as the region.
+   * for memory that is mapped ends with the file. States the blocks' checksums, unless nothing is verified.
    */
   async map(region: Region, number: number, name: string): Promise<void> {
     const { section, file } = this.get(name);
@@ -97,18 +94,14 @@ export class Bundle {
    * @throws {HebbError} WITNESS_MISMATCH, BUNDLE_CORRUPT
    */
   async verify(): Promise<void> {
-    for (const { section, file } of this.opened.values()) {
-      await checkSize(section, file);
-      const hasher = sectionHasher(section.name, section.bytes);
-      for (let at = 0; at < section.bytes; at += PIECE_BYTES) {
-        hasher.update(await this.read(section.name, at, Math.min(PIECE_BYTES, section.bytes - at)));
-      }
-      const digest = hasher.digest("hex");
-      if (digest !== section.digest) throw mismatch(section, file, digest);
-      const padding = await file.pread(paddedBytes(section.bytes) - section.bytes, section.bytes);
-      const place = padding.findIndex((byte) => byte !== 0);
-      if (place < 0) continue;
-      throw mismatch(section, file, padding[place], `byte ${section.bytes + place}, behind its end,`, 0);
+    const opened: Opened = new Map();
+    try {
+      const gone = await openSections(this.files, this.directory, this.manifest, opened);
+      if (gone !== undefined)
+        throw damaged(gone, `${join(this.directory, gone.file)} is gone, as after another freeze`);
+      for (const { section, file } of opened.values()) await verifySection(section, file);
+    } finally {
+      await closeAll(opened);
     }
   }
 
@@ -119,6 +112,7 @@ export class Bundle {
     return witness === this.manifest.witness && seal === this.manifest.seal ? "up-to-date" : "replaced";
   }
 
+  /** Lets go of the files. What is mapped stays, and `verify` and `state` look at the directory anew. */
   close(): Promise<void> {
     return closeAll(this.opened);
   }
@@ -191,6 +185,26 @@ async function openSections(
     await checkSize(section, file);
   }
   return undefined;
+}
+
+async function readWhole(section: ManifestSection, file: StoredFile, at: number, length: number): Promise<Uint8Array> {
+  const bytes = await file.pread(length, at);
+  if (bytes.length < length) throw wrongSize(section, file, at + bytes.length);
+  return bytes;
+}
+
+/** Compares a section's bytes with its digest, and those behind its end with zeros. */
+async function verifySection(section: ManifestSection, file: StoredFile): Promise<void> {
+  const hasher = sectionHasher(section.name, section.bytes);
+  for (let at = 0; at < section.bytes; at += PIECE_BYTES) {
+    hasher.update(await readWhole(section, file, at, Math.min(PIECE_BYTES, section.bytes - at)));
+  }
+  const digest = hasher.digest("hex");
+  if (digest !== section.digest) throw mismatch(section, file, digest);
+  const padding = await file.pread(paddedBytes(section.bytes) - section.bytes, section.bytes);
+  const place = padding.findIndex((byte) => byte !== 0);
+  if (place < 0) return;
+  throw mismatch(section, file, padding[place], `byte ${section.bytes + place}, behind its end,`, 0);
 }
 
 async function checkSize(section: ManifestSection, file: StoredFile): Promise<void> {

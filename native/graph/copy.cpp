@@ -4,8 +4,8 @@
 
 namespace hebb {
 
-GraphCopy::GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes, bool biases)
-    : graph_(graph), nodes_(nodes), biases_(biases), renamed_(graph.nodes(), kNone) {
+GraphCopy::GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes)
+    : graph_(graph), nodes_(nodes), renamed_(graph.nodes(), kNone) {
   for (uint32_t i = 0; i < nodes.size(); i++) renamed_[nodes[i]] = i;
 }
 
@@ -101,13 +101,12 @@ bool GraphCopy::readRow(uint32_t node, uint8_t* out) {
   for (uint32_t lane = r->degree; lane < layout.lanes; lane++) {
     ids[lane] = 0;
     diverse[lane / 32] &= ~(1u << (lane % 32));
-    reinterpret_cast<uint16_t*>(out + layout.biases)[lane] = 0;
     if (own) continue;
     std::memset(out + layout.add + lane * layout.factorBytes(), 0, layout.factorBytes());
     std::memset(out + layout.rescale + lane * layout.factorBytes(), 0, layout.factorBytes());
     packLane(out + layout.codes + lane / kLanes * layout.blockBytes(), layout.quads, lane % kLanes, nothing.data());
   }
-  if (!biases_) std::memset(out + layout.biases, 0, layout.lanes * sizeof(uint16_t));
+  std::memset(out + layout.biases, 0, layout.lanes * sizeof(uint16_t));
   return true;
 }
 

@@ -1,5 +1,5 @@
 // The linked, live nodes of a graph under new numbers, record by record, as another graph can attach to them: no gaps,
-// no dead nodes, and nothing that tells of the time before. Equal graphs give equal bytes.
+// no dead nodes, and nothing that tells of the time before, nor what was learned. Equal graphs give equal bytes.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@ namespace hebb {
 
 class GraphCopy {
  public:
-  // nodes[i] is who will be number i: all that are live and linked, each once. `biases`: whether learned biases of edges
-  // go along. While this is in use nothing may write to the graph.
-  GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes, bool biases);
+  // nodes[i] is who will be number i: all that are live and linked, each once. While this is in use nothing may write
+  // to the graph.
+  GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes);
 
   // To be called first; false on a fault, as where a row names who is not among the nodes.
   bool prepare();
@@ -30,7 +30,6 @@ class GraphCopy {
 
   Graph& graph_;
   const std::vector<uint32_t>& nodes_;
-  bool biases_;
   std::vector<uint32_t> renamed_;   // by old number
   std::vector<uint32_t> inDegrees_, uppers_;
   std::vector<uint8_t> upper_;      // section `upper`

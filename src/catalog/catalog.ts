@@ -18,7 +18,7 @@ import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
 import { candidates } from "./candidates.js";
 import type { Fault } from "./check.js";
-import { EntryRows, parsePayload } from "./entry-rows.js";
+import { type EntryRow, EntryRows, parsePayload } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRecord, FeedbackRows, type StoredFeedback } from "./feedback-rows.js";
 import { canonical, matcher, parseFilter, textScreen } from "./filter.js";
 import { FullText, type TextHit, textOf } from "./full-text.js";
@@ -341,13 +341,27 @@ export class Catalog {
     });
   }
 
+  /** The JSON of nodes' payloads, null where there is none. */
+  payloadTexts(nodes: Uint32Array): (string | null)[] {
+    return this.#read("read payloads", () => Array.from(nodes, (node) => this.#entries.payloadText(node)));
+  }
+
   /** All rows in the order of nodes. Changes between steps are allowed; those further on are seen. */
   *entries(): Generator<CatalogEntry> {
+    for (const [node, id, text] of this.#rows()) yield { node, id, payload: parsePayload(text) };
+  }
+
+  /** Nodes and ids of all rows, in the order of nodes. */
+  *ids(): Generator<{ node: number; id: Id }> {
+    for (const [node, id] of this.#rows()) yield { node, id };
+  }
+
+  *#rows(): Generator<EntryRow> {
     let last = -1;
     for (;;) {
       const page = this.#read("read rows", () => this.#entries.page(last));
       if (page.length === 0) return;
-      for (const [node, id, text] of page) yield { node, id, payload: parsePayload(text) };
+      yield* page;
       last = page[page.length - 1][0];
     }
   }

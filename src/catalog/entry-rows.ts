@@ -93,14 +93,20 @@ export class EntryRows {
 
   /** A fresh object; undefined for a row without payload, and for a missing row. */
   payload(node: number): Payload | undefined {
+    const text = this.payloadText(node);
+    return text === null ? undefined : parsePayload(text);
+  }
+
+  /** The JSON of a payload; null for a row without one, and for a missing row. */
+  payloadText(node: number): string | null {
     let text = this.#cache.get(node);
     if (text === undefined) {
       const row = this.byNode(node);
-      if (row === undefined) return undefined;
+      if (row === undefined) return null;
       text = row[2];
       this.#remember(node, text);
     }
-    return parsePayload(text);
+    return text;
   }
 
   forgetAll(): void {

@@ -8,6 +8,7 @@ import type {
   EntryColumns,
   Fault,
   Feedback,
+  FreezeOptions,
   Hit,
   LearnOptions,
   LearnResult,
@@ -21,6 +22,8 @@ import type {
   VectorInput,
 } from "../types.js";
 import { checkStore } from "./checking.js";
+import { freeze } from "./freezing.js";
+import type { FrozenIndex } from "./frozen-index.js";
 import { GradientAccumulator } from "./gradients.js";
 import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
@@ -306,6 +309,20 @@ export class Index {
    */
   async compact(): Promise<void> {
     await this.#writable().compact();
+  }
+
+  /**
+   * Writes the rows as an immutable bundle, which answers the same for ever, and opens it. A bundle that is there
+   * already is replaced at once and whole; whoever has that one open keeps it. Searches go on, writes wait.
+   * @param directory created when missing; else empty, or a bundle
+   * @throws {TypeError | RangeError} on a bad directory or option, or more than 8,192 dimensions or 100,000,000 rows
+   * @throws {HebbError} INDEX_EMPTY, NOT_A_BUNDLE where the directory holds something else, STORE_LOCKED where another
+   *   freeze writes there, STORE_READ_ONLY where rows are deleted or not linked and this handle only reads,
+   *   INDEX_CORRUPT, DISK_FULL, IO_ERROR; what was there is as it was then
+   */
+  async freeze(directory: string, options: FreezeOptions = {}): Promise<FrozenIndex> {
+    const session = this.#open();
+    return session.inFlight(() => freeze(session, directory, options));
   }
 
   /** Sizes, the kernel, and what the learners are doing. */

@@ -13,6 +13,7 @@ import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
+import type { Adapter } from "../../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, LEAST_LANES, type Seed } from "../../model/edges.js";
 import { edgeWeights, MOST_BIAS, structuralScore } from "../../model/field.js";
 import { normalize } from "../../model/scoring.js";
@@ -20,7 +21,7 @@ import { createNetwork } from "../../native/gnn.js";
 import type { Graph } from "../../native/graph.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
-import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
+import { ADAPTER, ATTENTION, type Learner, learnersOf, SHIFT, STATIC } from "../../training/arms.js";
 import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
 import { type Corpus, type Field, HEARD, type Neighbourhood } from "../../training/corpus.js";
@@ -356,6 +357,25 @@ export class Learned {
   served(query: Float32Array): Float32Array {
     const own = this.unit(Float32Array.from(query));
     return this.state.gate.serving & ADAPTER ? adaptQuery(this.state, own) : own;
+  }
+
+  /**
+   * What serves now and can be pinned: the adapter, and shifted rows where they were shifted to. `others`: learners that
+   * serve beside them, which answer by the graph as it is.
+   */
+  servedVectors(): { adapter: Adapter | undefined; shifted: Map<number, Float32Array>; others: Learner[] } {
+    const { gate, adapter, overlay, header } = this.state;
+    const { graph } = this.searcher;
+    const shifted = new Map<number, Float32Array>();
+    if (gate.serving & SHIFT) {
+      overlay.refresh((node) => this.unit(graph.vector(node)));
+      overlay.nodes.forEach((node, slot) => {
+        shifted.set(node, overlay.row(slot).slice());
+      });
+    }
+    const isReady = header[FIELD.adapterReady] !== 0 && (gate.serving & ADAPTER) !== 0;
+    const others = learnersOf(gate.serving).filter((learner) => learner !== "adapter" && learner !== "shift");
+    return { adapter: isReady ? adapter : undefined, shifted, others };
   }
 
   /** All neighbours of a node, in the graph and by learned edges, with the weight of each edge. */

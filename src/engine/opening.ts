@@ -132,6 +132,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
       {
         directory,
         layout: layoutOf(settings),
+        settings,
         store,
         graph,
         catalog,

@@ -4,7 +4,7 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
-import type { Graph, GraphProfile } from "../../native/graph.js";
+import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
 import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
@@ -36,6 +36,7 @@ export interface Layout {
 export interface SessionParts extends Parts {
   directory: string;
   layout: Layout;
+  settings: GraphOptions;
   store: Store;
   config: Config;
   durability: Durability;
@@ -49,6 +50,8 @@ type Logged = Pick<Planned, "records" | "changes"> & Partial<Planned>;
 export class Session {
   readonly directory: string;
   readonly layout: Layout;
+  /** Of the graph. */
+  readonly settings: GraphOptions;
   readonly store: Store;
   readonly graph: Graph;
   readonly catalog: Catalog;
@@ -83,6 +86,7 @@ export class Session {
   constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
     this.directory = parts.directory;
     this.layout = parts.layout;
+    this.settings = parts.settings;
     this.store = parts.store;
     this.graph = parts.graph;
     this.catalog = parts.catalog;
@@ -253,6 +257,36 @@ export class Session {
         await this.audit();
       });
     });
+  }
+
+  /**
+   * Runs a task with no write under way, while the graph stands still and has no deleted rows; with `linked` also no
+   * rows that wait to be linked, of those acknowledged before the call.
+   * @throws {HebbError} STORE_READ_ONLY where that would take writing
+   */
+  async whole<T>(linked: boolean, task: () => Promise<T>): Promise<T> {
+    if (this.store.readOnly && (this.graph.dead > 0 || (linked && this.graph.backlog > 0))) {
+      throw new HebbError(
+        "STORE_READ_ONLY",
+        `the index at ${this.directory} has rows that are deleted or not linked, which only a writer can see to; open it without readOnly`,
+        { deleted: this.graph.dead, backlog: this.graph.backlog },
+      );
+    }
+    if (linked) await this.settle(); // with writes going on; what comes in meanwhile is little
+    return this.still(async () => {
+      if (!this.store.readOnly) {
+        if (linked && this.graph.backlog > 0) await this.linkNow();
+        if (this.graph.dead > 0) await this.consolidate();
+        await this.audit();
+      }
+      return task();
+    });
+  }
+
+  /** Links the whole backlog, within a turn. */
+  private async linkNow(): Promise<void> {
+    await this.changingRows(() => this.graph.link(this.graph.backlog));
+    this.learned.rowsLinked();
   }
 
   private async consolidate(): Promise<void> {
@@ -434,10 +468,7 @@ export class Session {
   private async checkpointNow(dense = false): Promise<void> {
     const lsn = this.appliedLsn;
     // The log, which tells what waits for rows to be linked, ends here.
-    while (this.learned.awaitsRows) {
-      await this.changingRows(() => this.graph.link(this.graph.backlog));
-      this.learned.rowsLinked();
-    }
+    while (this.learned.awaitsRows) await this.linkNow();
     this.tiering.prepareCheckpoint();
     try {
       await this.store[dense ? "compact" : "checkpoint"](lsn, {

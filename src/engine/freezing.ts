@@ -1,0 +1,238 @@
+/**
+ * Freezing: an index's rows as an immutable bundle. Rows are numbered in the order of their ids (integers ascending, then
+ * strings by their UTF-8), so that of equal distances the lower id comes first, and an id is found by halving.
+ */
+import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
+import type { Id } from "../../base/types.js";
+import { createSnapshot, frozenSection, frozenStrides, type Snapshot } from "../../native/frozen.js";
+import { GRAPH_SECTIONS } from "../../native/graph.js";
+import { kernelTraits } from "../../native/index.js";
+import { BundleWriter } from "../../storage/bundle-writer.js";
+import { diskFiles } from "../../storage/files.js";
+import { hasBit } from "../catalog/bitmaps.js";
+import type { FreezeOptions } from "../types.js";
+import { type FrozenIndex, openFrozen } from "./frozen-index.js";
+import { checkKernel } from "./frozen-kernel.js";
+import {
+  type BundleSection,
+  type FrozenParameters,
+  MOST_BITS,
+  MOST_DIMENSIONS,
+  MOST_RERANK,
+  MOST_ROWS,
+  MOST_SEED,
+  ROTATIONS,
+  sectionNumber,
+} from "./frozen-parameters.js";
+import { compareIds } from "./frozen-reader.js";
+import { textOf } from "./frozen-texts.js";
+import type { Session } from "./session.js";
+import { show } from "./validate.js";
+
+const OPTIONS = [
+  "rotation",
+  "seed",
+  "bits",
+  "rerankFactor",
+  "overlay",
+  "settle",
+  "generation",
+  "lineage",
+  "memoryClass",
+];
+/** Bytes that are read and written at once. */
+const PIECE_BYTES = 1 << 20;
+/** Ids of more bytes are not in the graph's slots (docs/format.md). */
+const SLOT_ID_BYTES = 46;
+/** Sections whose contents a snapshot has. */
+const SNAPSHOT_SECTIONS: readonly BundleSection[] = [
+  ...GRAPH_SECTIONS.slice(0, GRAPH_SECTIONS.indexOf("projection") + 1),
+  "rotation",
+  "clusters",
+  "codes",
+  "planes",
+];
+
+/** Options, validated and complete. */
+type Plan = ReturnType<typeof planOf>;
+
+function planOf(options: FreezeOptions) {
+  checkOptions("freeze", options, OPTIONS);
+  const { rotation = "hadamard", seed = 0, bits = 4, rerankFactor = 20, overlay = false, settle = true } = options;
+  for (const [name, value] of Object.entries({ overlay, settle })) {
+    if (typeof value !== "boolean") throw new TypeError(`${name} is ${show(value)}; expected true or false`);
+  }
+  const { generation, lineage, memoryClass } = options;
+  if (generation !== undefined && typeof generation !== "string") {
+    checkInteger("generation", generation, 0, Number.MAX_SAFE_INTEGER);
+  }
+  for (const [name, value] of Object.entries({ lineage, memoryClass })) {
+    if (value !== undefined && typeof value !== "string")
+      throw new TypeError(`${name} is ${show(value)}; expected a string`);
+  }
+  return {
+    rotation: checkOneOf("rotation", rotation, ROTATIONS),
+    seed: checkInteger("seed", seed, 0, MOST_SEED),
+    bits: checkInteger("bits", bits, 1, MOST_BITS),
+    rerankFactor: checkInteger("rerankFactor", rerankFactor, 0, MOST_RERANK),
+    overlay,
+    settle,
+    generation,
+    lineage,
+    memoryClass,
+  };
+}
+
+/** What `Index.freeze` does. */
+export async function freeze(session: Session, directory: string, options: FreezeOptions): Promise<FrozenIndex> {
+  const plan = planOf(options);
+  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
+    throw new TypeError(`directory is ${show(directory)}; expected a path without NUL`);
+  }
+  if (session.dimensions > MOST_DIMENSIONS) {
+    throw new RangeError(`the index has ${session.dimensions} dimensions; a bundle has at most ${MOST_DIMENSIONS}`);
+  }
+  checkKernel(kernelTraits, session.dimensions);
+  if (session.graph.live === 0) throw empty(session);
+  const writer = await BundleWriter.open(diskFiles, directory);
+  try {
+    await session.whole(plan.settle, () => writeBundle(session, plan, writer));
+  } catch (error) {
+    await writer.abandon();
+    throw error;
+  }
+  return openFrozen(directory);
+}
+
+const empty = ({ directory, graph }: Session) =>
+  new HebbError(
+    "INDEX_EMPTY",
+    graph.live === 0
+      ? `the index at ${directory} has no rows; put some before it is frozen`
+      : `none of the ${graph.live} rows of the index at ${directory} is linked yet; freeze with settle: true, which waits for them`,
+  );
+
+/** Writes all sections and publishes them, while nothing changes. */
+async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): Promise<void> {
+  const { graph, catalog, settings, dimensions, metric } = session;
+  const { nodes, ids } = await rowsInOrder(session);
+  if (nodes.length === 0) throw empty(session);
+  if (nodes.length > MOST_ROWS)
+    throw new RangeError(`the index has ${nodes.length} rows; a bundle has at most ${MOST_ROWS}`);
+  const served = plan.overlay ? session.learned.servedVectors() : undefined;
+  const shifted = Uint32Array.from(nodes.keys()).filter((i) => served?.shifted.has(nodes[i]));
+  const left = new Uint8Array(shifted.length > 0 ? nodes.length : 0);
+  for (const i of shifted) left[i] = 1;
+
+  const shape = { bits: plan.bits, haar: plan.rotation === "haar", seed: plan.seed };
+  const snapshot = createSnapshot(graph, shape, nodes, left);
+  await snapshot.build(0, 0);
+  for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
+  await writeTexts(writer, ids, (from, to) => catalog.payloadTexts(nodes.subarray(from, to)));
+  await writeSection(writer, "adapter", served?.adapter ? [served.adapter.basis, served.adapter.output] : []);
+  await writeSection(writer, "shifted", [shifted]);
+  await writeSection(
+    writer,
+    "shifts",
+    Array.from(shifted, (i) => served!.shifted.get(nodes[i])!),
+  );
+
+  const strides = frozenStrides({ dimensions, bits: plan.bits });
+  const countOf = (section: "clusters" | "codes", stride: number) =>
+    snapshot.size(frozenSection(section)).count / stride;
+  const parameters: FrozenParameters = {
+    dimensions,
+    metric,
+    rows: nodes.length,
+    leftOut: graph.live - nodes.length,
+    rotation: plan.rotation,
+    seed: plan.seed,
+    bits: plan.bits,
+    rerankFactor: plan.rerankFactor,
+    ef: session.config.ruvector.hnsw_ef_search,
+    clusters: countOf("clusters", strides.cluster),
+    blocks: countOf("codes", strides.block),
+    coded: nodes.length - shifted.length,
+    graph: {
+      m: settings.m,
+      profile: settings.profile,
+      levelMultiplier: settings.ml,
+      stopMargin: settings.stopMargin,
+    },
+    overlay: served ? { adapterRank: served.adapter?.rank ?? 0, shifted: shifted.length } : null,
+  };
+  await writer.publish({
+    parameters,
+    generation: plan.generation ?? session.appliedTo,
+    lineage: plan.lineage ?? Buffer.from(session.store.meta.storeId).toString("hex"),
+    ...(plan.memoryClass !== undefined && { memoryClass: plan.memoryClass }),
+  });
+}
+
+/** The linked rows in the order of their ids. */
+async function rowsInOrder({ graph, catalog }: Session): Promise<{ nodes: Uint32Array; ids: Id[] }> {
+  const linked = graph.liveBits(true);
+  const rows: { node: number; id: Id }[] = [];
+  await inSlices(catalog.ids(), ({ node, id }) => {
+    if (hasBit(linked, node)) rows.push({ node, id });
+  });
+  rows.sort((a, b) => compareIds(a.id, b.id));
+  return { nodes: Uint32Array.from(rows, ({ node }) => node), ids: rows.map(({ id }) => id) };
+}
+
+async function writeRecords(writer: BundleWriter, name: BundleSection, snapshot: Snapshot): Promise<void> {
+  const number = sectionNumber(name);
+  const { stride, count } = snapshot.size(number);
+  if (count === 0) return;
+  const sink = await writer.section(name, count * stride);
+  const together = Math.max(1, Math.floor(PIECE_BYTES / stride));
+  for (let first = 0; first < count; first += together) {
+    await sink.write(snapshot.read(number, first, Math.min(together, count - first)));
+  }
+  await sink.finish();
+}
+
+async function writeTexts(
+  writer: BundleWriter,
+  ids: readonly Id[],
+  payloads: (from: number, to: number) => (string | null)[],
+): Promise<void> {
+  const together = 1000;
+  const pieces = function* () {
+    for (let from = 0; from < ids.length; from += together) {
+      const texts = payloads(from, Math.min(from + together, ids.length));
+      yield texts.map((payload, i) => textOf(longId(ids[from + i]), payload));
+    }
+  };
+  // Sizes first: a section is declared before its bytes are there, and all of them may not fit into memory.
+  const offsets = new BigUint64Array(ids.length + 1);
+  let row = 0;
+  await inSlices(pieces(), (texts) => {
+    for (const text of texts) offsets[row + 1] = offsets[row++] + BigInt(text.length);
+  });
+  const bytes = Number(offsets[ids.length]);
+  if (bytes === 0) return;
+  await writeSection(writer, "text-offsets", [offsets]);
+  const sink = await writer.section("texts", bytes);
+  for (const texts of pieces()) await sink.write(Buffer.concat(texts));
+  await sink.finish();
+}
+
+const longId = (id: Id): string | undefined =>
+  typeof id === "string" && Buffer.byteLength(id) > SLOT_ID_BYTES ? id : undefined;
+
+/** A section of few bytes; none where there are none. */
+async function writeSection(
+  writer: BundleWriter,
+  name: BundleSection,
+  parts: readonly ArrayBufferView[],
+): Promise<void> {
+  const bytes = Buffer.concat(
+    parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+  );
+  if (bytes.length === 0) return;
+  const sink = await writer.section(name, bytes.length);
+  await sink.write(bytes);
+  await sink.finish();
+}

@@ -1,0 +1,297 @@
+/** A bundle in memory: mapped, attached, searched. What is damaged is found where it is first touched, and named. */
+import { HebbError } from "../../base/errors.js";
+import type { Id, Payload } from "../../base/types.js";
+import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
+import { createGraph, type Graph } from "../../native/graph.js";
+import { createRegion, kernelTraits, type Region } from "../../native/index.js";
+import { Bundle, type BundleOptions } from "../../storage/bundle.js";
+import { diskFiles } from "../../storage/files.js";
+import type { Hit, StoredFrozen } from "../types.js";
+import { checkKernel } from "./frozen-kernel.js";
+import { FrozenOverlay } from "./frozen-overlay.js";
+import {
+  BUNDLE_SECTIONS,
+  type BundleSection,
+  checkParameters,
+  expectedBytes,
+  type FrozenParameters,
+  graphOptionsOf,
+  reservedBytes,
+  sectionNumber,
+} from "./frozen-parameters.js";
+import { FrozenTexts } from "./frozen-texts.js";
+
+/** Queries of `searchMany` go in parts: while one's hits are put together on this thread, the next is searched. */
+const LEAST_TOGETHER = 32;
+const MOST_PARTS = 16;
+
+/** Search options, validated and complete. */
+export interface FrozenPlan {
+  k: number;
+  rerankFactor: number;
+  ef: number;
+  byGraph: boolean;
+  withPayload: boolean;
+  withVector: boolean;
+}
+
+export class FrozenReader {
+  private readonly flights = new Set<Promise<unknown>>();
+  private nodes = new Uint32Array(64);
+  private distances = new Float32Array(64);
+
+  private constructor(
+    readonly bundle: Bundle,
+    readonly parameters: FrozenParameters,
+    readonly region: Region,
+    private readonly graph: Graph,
+    readonly codes: FrozenCodes,
+    private readonly texts: FrozenTexts,
+    private readonly overlay: FrozenOverlay,
+  ) {}
+
+  /** Maps the bundle that is in a directory now. Throws as `openFrozen` does. */
+  static async open(directory: string, options: BundleOptions): Promise<FrozenReader> {
+    const bundle = await Bundle.open(diskFiles, directory, options);
+    let region: Region | undefined;
+    try {
+      const parameters = checkParameters(bundle.manifest.parameters, directory);
+      checkKernel(kernelTraits, parameters.dimensions);
+      checkSections(bundle, parameters);
+      const bytesOf = (name: BundleSection) => bundle.bytesOf(name) ?? 0;
+      const mapped = createRegion(reservedBytes(parameters, bytesOf));
+      region = mapped;
+      for (const [number, name] of BUNDLE_SECTIONS.entries()) {
+        if (bytesOf(name) > 0) await bundle.map(region, number, name);
+      }
+      await bundle.close(); // what is mapped stays
+      return inBundle(() => FrozenReader.attach(bundle, parameters, mapped));
+    } catch (error) {
+      region?.close();
+      await bundle.close().catch(() => {}); // the first error tells more
+      throw error;
+    }
+  }
+
+  private static attach(bundle: Bundle, parameters: FrozenParameters, region: Region): FrozenReader {
+    const { bits, rotation, seed, clusters, blocks, coded, rows } = parameters;
+    const graph = createGraph(region, graphOptionsOf(parameters));
+    if (graph.nodes !== rows || graph.live !== rows || graph.backlog > 0) {
+      throw corrupt(`the graph has ${graph.nodes} nodes, ${graph.live} of them live; expected ${rows}`, {
+        section: "head",
+      });
+    }
+    const codes = attachCodes(graph, { bits, haar: rotation === "haar", seed, clusters, blocks, coded });
+    const read = (name: BundleSection, at: number, length: number) => region.read(sectionNumber(name), at, length);
+    const overlay = FrozenOverlay.read(parameters, (name) => read(name, 0, bundle.bytesOf(name) ?? 0));
+    return new FrozenReader(
+      bundle,
+      parameters,
+      region,
+      graph,
+      codes,
+      new FrozenTexts(read, bundle.bytesOf("texts") ?? 0),
+      overlay,
+    );
+  }
+
+  search(vector: Float32Array, plan: FrozenPlan): Hit[] {
+    const { graph, codes, parameters, nodes: known } = this;
+    const room = this.roomFor(plan);
+    if (known.length < room) {
+      this.nodes = new Uint32Array(room);
+      this.distances = new Float32Array(room);
+    }
+    const { nodes, distances } = this;
+    return inBundle(() => {
+      const asked = this.overlay.ask(vector);
+      let count = 0;
+      if (plan.byGraph) count = graph.search(asked, room, Math.max(plan.ef, room), nodes, distances, false, 0);
+      else if (parameters.coded > 0) count = codes.scan(asked, room, plan.rerankFactor, nodes, distances);
+      return this.hits(asked, plan, nodes, distances, count);
+    });
+  }
+
+  /** @param queries n x dimensions, copied */
+  async searchMany(queries: Float32Array, plan: FrozenPlan): Promise<Hit[][]> {
+    const d = this.parameters.dimensions;
+    const n = queries.length / d;
+    const size = Math.max(LEAST_TOGETHER, Math.ceil(n / MOST_PARTS));
+    const parts: Promise<Hit[][]>[] = [];
+    for (let at = 0; at < n; at += size) {
+      parts.push(this.inFlight(this.searchPart(queries.slice(at * d, (at + size) * d), plan)));
+    }
+    return (await Promise.all(parts)).flat();
+  }
+
+  private async searchPart(queries: Float32Array, plan: FrozenPlan): Promise<Hit[][]> {
+    const { graph, codes, parameters } = this;
+    const d = parameters.dimensions;
+    const n = queries.length / d;
+    const room = this.roomFor(plan);
+    const asked = Array.from({ length: n }, (_, i) => this.overlay.ask(queries.subarray(i * d, (i + 1) * d)));
+    asked.forEach((query, i) => {
+      queries.set(query, i * d);
+    });
+    return inBundleLater(async () => {
+      const none = { nodes: new Uint32Array(0), distances: new Float32Array(0), counts: new Int32Array(n) };
+      const found = plan.byGraph
+        ? await graph.searchMany(queries, room, Math.max(plan.ef, room), false, 0)
+        : parameters.coded > 0
+          ? await codes.scanMany(queries, room, plan.rerankFactor)
+          : none;
+      return Array.from({ length: n }, (_, i) => {
+        const [nodes, distances] = [found.nodes.subarray(i * room), found.distances.subarray(i * room)];
+        return this.hits(queries.subarray(i * d, (i + 1) * d), plan, nodes, distances, found.counts[i]);
+      });
+    });
+  }
+
+  /** How many to look for. In the graph shifted rows lie where they were before, so those it finds are no results. */
+  private roomFor({ k, byGraph }: FrozenPlan): number {
+    const more = byGraph ? Math.min(this.overlay.size, k) : 0;
+    return Math.min(k + more, this.parameters.rows);
+  }
+
+  private hits(
+    asked: Float32Array,
+    { k, withPayload, withVector }: FrozenPlan,
+    nodes: Uint32Array,
+    distances: Float32Array,
+    count: number,
+  ): Hit[] {
+    if (this.overlay.size > 0) [nodes, distances, count] = this.overlay.merge(asked, k, nodes, distances, count);
+    const ids = this.ids(nodes, count);
+    const isCosine = this.parameters.metric === "cosine";
+    const hits = new Array<Hit>(count);
+    for (let i = 0; i < count; i++) {
+      const distance = distances[i];
+      const hit: Hit = { id: ids[i], score: isCosine ? 1 - distance : 0 - distance, distance };
+      if (withPayload) hit.payload = this.payload(nodes[i]);
+      if (withVector) hit.vector = this.graph.vector(nodes[i]);
+      hits[i] = hit;
+    }
+    return hits;
+  }
+
+  /** The row of a number. */
+  row(node: number): StoredFrozen {
+    return inBundle(() => {
+      const [id] = this.ids(Uint32Array.of(node), 1);
+      return { id, vector: this.graph.vector(node), payload: this.payload(node) };
+    });
+  }
+
+  /** Found by halving: rows lie in the order of their ids. */
+  nodeOf(id: Id): number | undefined {
+    return inBundle(() => {
+      let [from, to] = [0, this.parameters.rows];
+      while (from < to) {
+        const middle = Math.floor((from + to) / 2);
+        const order = compareIds(this.ids(Uint32Array.of(middle), 1)[0], id);
+        if (order === 0) return middle;
+        if (order < 0) from = middle + 1;
+        else to = middle;
+      }
+      return undefined;
+    });
+  }
+
+  private payload(node: number): Payload | undefined {
+    return this.texts.of(node).payload;
+  }
+
+  private ids(nodes: Uint32Array, count: number): Id[] {
+    const ids = this.graph.idsOf(nodes, count);
+    for (let i = 0; i < count; i++) ids[i] ??= this.texts.longId(nodes[i]);
+    return ids as Id[];
+  }
+
+  /** Counts something asynchronous, so that closing waits for it. */
+  inFlight<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(
+      () => {},
+      () => {}, // whoever asked gets the error
+    );
+    this.flights.add(settled);
+    void settled.then(() => this.flights.delete(settled));
+    return work;
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    while (this.flights.size > 0) await Promise.all(this.flights);
+    this.codes.close();
+    this.graph.close();
+    this.region.close();
+  }
+}
+
+/** Integers ascending, then strings by their UTF-8: the order of rows in a bundle. */
+export function compareIds(a: Id, b: Id): number {
+  if (typeof a === "number") return typeof b === "number" ? a - b : -1;
+  return typeof b === "number" ? 1 : Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Every section is known, there where the parameters want it, and of the size that they imply. */
+function checkSections(bundle: Bundle, parameters: FrozenParameters): void {
+  const expected = expectedBytes(parameters);
+  for (const { name } of bundle.manifest.sections) {
+    if (name === "checksums" || (BUNDLE_SECTIONS as readonly string[]).includes(name)) continue;
+    throw corrupt(`section ${name} is none that this release knows`, { section: name });
+  }
+  for (const name of BUNDLE_SECTIONS) {
+    const [found, wanted] = [bundle.bytesOf(name) ?? 0, expected[name]];
+    if (wanted !== undefined && found !== wanted) {
+      throw corrupt(`section ${name} has ${found} bytes; the parameters imply ${wanted}`, {
+        section: name,
+        expected: wanted,
+        found,
+      });
+    }
+  }
+  const [offsets, texts] = [bundle.bytesOf("text-offsets") ?? 0, bundle.bytesOf("texts") ?? 0];
+  const wanted = texts === 0 ? 0 : 8 * (parameters.rows + 1);
+  if (offsets !== wanted) {
+    throw corrupt(`section text-offsets has ${offsets} bytes; the parameters imply ${wanted}`, {
+      section: "text-offsets",
+      expected: wanted,
+      found: offsets,
+    });
+  }
+}
+
+function corrupt(problem: string, details: Record<string, unknown>): HebbError {
+  return new HebbError("BUNDLE_CORRUPT", `${problem}. Copy the bundle again, whole, or freeze again`, details);
+}
+
+/** Damage that the kernel finds, in a bundle's words. */
+function bundleError(error: unknown): unknown {
+  if (!(error instanceof HebbError) || error.code !== "INDEX_CORRUPT") return error;
+  const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
+  const section = BUNDLE_SECTIONS[number];
+  if (section === undefined) return corrupt(error.message, {});
+  if (expected === undefined) return corrupt(`section ${section}: ${error.message}`, { section, offset });
+  return new HebbError(
+    "WITNESS_MISMATCH",
+    `section ${section}, block ${block}: checksum ${expected} expected, ${computed} found. Copy the bundle again, whole, or freeze again`,
+    { section, block, expected, found: computed },
+    error,
+  );
+}
+
+function inBundle<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw bundleError(error);
+  }
+}
+
+async function inBundleLater<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw bundleError(error);
+  }
+}
