@@ -66,7 +66,8 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
       return;
     }
     const FrozenShape shape = shapeOf(*graph, info[1].As<Napi::Object>());
-    const bool known = std::all_of(nodes.data, nodes.data + nodes.length, [&](uint32_t n) { return n < graph->nodes(); });
+    const bool known =
+        std::all_of(nodes.data, nodes.data + nodes.length, [&](uint32_t n) { return n < graph->nodes(); });
     if (!known || nodes.length == 0 || (left.length && left.length != nodes.length) || shape.bits < 1 ||
         shape.bits > kMostBits || shape.dimensions > kMostFrozenDimensions) {
       fail(info.Env(), "nodes of the graph, bits from 1 to 8 and at most 8,192 dimensions were expected");
@@ -91,6 +92,7 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
            : section == kClusters ? &b.clusters
            : section == kCodes    ? &b.codes
            : section == kPlanes   ? &b.planes
+           : section == kRanges   ? &b.ranges
                                   : nullptr;
   }
 
@@ -165,10 +167,11 @@ class ScanManyTask : public Task {
 class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Frozen",
-                       {InstanceMethod("scan", &FrozenObject::scan), InstanceMethod("scanMany", &FrozenObject::scanMany),
-                        InstanceMethod("work", &FrozenObject::work), InstanceMethod("close", &FrozenObject::close),
-                        StaticMethod("strides", &FrozenObject::strides)});
+    return DefineClass(
+        env, "Frozen",
+        {InstanceMethod("scan", &FrozenObject::scan), InstanceMethod("scanMany", &FrozenObject::scanMany),
+         InstanceMethod("work", &FrozenObject::work), InstanceMethod("close", &FrozenObject::close),
+         StaticMethod("strides", &FrozenObject::strides)});
   }
 
   explicit FrozenObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FrozenObject>(info) {
@@ -225,8 +228,9 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
   Napi::Value scanMany(const Napi::CallbackInfo& info) {
     const auto queries = span<Napi::Float32Array>(info[0]);
     if (!open(info)) return info.Env().Undefined();
-    ScanManyTask* task = new ScanManyTask(info.Env(), frozen_, graph_, queries, info[1].As<Napi::Number>().Uint32Value(),
-                                          info[2].As<Napi::Number>().Uint32Value());
+    ScanManyTask* task =
+        new ScanManyTask(info.Env(), frozen_, graph_, queries, info[1].As<Napi::Number>().Uint32Value(),
+                         info[2].As<Napi::Number>().Uint32Value());
     task->Queue();
     return task->promise();
   }

@@ -27,4 +27,4 @@ export const GRAPH_PROFILES = ["turbo", "compact", "small"] as const;
 export type GraphProfile = (typeof GRAPH_PROFILES)[number];
 
 /** Sections of a frozen bundle, by number behind the graph's (native/frozen/layout.hpp). */
-export const FROZEN_SECTIONS = ["rotation", "clusters", "codes", "planes"] as const;
+export const FROZEN_SECTIONS = ["rotation", "clusters", "codes", "planes", "ranges"] as const;

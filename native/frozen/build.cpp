@@ -46,7 +46,6 @@ struct Writer {
     residual.resize(layout.padded);
     nothing.assign(layout.padded, 0.0f);
     nibbles.resize(layout.quads);
-    *reinterpret_cast<Block*>(block) = {members[0].length, members[count - 1].length, count, {}};
     float* const add = reinterpret_cast<float*>(block + layout.add);
     float* const rescale = reinterpret_cast<float*>(block + layout.rescale);
     float* const error = reinterpret_cast<float*>(block + layout.error);
@@ -61,8 +60,9 @@ struct Writer {
       for (uint32_t j = 0; j < shape.dimensions; j++) own[j] -= centre[j];
       const float product = shape.metric == Metric::kDot ? kernel->dot(own.data(), centre, shape.dimensions) : 0;
       rotation.apply(own.data(), residual.data());
-      const Factors f = encode(shape.metric, residual.data(), nothing.data(), layout.quads, {product, -1}, nibbles.data());
-      packLane(block + sizeof(Block), layout.quads, lane, nibbles.data());
+      const Factors f =
+          encode(shape.metric, residual.data(), nothing.data(), layout.quads, {product, -1}, nibbles.data());
+      packLane(block, layout.quads, lane, nibbles.data());
       const float squares = kernel->dot(residual.data(), residual.data(), layout.padded);
       add[lane] = f.add;
       rescale[lane] = f.rescale;
@@ -70,8 +70,8 @@ struct Writer {
       of[lane] = members[lane].node;
       if (!planes) continue;
       uint8_t* const code = planes + lane * layout.planesStride;
-      *reinterpret_cast<OwnFactors*>(code) =
-          encodePlanes(shape.metric, residual.data(), turned, layout.padded, shape.bits, product, code + sizeof(OwnFactors));
+      *reinterpret_cast<OwnFactors*>(code) = encodePlanes(shape.metric, residual.data(), turned, layout.padded,
+                                                          shape.bits, product, code + sizeof(OwnFactors));
     }
     return true;
   }
@@ -157,10 +157,16 @@ bool FrozenBuild::run(Graph& graph, const FrozenShape& shape, const std::vector<
     const uint32_t blocks = (count + kLanes - 1) / kLanes;
     const uint64_t at = clusters.size();
     clusters.resize(at + layout.clusterStride);
-    *reinterpret_cast<Cluster*>(clusters.data() + at) = {pieces.size(), blocks, count, sorted[from + count - 1].length, {}};
+    *reinterpret_cast<Cluster*>(clusters.data() + at) = {
+        pieces.size(), blocks, count, sorted[from + count - 1].length, {}};
     turn.apply(centres[c], reinterpret_cast<float*>(clusters.data() + at + sizeof(Cluster)));
-    for (uint32_t b = 0; b < blocks; b++)
+    for (uint32_t b = 0; b < blocks; b++) {
       pieces.push_back({from + b * kLanes, std::min(kLanes, count - b * kLanes), at});
+      const Piece& piece = pieces.back();
+      const Range range{sorted[piece.from].length, sorted[piece.from + piece.count - 1].length};
+      const uint8_t* bytes = reinterpret_cast<const uint8_t*>(&range);
+      ranges.insert(ranges.end(), bytes, bytes + sizeof range);
+    }
   }
   codes.resize(pieces.size() * layout.blockStride);
   planes.resize(pieces.size() * kLanes * layout.planesStride);
@@ -168,7 +174,8 @@ bool FrozenBuild::run(Graph& graph, const FrozenShape& shape, const std::vector<
   crew.run(pieces.size(), uint64_t(n) * d * 10, [&](size_t i) {
     uint8_t* const lanes = layout.planesStride ? planes.data() + i * kLanes * layout.planesStride : nullptr;
     const float* turned = reinterpret_cast<const float*>(clusters.data() + pieces[i].cluster + sizeof(Cluster));
-    if (!writer.write(sorted.data() + pieces[i].from, pieces[i].count, turned, codes.data() + i * layout.blockStride, lanes))
+    if (!writer.write(sorted.data() + pieces[i].from, pieces[i].count, turned, codes.data() + i * layout.blockStride,
+                      lanes))
       sound = false;
   });
   return sound;

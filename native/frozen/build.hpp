@@ -16,7 +16,7 @@ struct FrozenBuild {
            uint32_t clusterCount, unsigned threads);
 
   // The contents of the sections.
-  std::vector<uint8_t> rotation, clusters, codes, planes;
+  std::vector<uint8_t> rotation, clusters, codes, planes, ranges;
 
   // For `count` vectors: about as many clusters as vectors in one, which balances the work of a search; no cluster of a
   // few vectors, whose last block would be mostly empty.

@@ -74,7 +74,8 @@ void Centres::nearest(const float* points, uint32_t count, std::vector<float>* r
 Centres findCentres(const std::vector<float>& points, uint32_t dimensions, uint32_t count, Rng rng, gnn::Crew& crew) {
   const uint32_t d = dimensions, n = static_cast<uint32_t>(points.size() / d);
   std::vector<float> centres = drawSeeds(points, d, count, rng);
-  const uint32_t k = static_cast<uint32_t>(centres.size() / d), pieces = (n + Centres::kTogether - 1) / Centres::kTogether;
+  const uint32_t k = static_cast<uint32_t>(centres.size() / d),
+                 pieces = (n + Centres::kTogether - 1) / Centres::kTogether;
   std::vector<uint32_t> of(n);
   for (uint32_t round = 0; round < kRounds; round++) {
     const Centres now(centres.data(), k, d);

@@ -37,15 +37,15 @@ class Frozen {
   bool scanMany(const float* queries, uint32_t count, uint32_t k, uint32_t rerank, unsigned threads, uint32_t* outNodes,
                 float* outDistances, int32_t* outCounts);
 
-  // What the last scans did, for measurements: blocks looked at, codes that one bit did not rule out at once, codes in planes looked at,
-  // vectors compared.
+  // What the last scans did, for measurements: blocks looked at, codes that one bit did not rule out at once, codes in
+  // planes looked at, vectors compared.
   struct Work {
     uint64_t queries, clusters, blocks, candidates, looked, compared;
   };
   Work work() const;
 
  private:
-  struct Visit {  // a cluster, as a query sees it
+  struct Visit {               // a cluster, as a query sees it
     float base, apart, least;  // distance(q, c), |q - c|, and no vector of it is nearer than this
     uint32_t cluster;
   };
@@ -60,7 +60,9 @@ class Frozen {
     std::vector<uint8_t> entries;
     std::vector<int16_t> values;  // of the rotated query, for planes
     std::vector<Visit> visits;
-    std::vector<Candidate> candidates;
+    // Those that the clusters so far brought, those that the last one did, those that seem to be among the k nearest;
+    // and all others that may be.
+    std::vector<Candidate> fresh, next, near, candidates;
     std::vector<Neighbor> nearest;  // a heap, the farthest on top
     Work work{};
   };

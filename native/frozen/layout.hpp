@@ -2,8 +2,9 @@
 //
 // Vectors are grouped in clusters. A cluster has blocks of 32 codes of residuals r = P(o - c), c being its centre
 // and P a rotation, in the order of |r|, so that whole clusters and blocks are passed over by how far their vectors
-// can be (the triangle inequality). A block's codes have one bit a value and are scanned together; with more bits
-// a code is also kept in planes, which are looked at where one bit does not rule a vector out.
+// can be (the triangle inequality); what tells so of blocks lies together. A block's codes have one bit a value and are
+// scanned together; with more bits a code is also kept in planes, which are looked at where one bit does not rule a
+// vector out.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,7 @@ enum FrozenSection : uint32_t {
   kClusters = 14,
   kCodes = 15,
   kPlanes = 16,
+  kRanges = 17,
 };
 
 // Rerank and levels are whole numbers, and sums of products of levels fit 31 bits, up to here.
@@ -46,19 +48,17 @@ struct Cluster {  // the start of a record in section `clusters`; the rotated ce
 };
 static_assert(sizeof(Cluster) == 64);
 
-struct Block {  // the start of a record in section `codes`; the codes of 32 lanes and their factors follow
+struct Range {              // a record in section `ranges`, one a block
   float nearest, farthest;  // the least and the greatest |r| of its vectors
-  uint32_t count;           // lanes in use, from the first on
-  uint32_t reserved[13];
 };
-static_assert(sizeof(Block) == 64);
+static_assert(sizeof(Range) == 8);
 
 struct FrozenLayout {
   explicit FrozenLayout(const FrozenShape& s)
       : padded((s.dimensions + 63) / 64 * 64),
         quads(padded / 4),
         clusterStride(sizeof(Cluster) + padded * sizeof(float)),
-        add(sizeof(Block) + uint64_t(quads) * 16),
+        add(uint64_t(quads) * 16),
         rescale(add + kLanes * sizeof(float)),
         error(rescale + kLanes * sizeof(float)),
         nodes(error + kLanes * sizeof(float)),
@@ -66,8 +66,8 @@ struct FrozenLayout {
         planesStride(s.bits == 1 ? 0 : sizeof(OwnFactors) + uint64_t(padded) / 8 * s.bits) {}
   uint32_t padded, quads;  // values of a code, and nibbles
   uint64_t clusterStride;
-  uint64_t add, rescale, error, nodes, blockStride;  // places in a block
-  uint64_t planesStride;  // of a lane's code in planes: OwnFactors, then the planes
+  uint64_t add, rescale, error, nodes, blockStride;  // places in a block of section `codes`, behind its codes
+  uint64_t planesStride;                             // of a lane's code in planes: OwnFactors, then the planes
 };
 
 // The rotation of a bundle. Haar's is kept in section `rotation`; the fast one follows from the seed.

@@ -14,10 +14,15 @@ constexpr float kTurned = 4e-6f, kRounded = 4e-6f;
 // Vectors that are fetched ahead of being compared.
 constexpr uint32_t kAhead = 8;
 
-// The first of a heap is the one that is at least the nearest; of equals the lower number.
+// The one that is at least the nearest comes first; of equals the lower number.
 template <typename C>
-bool later(const C& a, const C& b) {
-  return a.least > b.least || (a.least == b.least && a.node > b.node);
+bool earlier(const C& a, const C& b) {
+  return a.least < b.least || (a.least == b.least && a.node < b.node);
+}
+
+// Unlike the library's, in one instruction; a NaN gives b.
+inline float larger(float a, float b) {
+  return a > b ? a : b;
 }
 
 }  // namespace
@@ -31,37 +36,37 @@ class Frozen::Search {
   template <Metric M>
   int32_t run(uint32_t* outNodes, float* outDistances) {
     r_.nearest.clear();
-    r_.candidates.clear();
+    for (auto* list : {&r_.fresh, &r_.next, &r_.near, &r_.candidates}) list->clear();
     r_.work.queries++;
     look<M>();
-    // The clusters nearest to the query, until they have k vectors: the k nearest of these are compared, and what
-    // is at least as far as the k-th is no candidate from then on.
+    // The nearest cluster first, until k vectors were compared; the others in the order of their distance, but for
+    // those that are too far.
     const auto nearer = [](const Visit& a, const Visit& b) {
       return a.base < b.base || (a.base == b.base && a.cluster < b.cluster);
     };
-    size_t seen = 0;
-    while (seen < r_.visits.size() && (seen == 0 || r_.candidates.size() < k_)) {
-      const auto next = std::min_element(r_.visits.begin() + static_cast<ptrdiff_t>(seen), r_.visits.end(), nearer);
-      std::swap(r_.visits[seen], *next);
-      if (!visit<M>(static_cast<uint32_t>(seen++))) return -1;
+    uint32_t seen = 0;
+    for (; seen < r_.visits.size() && !seeded_; seen++) {
+      std::swap(r_.visits[seen], *std::min_element(r_.visits.begin() + seen, r_.visits.end(), nearer));
+      if (!visit<M>(seen, true)) return -1;
     }
-    if (!seed<M>()) return -1;
-    size_t kept = seen;
-    for (size_t i = seen; i < r_.visits.size(); i++) {
+    if (!seeded_ && !seed<M>()) return -1;
+    uint32_t kept = seen;
+    for (uint32_t i = seen; i < r_.visits.size(); i++) {
       if (r_.visits[i].least <= limit_) r_.visits[kept++] = r_.visits[i];
     }
-    std::sort(r_.visits.begin() + static_cast<ptrdiff_t>(seen), r_.visits.begin() + static_cast<ptrdiff_t>(kept), nearer);
-    for (size_t i = seen; i < kept; i++) {
-      if (!(r_.visits[i].least <= limit_)) continue;
-      const size_t before = r_.candidates.size();
-      if (!visit<M>(static_cast<uint32_t>(i)) || !tighten<M>(before)) return -1;
+    std::sort(r_.visits.begin() + seen, r_.visits.begin() + kept, nearer);
+    for (uint32_t i = seen; i < kept; i++) {
+      if (r_.visits[i].least <= limit_ && !visit<M>(i, false)) return -1;
+    }
+    while (!r_.fresh.empty() || !r_.next.empty() || !r_.near.empty()) {
+      if (!tighten<M>()) return -1;
     }
     if (!finish<M>()) return -1;
     std::sort_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
     for (size_t i = 0; i < r_.nearest.size(); i++) {
       outNodes[i] = r_.nearest[i].node;
       // An estimate may be below what a distance can be, and so may the rounded one of two equal vectors.
-      outDistances[i] = M == Metric::kDot ? r_.nearest[i].distance : std::fmax(0.0f, r_.nearest[i].distance);
+      outDistances[i] = M == Metric::kDot ? r_.nearest[i].distance : larger(0.0f, r_.nearest[i].distance);
     }
     return static_cast<int32_t>(r_.nearest.size());
   }
@@ -84,7 +89,7 @@ class Frozen::Search {
         v.base = -kernel->dot(r_.rotated.data(), centre, n);
         v.least = v.base - length_ * cluster->radius * (1 + kRounded) - length_ * kTurned * (apart + length_);
       } else {
-        const float least = std::fmax(0.0f, apart - cluster->radius * (1 + kRounded) - kTurned * (apart + length_));
+        const float least = larger(0.0f, apart - cluster->radius * (1 + kRounded) - kTurned * (apart + length_));
         v.least = least * least;
         if constexpr (M == Metric::kCosine) {
           v.base *= 0.5f;
@@ -97,7 +102,7 @@ class Frozen::Search {
 
   // Scans the blocks of a cluster that may hold candidates.
   template <Metric M>
-  bool visit(uint32_t number) {
+  bool visit(uint32_t number, bool first) {
     const Visit& v = r_.visits[number];
     const FrozenLayout& layout = f_.layout_;
     const Cluster* cluster = f_.cluster(v.cluster);
@@ -112,43 +117,50 @@ class Frozen::Search {
     // takes its sign from the code.
     const float slack = kSure * 0.5f * lut.step * std::sqrt(static_cast<float>(n) / 12);
     const Around around{v.base, kSure * v.apart, slack};
-    const float margin = marginOf<M>(v), bound = limit_ + margin;
+    const float margin = marginOf<M>(v);
+    const uint32_t nodeCount = f_.graph_->nodes();
+    const Range* ranges = reinterpret_cast<const Range*>(f_.region_->base(kRanges)) + cluster->firstBlock;
     for (uint32_t b = 0; b < cluster->blocks; b++) {
+      if (!mayHold<M>(v, ranges[b])) continue;
       const uint64_t place = cluster->firstBlock + b, at = place * layout.blockStride;
       if (!f_.region_->ensure(kCodes, at, layout.blockStride)) return false;
       const uint8_t* bytes = f_.region_->base(kCodes) + at;
-      const Block* block = reinterpret_cast<const Block*>(bytes);
-      if (!mayHold<M>(v, *block)) continue;
       const uint32_t* nodes = reinterpret_cast<const uint32_t*>(bytes + layout.nodes);
       const Lanes32 lanes{reinterpret_cast<const float*>(bytes + layout.add),
                           reinterpret_cast<const float*>(bytes + layout.rescale),
                           reinterpret_cast<const float*>(bytes + layout.error)};
       alignas(64) float estimates[kLanes], least[kLanes];
       r_.work.blocks++;
-      for (uint32_t mask = kernel->scanLeast(bytes + sizeof(Block), r_.entries.data(), layout.quads, lut, lanes, around,
-                                             bound, estimates, least);
+      for (uint32_t mask = kernel->scanLeast(bytes, r_.entries.data(), layout.quads, lut, lanes, around,
+                                             limit_ + margin, estimates, least);
            mask; mask &= mask - 1) {
         const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(mask));
         const float lowest = least[lane] - margin, estimate = estimates[lane];
         // Lanes without a vector; and factors that damage left, which no order could hold.
         if (!(std::fabs(estimate) < __builtin_huge_valf()) || !(lowest <= estimate)) continue;
         r_.work.candidates++;
-        if (nodes[lane] >= f_.graph_->nodes()) {
-          f_.region_->refuse(kCodes, at + layout.nodes + lane * sizeof(uint32_t), "a code is of a node that does not exist");
+        if (nodes[lane] >= nodeCount) {
+          f_.region_->refuse(kCodes, at + layout.nodes + lane * sizeof(uint32_t),
+                             "a code is of a node that does not exist");
           return false;
         }
         const uint32_t counted = static_cast<uint32_t>(place) * kLanes + lane;
-        r_.candidates.push_back({lowest, estimate, nodes[lane], number, counted, layout.planesStride == 0});
+        r_.fresh.push_back({lowest, estimate, nodes[lane], number, counted, layout.planesStride == 0});
+        fetchPlanes(r_.fresh.back());
       }
+      // In the first cluster many seem near until the nearest of them were compared.
+      if (seeded_ ? first && !tighten<M>() : r_.fresh.size() >= k_ && !seed<M>()) return false;
     }
-    return true;
+    return first || tighten<M>();
   }
 
   template <Metric M>
-  bool mayHold(const Visit& v, const Block& block) const {
-    if constexpr (M == Metric::kDot) return v.base - length_ * (block.farthest * (1 + kRounded) + kTurned * (v.apart + length_)) <= limit_;
+  bool mayHold(const Visit& v, const Range& block) const {
+    if constexpr (M == Metric::kDot)
+      return v.base - length_ * (block.farthest * (1 + kRounded) + kTurned * (v.apart + length_)) <= limit_;
     const float rounding = kTurned * (v.apart + length_);
-    const float least = std::fmax(0.0f, std::fmax(v.apart - block.farthest * (1 + kRounded), block.nearest * (1 - kRounded) - v.apart) - rounding);
+    const float least = larger(
+        0.0f, larger(v.apart - block.farthest * (1 + kRounded), block.nearest * (1 - kRounded) - v.apart) - rounding);
     return (M == Metric::kCosine ? 0.5f : 1.0f) * least * least <= limit_;
   }
 
@@ -172,10 +184,11 @@ class Frozen::Search {
     r_.work.looked++;
     const Visit& v = r_.visits[c.visit];
     const OwnFactors* factors = reinterpret_cast<const OwnFactors*>(f_.region_->base(kPlanes) + at);
-    const int32_t sum = kernel->dotPlanes(reinterpret_cast<const uint8_t*>(factors + 1), f_.shape_.bits, r_.values.data(),
-                                          layout.padded);
+    const int32_t sum = kernel->dotPlanes(reinterpret_cast<const uint8_t*>(factors + 1), f_.shape_.bits,
+                                          r_.values.data(), layout.padded);
     const float steps = static_cast<float>(1 << f_.shape_.bits);
-    const float product = levels_.step * (static_cast<float>(sum) - 0.5f * (steps - 1) * static_cast<float>(levels_.total));
+    const float product =
+        levels_.step * (static_cast<float>(sum) - 0.5f * (steps - 1) * static_cast<float>(levels_.total));
     const float estimate = (factors->add + v.base) + factors->rescale * product;
     // A value of the query is off by half a step at most, and a level's square about (4^bits - 1) / 12.
     const float slack = levels_.step * std::sqrt(static_cast<float>(layout.padded) * (steps * steps - 1) / 144);
@@ -183,14 +196,14 @@ class Frozen::Search {
     c.looked = true;
     if (!(std::fabs(estimate) < __builtin_huge_valf()) || !(least <= estimate)) return true;
     c.estimate = estimate;
-    c.least = std::fmax(c.least, least);
+    c.least = larger(c.least, least);
     return true;
   }
 
-  // Compares the k candidates with the least estimates.
+  // Compares the k fresh candidates with the least estimates.
   template <Metric M>
   bool seed() {
-    std::vector<Candidate>& c = r_.candidates;
+    std::vector<Candidate>& c = r_.fresh;
     const size_t count = std::min<size_t>(k_, c.size());
     const auto byEstimate = [](const Candidate& a, const Candidate& b) {
       return a.estimate < b.estimate || (a.estimate == b.estimate && a.node < b.node);
@@ -203,66 +216,66 @@ class Frozen::Search {
       if (!compare<M>(c[i])) return false;
     }
     c.erase(c.begin(), end);
+    seeded_ = true;
     return true;
   }
 
-  // Of the candidates from `from` on, those that seem to be among the k nearest are compared at once: what follows is
-  // held against a nearer k-th then.
+  // One step on for who was found before the last cluster: those that seem to be among the k nearest are compared, and
+  // those of the cluster before are looked at by their codes in planes. Each step's bytes were fetched in the one
+  // before; and what is still to come is held against a nearer k-th.
   template <Metric M>
-  bool tighten(size_t from) {
-    std::vector<Candidate>& c = r_.candidates;
-    size_t kept = from;
-    for (size_t i = from; i < c.size(); i++) {
-      if (c[i].estimate <= limit_ && !look<M>(c[i])) return false;
-      if (!(c[i].estimate <= limit_) || !mayCompare()) c[kept++] = c[i];
-      else if (!compare<M>(c[i])) return false;
+  bool tighten() {
+    for (const Candidate& c : r_.near) {
+      if (!(c.least <= limit_)) continue;
+      if (!(c.estimate <= limit_) || !mayCompare()) r_.candidates.push_back(c);
+      else if (!compare<M>(c)) return false;
     }
-    c.resize(kept);
+    r_.near.clear();
+    for (Candidate& c : r_.next) {
+      if (!(c.least <= limit_)) continue;
+      if (c.estimate <= limit_ && !look<M>(c)) return false;
+      if (!(c.estimate <= limit_)) {
+        r_.candidates.push_back(c);
+        continue;
+      }
+      if (rerank_ > 0) prefetch(c.node);
+      r_.near.push_back(c);
+    }
+    r_.next.clear();
+    std::swap(r_.fresh, r_.next);
     return true;
   }
 
-  // Looks at candidates in the order of what they are at least, first by planes, then by their vectors, until that is
-  // more than the k-th distance.
+  // Compares the candidates that are left in the order of what they are at least, until that is more than the k-th
+  // distance.
   template <Metric M>
   bool finish() {
     std::vector<Candidate>& c = r_.candidates;
-    std::erase_if(c, [&](const Candidate& one) { return !(one.least <= limit_); });
-    std::make_heap(c.begin(), c.end(), later<Candidate>);
-    Candidate together[kAhead];
-    while (!c.empty() && c.front().least <= limit_ && mayCompare()) {
-      // Some at once, so that their bytes are on the way together.
-      uint32_t count = 0;
-      for (; count < kAhead && !c.empty() && c.front().least <= limit_; count++) {
-        together[count] = c.front();
-        std::pop_heap(c.begin(), c.end(), later<Candidate>);
-        c.pop_back();
-        fetch(together[count]);
+    const auto isFar = [&](const Candidate& one) { return !(one.least <= limit_); };
+    std::erase_if(c, isFar);
+    if (f_.layout_.planesStride) {
+      for (size_t i = 0; i < c.size(); i++) {
+        if (i + kAhead < c.size()) fetchPlanes(c[i + kAhead]);
+        if (!look<M>(c[i])) return false;
       }
-      for (uint32_t i = 0; i < count && mayCompare(); i++) {
-        Candidate& one = together[i];
-        if (!(one.least <= limit_)) continue;
-        if (one.looked) {
-          if (!compare<M>(one)) return false;
-          continue;
-        }
-        if (!look<M>(one)) return false;
-        if (!(one.least <= limit_)) continue;
-        c.push_back(one);
-        std::push_heap(c.begin(), c.end(), later<Candidate>);
-      }
+      std::erase_if(c, isFar);
+    }
+    std::sort(c.begin(), c.end(), earlier<Candidate>);
+    for (size_t i = 0; rerank_ > 0 && i < std::min<size_t>(c.size(), kAhead); i++) prefetch(c[i].node);
+    for (size_t i = 0; i < c.size() && c[i].least <= limit_ && mayCompare(); i++) {
+      if (rerank_ > 0 && i + kAhead < c.size()) prefetch(c[i + kAhead].node);
+      if (!compare<M>(c[i])) return false;
     }
     return true;
   }
 
   bool mayCompare() const { return left_ > 0 || rerank_ == 0; }
 
-  void fetch(const Candidate& c) const {
-    if (!c.looked) {
-      const uint64_t bytes = f_.layout_.planesStride;
-      prefetchLines(f_.region_->base(kPlanes) + c.lane * bytes, static_cast<uint32_t>(std::min<uint64_t>(bytes / 64 + 1, 16)));
-    } else if (rerank_ > 0) {
-      prefetch(c.node);
-    }
+  void fetchPlanes(const Candidate& c) const {
+    const uint64_t bytes = f_.layout_.planesStride;
+    if (bytes == 0) return;
+    prefetchLines(f_.region_->base(kPlanes) + c.lane * bytes,
+                  static_cast<uint32_t>(std::min<uint64_t>(bytes / 64 + 1, 16)));
   }
   void prefetch(uint32_t node) const {
     f_.graph_->prefetchVector(node, std::min(16u, (f_.shape_.dimensions * 4 + 63) / 64));
@@ -298,10 +311,11 @@ class Frozen::Search {
   Scratch& s_;
   const float* q_;
   uint32_t k_, rerank_;
-  uint64_t left_;                          // vectors that may still be compared
-  PlanesQuery levels_{-1, 0};              // of the rotated query; a step below 0: not made yet
-  float length_ = 0;                       // |q|
-  float limit_ = __builtin_huge_valf();    // what is farther is not among the k nearest
+  uint64_t left_;                        // vectors that may still be compared
+  PlanesQuery levels_{-1, 0};            // of the rotated query; a step below 0: not made yet
+  bool seeded_ = false;                  // k vectors were compared, or all there are
+  float length_ = 0;                     // |q|
+  float limit_ = __builtin_huge_valf();  // what is farther is not among the k nearest
 };
 
 std::unique_ptr<Frozen> Frozen::attach(std::shared_ptr<Graph> graph, const FrozenShape& shape, const Counts& counts,
@@ -310,7 +324,9 @@ std::unique_ptr<Frozen> Frozen::attach(std::shared_ptr<Graph> graph, const Froze
   Region* const region = frozen->region_;
   const FrozenLayout& layout = frozen->layout_;
   *error = "checksum";
-  if (!region->ensure(kClusters, 0, counts.clusters * layout.clusterStride)) return nullptr;
+  if (!region->ensure(kClusters, 0, counts.clusters * layout.clusterStride) ||
+      !region->ensure(kRanges, 0, counts.blocks * sizeof(Range)))
+    return nullptr;
   uint64_t blocks = 0, coded = 0;
   for (uint32_t c = 0; c < counts.clusters; c++) {
     const Cluster* cluster = frozen->cluster(c);
@@ -326,7 +342,8 @@ std::unique_ptr<Frozen> Frozen::attach(std::shared_ptr<Graph> graph, const Froze
     *error = "section clusters contradicts section codes";
     return nullptr;
   }
-  if (shape.haar && !region->ensure(kRotation, 0, uint64_t(shape.dimensions) * layout.padded * sizeof(float))) return nullptr;
+  if (shape.haar && !region->ensure(kRotation, 0, uint64_t(shape.dimensions) * layout.padded * sizeof(float)))
+    return nullptr;
   frozen->rotation_ = std::make_unique<FrozenRotation>(
       shape, shape.haar ? reinterpret_cast<const float*>(region->base(kRotation)) : nullptr);
   return frozen;
@@ -346,8 +363,8 @@ std::unique_ptr<Frozen::Room> Frozen::take() {
 void Frozen::giveBack(std::unique_ptr<Room> room) {
   const std::lock_guard<std::mutex> guard(roomsMutex_);
   const Work& w = room->work;
-  done_ = {done_.queries + w.queries, done_.clusters + w.clusters, done_.blocks + w.blocks,
-           done_.candidates + w.candidates, done_.looked + w.looked, done_.compared + w.compared};
+  done_ = {done_.queries + w.queries,       done_.clusters + w.clusters, done_.blocks + w.blocks,
+           done_.candidates + w.candidates, done_.looked + w.looked,     done_.compared + w.compared};
   room->work = {};
   rooms_.push_back(std::move(room));
 }
@@ -361,9 +378,8 @@ int32_t Frozen::scan(const float* query, uint32_t k, uint32_t rerank, uint32_t* 
   ScratchLease s(*graph_);
   std::unique_ptr<Room> room = take();
   const float* q = graph_->prepared(query, *s);
-  const int32_t count = byMetric(shape_.metric, [&](auto m) {
-    return Search(*this, *room, *s, q, k, rerank).run<m()>(outNodes, outDistances);
-  });
+  const int32_t count = byMetric(
+      shape_.metric, [&](auto m) { return Search(*this, *room, *s, q, k, rerank).run<m()>(outNodes, outDistances); });
   giveBack(std::move(room));
   return count;
 }

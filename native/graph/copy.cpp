@@ -53,8 +53,8 @@ bool GraphCopy::prepare() {
   const uint32_t entry = static_cast<uint32_t>(head_.entry);
   const bool sound = entry < renamed_.size() && renamed_[entry] != kNone;
   // A search enters at a node of the topmost layer.
-  head_.entry = sound ? (head_.entry >> 32 << 32 | renamed_[entry])
-                      : (uint64_t(graph_.row(nodes_[top])->level) << 32 | top);
+  head_.entry =
+      sound ? (head_.entry >> 32 << 32 | renamed_[entry]) : (uint64_t(graph_.row(nodes_[top])->level) << 32 | top);
   return true;
 }
 

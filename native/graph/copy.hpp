@@ -30,9 +30,9 @@ class GraphCopy {
 
   Graph& graph_;
   const std::vector<uint32_t>& nodes_;
-  std::vector<uint32_t> renamed_;   // by old number
+  std::vector<uint32_t> renamed_;  // by old number
   std::vector<uint32_t> inDegrees_, uppers_;
-  std::vector<uint8_t> upper_;      // section `upper`
+  std::vector<uint8_t> upper_;  // section `upper`
   Head head_{};
 };
 

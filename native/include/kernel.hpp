@@ -82,8 +82,8 @@ struct Kernel {
   // The same estimates, and with each what it is at least: by `slack` in units of <w, q>, for what the table is off
   // by, and by `error` in units of `apart`. Returns a bit for each lane whose least is not above `bound`.
   //   least = (estimate + rescale slack) - error apart      (rescale <= 0)
-  uint32_t (*scanLeast)(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut, const Lanes32& lanes,
-                        const Around& around, float bound, float* estimates, float* least);
+  uint32_t (*scanLeast)(const uint8_t* codes, const uint8_t* entries, size_t quads, const Lut& lut,
+                        const Lanes32& lanes, const Around& around, float bound, float* estimates, float* least);
 
   // Sum of level x value over n values (a multiple of 64, at most 8,192; each within +-1,023), the levels in planes of
   // bits: 64 values are `bits` words of 64 bits, the lowest bits of all levels first. Exact.

@@ -8,7 +8,8 @@
 
 namespace hebb {
 
-// Gram-Schmidt against all earlier rows at once, twice: what the first pass leaves of them by rounding, the second takes
+// Gram-Schmidt against all earlier rows at once, twice: what the first pass leaves of them by rounding, the second
+// takes
 // ("twice is enough", Giraud, Langou & Rozloznik 2005). A Gaussian row that is nearly in the span of the others
 // does not happen: the last one has length 1 outside it, give or take.
 void drawHaar(uint32_t rows, uint32_t n, Rng rng, float* out) {

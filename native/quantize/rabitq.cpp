@@ -18,7 +18,8 @@ struct Fitted {
   float along = 0, length = 1;
 };
 Fitted fitLevels(const float* r, uint32_t n, float squares, uint32_t bits, std::vector<float>& best) {
-  // Steps that suit normal values of unit variance (Max 1960), by bits; values are about that as a rotation leaves them.
+  // Steps that suit normal values of unit variance (Max 1960), by bits; values are about that as a rotation leaves
+  // them.
   constexpr float kNormal[] = {0, 1, 1.0f, 0.586f, 0.335f, 0.188f, 0.104f, 0.0569f, 0.0308f};
   constexpr float kAround[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.2f, 1.35f, 1.5f};
   const float unit = kNormal[bits] * std::sqrt(squares / static_cast<float>(n));

@@ -63,8 +63,8 @@ struct OwnQuery {
 // The code of n values (a multiple of 64) of a residual r = P(o - c), and its factors: n / 4 bytes, bits
 // 2t and 2t + 1 of byte 16 g + i are the level of value 64 g + 16 t + i. `product`: <o - c, c>.
 OwnFactors encodeOwn(Metric metric, const float* r, uint32_t n, float product, uint8_t* code);
-// The same by 1 to 8 bits a value, in planes (kernel.hpp): n / 8 x bits bytes; for products <w, Pq>, c being the rotated
-// centre.
+// The same by 1 to 8 bits a value, in planes (kernel.hpp): n / 8 x bits bytes; for products <w, Pq>, c being the
+// rotated centre.
 OwnFactors encodePlanes(Metric metric, const float* r, const float* c, uint32_t n, uint32_t bits, float product,
                         uint8_t* planes);
 

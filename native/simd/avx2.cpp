@@ -80,8 +80,8 @@ int32_t sumLevels(const uint8_t* code, const int8_t* values, size_t n) {
 
 // 32 levels a register: each byte looks at its own bit of each plane.
 int32_t dotPlanes(const uint8_t* planes, uint32_t bits, const int16_t* values, size_t n) {
-  const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3,
-                                          3, 3, 3, 3, 3, 3);
+  const __m256i spread =
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
   const __m256i own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201ull));
   __m256i sums = _mm256_setzero_si256();
   for (size_t g = 0; g < n; g += 64, planes += 8 * bits) {

@@ -2,10 +2,9 @@
 // instruction set's file includes this with its own flags and defines HEBB_KERNEL_NAME, HEBB_KERNEL_SYMBOL,
 // HEBB_REGISTER_BYTES, crcBytes(), positiveBits() (of 16 floats), addSigned() (x + y sign, sign
 // being 1 or -1), widened() (bytes as 32-bit integers), sumEntries(), sumLevels(), dotPlanes(), dotBytes(), widen(),
-// narrow() and levels(). (Left to itself, g++ 12 lowers a 512-bit vector type under AVX2 through the stack, at half the speed of
-// SSE, and takes a vector of bytes apart to widen it.)
-// Nothing here may call a library template: a shared inline
-// function compiled with wide instructions could be picked by the linker for the baseline build.
+// narrow() and levels(). (Left to itself, g++ 12 lowers a 512-bit vector type under AVX2 through the stack, at half the
+// speed of SSE, and takes a vector of bytes apart to widen it.) Nothing here may call a library template: a shared
+// inline function compiled with wide instructions could be picked by the linker for the baseline build.
 
 namespace {
 
@@ -149,7 +148,7 @@ namespace hebb {
 static const TierLoops kTierLoops = {hadamardTimes, hadamardRestore, hadamardSigns, levels, pairs, parts};
 extern const Kernel HEBB_KERNEL_SYMBOL;
 const Kernel HEBB_KERNEL_SYMBOL = {
-    HEBB_KERNEL_NAME, true,     65536,    l2,      dot,    l2Within, firstNonFinite, crc32c, flip,
-    hadamard,         halves,   encode,   lut,     scan,   scanLeast, dotPlanes,      sumLevels, project,
-    dotBytes,         widen,    narrow,   greatest, addSteps, restore,   &kTierLoops};
+    HEBB_KERNEL_NAME, true,   65536,  l2,       dot,      l2Within,  firstNonFinite, crc32c,    flip,
+    hadamard,         halves, encode, lut,      scan,     scanLeast, dotPlanes,      sumLevels, project,
+    dotBytes,         widen,  narrow, greatest, addSteps, restore,   &kTierLoops};
 }  // namespace hebb

@@ -52,6 +52,7 @@ const SNAPSHOT_SECTIONS: readonly BundleSection[] = [
   "clusters",
   "codes",
   "planes",
+  "ranges",
 ];
 
 /** Options, validated and complete. */

@@ -112,6 +112,7 @@ export function expectedBytes(p: FrozenParameters): Record<BundleSection, number
     clusters: p.clusters * codes.cluster,
     codes: p.blocks * codes.block,
     planes: 32 * p.blocks * codes.planes,
+    ranges: 8 * p.blocks,
     "text-offsets": undefined,
     texts: undefined,
     adapter: 8 * (p.overlay?.adapterRank ?? 0) * p.dimensions,
