@@ -17,6 +17,7 @@ export type ErrorCode =
   | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed
   | "INDEX_EMPTY" // nothing to freeze
+  | "TIER_UNTRAINED" // too few rows for the codebook of a tier to freeze in
   | "INDEX_CORRUPT" // damage in index.hebb
   | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
   | "WAL_CORRUPT" // damage in the log at a record that was known durable

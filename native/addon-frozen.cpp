@@ -17,12 +17,13 @@ FrozenShape shapeOf(const Graph& graph, const Napi::Object& o) {
 
 // All that a bundle holds of a graph, as bytes to write.
 struct Snapshot {
-  Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without)
+  Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without,
+           Tier tier)
       : graph(std::move(of)),
         shape(s),
         nodes(order.data, order.data + order.length),
         left(without.data, without.data + without.length),
-        copy(*graph, nodes) {}
+        copy(*graph, nodes, tier) {}
   std::shared_ptr<Graph> graph;
   FrozenShape shape;
   std::vector<uint32_t> nodes;
@@ -48,13 +49,14 @@ class SnapshotTask : public Task {
   unsigned threads_;
 };
 
-// new Snapshot(graph, { bits, haar, seed }, nodes, left)
+// new Snapshot(graph, { bits, haar, seed }, nodes, left, tier)
 class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Snapshot",
-                       {InstanceMethod("build", &SnapshotObject::build), InstanceMethod("size", &SnapshotObject::size),
-                        InstanceMethod("read", &SnapshotObject::read)});
+    return DefineClass(
+        env, "Snapshot",
+        {InstanceMethod("prepare", &SnapshotObject::prepare), InstanceMethod("build", &SnapshotObject::build),
+         InstanceMethod("size", &SnapshotObject::size), InstanceMethod("read", &SnapshotObject::read)});
   }
 
   explicit SnapshotObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SnapshotObject>(info) {
@@ -66,17 +68,23 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
       return;
     }
     const FrozenShape shape = shapeOf(*graph, info[1].As<Napi::Object>());
+    const uint32_t tier = info[4].As<Napi::Number>().Uint32Value();
     const bool known =
         std::all_of(nodes.data, nodes.data + nodes.length, [&](uint32_t n) { return n < graph->nodes(); });
     if (!known || nodes.length == 0 || (left.length && left.length != nodes.length) || shape.bits < 1 ||
-        shape.bits > kMostBits || shape.dimensions > kMostFrozenDimensions) {
+        shape.bits > kMostBits || tier >= kTiers || shape.dimensions > kMostFrozenDimensions) {
       fail(info.Env(), "nodes of the graph, bits from 1 to 8 and at most 8,192 dimensions were expected");
       return;
     }
-    snapshot_ = std::make_shared<Snapshot>(graph, shape, nodes, left);
+    snapshot_ = std::make_shared<Snapshot>(graph, shape, nodes, left, static_cast<Tier>(tier));
   }
 
  private:
+  Napi::Value prepare(const Napi::CallbackInfo& info) {
+    if (!snapshot_->copy.prepare()) throwFault(info.Env(), snapshot_->graph->region().fault());
+    return info.Env().Undefined();
+  }
+
   // build(clusters, threads): clusters 0: as many as suit
   Napi::Value build(const Napi::CallbackInfo& info) {
     const uint32_t threads = info[1].As<Napi::Number>().Uint32Value();

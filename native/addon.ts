@@ -56,7 +56,7 @@ export interface Addon {
   halves(parameters: Float32Array, out: Uint16Array): void;
   Region: new (reserveBytes: number[]) => Region;
   Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
-  Snapshot: new (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array) => Snapshot;
+  Snapshot: new (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array, tier: number) => Snapshot;
   Frozen: {
     new (graph: Graph, shape: CodeShape & CodeCounts): FrozenCodes;
     strides(shape: { dimensions: number; bits: number }): FrozenStrides;

@@ -45,9 +45,11 @@ export const frozenStrides = (shape: { dimensions: number; bits: number }): Froz
 
 /** What a bundle holds of a graph. While it is in use nothing may write to the graph. */
 export interface Snapshot {
+  /** Numbers everything anew; `build` does it too. Without `build` there are no codes. */
+  prepare(): void;
   /** On `threads` threads (0: all), with `clusters` clusters (0: as many as suit). The bytes do not depend on threads. */
   build(clusters: number, threads: number): Promise<void>;
-  /** Records of a section, and their bytes. Call after `build`. */
+  /** Records of a section, and their bytes. Call after `prepare` or `build`. */
   size(section: number): { stride: number; count: number };
   /** The bytes of `count` records from `first` on. */
   read(section: number, first: number, count: number): Uint8Array;
@@ -56,9 +58,15 @@ export interface Snapshot {
 /**
  * @param nodes the graph's live, linked nodes, each once, in the order in which the bundle counts them
  * @param left a byte for each: 1 for those that get no code; empty: none
+ * @param tier the place in TIERS of the one in which all of them are; 0: vectors go along as they can be read
  */
-export const createSnapshot = (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array): Snapshot =>
-  new addon.Snapshot(graph, shape, nodes, left);
+export const createSnapshot = (
+  graph: Graph,
+  shape: CodeShape,
+  nodes: Uint32Array,
+  left: Uint8Array,
+  tier: number,
+): Snapshot => new addon.Snapshot(graph, shape, nodes, left, tier);
 
 /** Searching by codes. */
 export interface FrozenCodes {

@@ -409,6 +409,11 @@ export interface FreezeOptions {
   /** What searches have where they say nothing else, 0-1024, default 20: see `FrozenSearchOptions`. */
   rerankFactor?: number;
   /**
+   * Precision of the vectors, default `hot` (f32). In another tier nothing is left of the originals: answers are exact
+   * for what the tier's codec gives back, and `get` returns that. Takes memory for all vectors while freezing.
+   */
+  tier?: Tier;
+  /**
    * Pins what the gate lets serve of the query adapter and of shifted rows; default false. What serves beside them
    * (edges, propagation) is not pinned.
    */
@@ -474,6 +479,8 @@ export interface FrozenStats {
   rotation: "hadamard" | "haar";
   seed: number;
   bits: number;
+  /** Of all vectors. */
+  tier: Tier;
   rerankFactor: number;
   clusters: number;
   /** Codes with their factors. */

@@ -3,9 +3,16 @@
 #include <cstring>
 
 namespace hebb {
+namespace {
 
-GraphCopy::GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes)
-    : graph_(graph), nodes_(nodes), renamed_(graph.nodes(), kNone) {
+Tier tierOf(Section section) {
+  return static_cast<Tier>(section - kWarm + static_cast<uint32_t>(Tier::kWarm));
+}
+
+}  // namespace
+
+GraphCopy::GraphCopy(Graph& graph, const std::vector<uint32_t>& nodes, Tier tier)
+    : graph_(graph), nodes_(nodes), tier_(tier), renamed_(graph.nodes(), kNone) {
   for (uint32_t i = 0; i < nodes.size(); i++) renamed_[nodes[i]] = i;
 }
 
@@ -72,14 +79,68 @@ uint64_t GraphCopy::stride(Section section) const {
       return graph_.upperStride_;
     case kIds:
       return kIdBytes;
-    default:
+    case kProjection:
       return Graph::projectionBytes(graph_.options_);
+    case kPlaces:
+      return sizeof(Place);
+    case kCodebooks:
+      return Tiers::codebooksBytes(graph_.options_.dimensions);
+    default:
+      return graph_.tiers_.recordBytesOf(tierOf(section));
   }
 }
 
 uint64_t GraphCopy::count(Section section) const {
-  if (section == kHead || section == kProjection) return 1;
-  return section == kUpper ? upper_.size() / graph_.upperStride_ : nodes_.size();
+  const bool compressed = tier_ != Tier::kHot;
+  switch (section) {
+    case kHead:
+    case kProjection:
+      return 1;
+    case kUpper:
+      return upper_.size() / graph_.upperStride_;
+    case kCodebooks:
+      return compressed ? 1 : 0;
+    case kPlaces:
+      return compressed ? nodes_.size() : 0;
+    case kVectors:
+      return compressed ? 0 : nodes_.size();
+    case kState:
+    case kRows:
+    case kIds:
+      return nodes_.size();
+    default:
+      return compressed && tier_ == tierOf(section) ? nodes_.size() : 0;
+  }
+}
+
+// A vector's record takes the slot of its number.
+bool GraphCopy::readPlace(uint32_t node, uint8_t* out) {
+  if (!graph_.tiers_.ensurePlace(nodes_[node])) return false;
+  Place place = *graph_.tiers_.place(nodes_[node]);
+  if (place.where.tier != static_cast<uint8_t>(tier_))
+    return graph_.refuse(nodes_[node], 0, "a vector is not in the tier that is copied");
+  place.where.slot = node + 1;
+  place.heat = 0;
+  std::memcpy(out, &place, sizeof place);
+  return true;
+}
+
+bool GraphCopy::readRecord(uint32_t node, uint8_t* out) {
+  if (!graph_.tiers_.readable(nodes_[node])) return false;
+  std::memcpy(out, graph_.tiers_.address(graph_.tiers_.where(nodes_[node])), graph_.tiers_.recordBytesOf(tier_));
+  return true;
+}
+
+bool GraphCopy::readCodebooks(uint8_t* out) {
+  const uint64_t bytes = stride(kCodebooks);
+  if (!graph_.region_->ensure(kCodebooks, 0, bytes)) return false;
+  std::memcpy(out, graph_.region_->base(kCodebooks), bytes);
+  TiersHead* const head = reinterpret_cast<TiersHead*>(out);
+  for (uint32_t t = 0; t < kTiers; t++) head->counts[t] = head->used[t] = 0;
+  head->counts[static_cast<uint32_t>(tier_)] = head->used[static_cast<uint32_t>(tier_)] =
+      static_cast<uint32_t>(nodes_.size());
+  std::memset(head->notes, 0, sizeof head->notes);
+  return true;
 }
 
 bool GraphCopy::readRow(uint32_t node, uint8_t* out) {
@@ -132,12 +193,17 @@ bool GraphCopy::read(Section section, uint64_t first, uint64_t count, uint8_t* o
   }
   const uint32_t values = graph_.options_.dimensions + (graph_.options_.metric == Metric::kCosine ? 1 : 0);
   for (uint64_t i = 0; i < count; i++, out += step) {
-    const uint32_t node = static_cast<uint32_t>(first + i), old = nodes_[node];
-    if (section == kRows) {
-      if (!readRow(node, out)) return false;
+    const uint32_t node = static_cast<uint32_t>(first + i);
+    if (section != kVectors && section != kIds) {
+      const bool read = section == kRows        ? readRow(node, out)
+                        : section == kPlaces    ? readPlace(node, out)
+                        : section == kCodebooks ? readCodebooks(out)
+                                                : readRecord(node, out);
+      if (!read) return false;
       continue;
     }
-    const void* from = section == kIds ? static_cast<const void*>(graph_.id(old)) : graph_.vector(old);
+    const void* from =
+        section == kIds ? static_cast<const void*>(graph_.id(nodes_[node])) : graph_.vector(nodes_[node]);
     if (!from) return false;
     std::memcpy(out, from, section == kIds ? kIdBytes : values * sizeof(float));
   }

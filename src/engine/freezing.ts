@@ -4,8 +4,8 @@
  */
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
-import type { Id } from "../../base/types.js";
-import { createSnapshot, frozenSection, frozenStrides, type Snapshot } from "../../native/frozen.js";
+import { type Id, TIERS } from "../../base/types.js";
+import { createSnapshot, FROZEN_SECTIONS, frozenSection, frozenStrides, type Snapshot } from "../../native/frozen.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
 import { kernelTraits } from "../../native/index.js";
 import { BundleWriter } from "../../storage/bundle-writer.js";
@@ -27,6 +27,7 @@ import {
 } from "./frozen-parameters.js";
 import { compareIds } from "./frozen-reader.js";
 import { textOf } from "./frozen-texts.js";
+import { copyInTier } from "./frozen-tier.js";
 import type { Session } from "./session.js";
 import { show } from "./validate.js";
 
@@ -35,6 +36,7 @@ const OPTIONS = [
   "seed",
   "bits",
   "rerankFactor",
+  "tier",
   "overlay",
   "settle",
   "generation",
@@ -46,21 +48,15 @@ const PIECE_BYTES = 1 << 20;
 /** Ids of more bytes are not in the graph's slots (docs/format.md). */
 const SLOT_ID_BYTES = 46;
 /** Sections whose contents a snapshot has. */
-const SNAPSHOT_SECTIONS: readonly BundleSection[] = [
-  ...GRAPH_SECTIONS.slice(0, GRAPH_SECTIONS.indexOf("projection") + 1),
-  "rotation",
-  "clusters",
-  "codes",
-  "planes",
-  "ranges",
-];
+const SNAPSHOT_SECTIONS: readonly BundleSection[] = [...GRAPH_SECTIONS, ...FROZEN_SECTIONS];
 
 /** Options, validated and complete. */
 type Plan = ReturnType<typeof planOf>;
 
 function planOf(options: FreezeOptions) {
   checkOptions("freeze", options, OPTIONS);
-  const { rotation = "hadamard", seed = 0, bits = 4, rerankFactor = 20, overlay = false, settle = true } = options;
+  const { rotation = "hadamard", seed = 0, bits = 4, rerankFactor = 20 } = options;
+  const { tier = "hot", overlay = false, settle = true } = options;
   for (const [name, value] of Object.entries({ overlay, settle })) {
     if (typeof value !== "boolean") throw new TypeError(`${name} is ${show(value)}; expected true or false`);
   }
@@ -77,6 +73,7 @@ function planOf(options: FreezeOptions) {
     seed: checkInteger("seed", seed, 0, MOST_SEED),
     bits: checkInteger("bits", bits, 1, MOST_BITS),
     rerankFactor: checkInteger("rerankFactor", rerankFactor, 0, MOST_RERANK),
+    tier: checkOneOf("tier", tier, TIERS),
     overlay,
     settle,
     generation,
@@ -127,9 +124,16 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
   for (const i of shifted) left[i] = 1;
 
   const shape = { bits: plan.bits, haar: plan.rotation === "haar", seed: plan.seed };
-  const snapshot = createSnapshot(graph, shape, nodes, left);
-  await snapshot.build(0, 0);
-  for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
+  const copy = plan.tier === "hot" ? undefined : await copyInTier(session, nodes, plan.tier);
+  const own = copy ? Uint32Array.from(nodes.keys()) : nodes;
+  const snapshot = createSnapshot(copy?.graph ?? graph, shape, own, left, TIERS.indexOf(plan.tier));
+  try {
+    await snapshot.build(0, 0);
+    for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
+  } finally {
+    copy?.graph.close();
+    copy?.region.close();
+  }
   await writeTexts(writer, ids, (from, to) => catalog.payloadTexts(nodes.subarray(from, to)));
   await writeSection(writer, "adapter", served?.adapter ? [served.adapter.basis, served.adapter.output] : []);
   await writeSection(writer, "shifted", [shifted]);
@@ -150,6 +154,7 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
     rotation: plan.rotation,
     seed: plan.seed,
     bits: plan.bits,
+    tier: plan.tier,
     rerankFactor: plan.rerankFactor,
     ef: session.config.ruvector.hnsw_ef_search,
     clusters: countOf("clusters", strides.cluster),

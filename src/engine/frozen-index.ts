@@ -155,7 +155,7 @@ export class FrozenIndex {
     const { witness, generation, lineage, memoryClass, sections } = bundle.manifest;
     const strides = frozenStrides(parameters);
     const codeBytes = parameters.blocks * (strides.block + 32 * strides.planes);
-    const { rows, leftOut, dimensions, metric, rotation, seed, bits, rerankFactor, clusters, coded, overlay } =
+    const { rows, leftOut, dimensions, metric, rotation, seed, bits, tier, rerankFactor, clusters, coded, overlay } =
       parameters;
     return {
       size: rows,
@@ -167,6 +167,7 @@ export class FrozenIndex {
       rotation,
       seed,
       bits,
+      tier,
       rerankFactor,
       clusters,
       codes: { bytes: codeBytes, bytesPerVector: coded && codeBytes / coded },

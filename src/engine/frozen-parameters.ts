@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { HebbError } from "../../base/errors.js";
-import { type Json, METRICS } from "../../base/types.js";
+import { type Json, METRICS, TIERS } from "../../base/types.js";
 import { FROZEN_SECTIONS, frozenStrides } from "../../native/frozen.js";
 import { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphOptions, graphStrides } from "../../native/graph.js";
 import { BLOCK_BYTES } from "../../native/index.js";
@@ -32,6 +32,8 @@ const SCHEMA = z.strictObject({
   rotation: z.enum(ROTATIONS),
   seed: count(MOST_SEED),
   bits: count(MOST_BITS, 1),
+  /** Of all vectors. */
+  tier: z.enum(TIERS),
   /** Standards of a search. */
   rerankFactor: count(MOST_RERANK),
   ef: count(1_000_000, 1),
@@ -73,7 +75,7 @@ export function checkParameters(given: { [key: string]: Json }, where: string): 
   );
 }
 
-export function graphOptionsOf({ dimensions, metric, rows, graph }: FrozenParameters): GraphOptions {
+export function graphOptionsOf({ dimensions, metric, rows, graph, tier }: FrozenParameters): GraphOptions {
   return {
     dimensions,
     metric,
@@ -85,7 +87,7 @@ export function graphOptionsOf({ dimensions, metric, rows, graph }: FrozenParame
     profile: graph.profile,
     stopMargin: graph.stopMargin,
     cacheBytes: 0,
-    keepOriginals: true,
+    keepOriginals: tier === "hot",
   };
 }
 
@@ -97,17 +99,17 @@ export function expectedBytes(p: FrozenParameters): Record<BundleSection, number
   return {
     head: 4096,
     state: p.rows,
-    vectors: p.rows * graph.vector,
+    vectors: p.tier === "hot" ? p.rows * graph.vector : 0,
     rows: p.rows * graph.row,
     upper: undefined,
     ids: p.rows * graph.id,
     projection: graph.projection,
-    places: 0,
-    warm: 0,
-    cool: 0,
-    cold: 0,
-    archive: 0,
-    codebooks: 0,
+    places: p.tier === "hot" ? 0 : p.rows * graph.place,
+    warm: p.tier === "warm" ? p.rows * graph.warm : 0,
+    cool: p.tier === "cool" ? p.rows * graph.cool : 0,
+    cold: p.tier === "cold" ? p.rows * graph.cold : 0,
+    archive: p.tier === "archive" ? p.rows * graph.archive : 0,
+    codebooks: p.tier === "hot" ? 0 : graph.codebooks,
     rotation: p.rotation === "haar" ? 4 * p.dimensions * codes.padded : 0,
     clusters: p.clusters * codes.cluster,
     codes: p.blocks * codes.block,

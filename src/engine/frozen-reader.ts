@@ -155,11 +155,12 @@ export class FrozenReader {
 
   private hits(
     asked: Float32Array,
-    { k, withPayload, withVector }: FrozenPlan,
+    { k, byGraph, withPayload, withVector }: FrozenPlan,
     nodes: Uint32Array,
     distances: Float32Array,
     count: number,
   ): Hit[] {
+    if (byGraph && this.parameters.tier !== "hot") [nodes, distances] = this.measured(asked, nodes.slice(0, count));
     if (this.overlay.size > 0) [nodes, distances, count] = this.overlay.merge(asked, k, nodes, distances, count);
     const ids = this.ids(nodes, count);
     const isCosine = this.parameters.metric === "cosine";
@@ -172,6 +173,14 @@ export class FrozenReader {
       hits[i] = hit;
     }
     return hits;
+  }
+
+  /** Nodes by what their vectors decode to, as a scan compares them: a walk goes by estimates from their codes. */
+  private measured(asked: Float32Array, nodes: Uint32Array): [Uint32Array, Float32Array] {
+    const found = this.graph.distances(asked, nodes);
+    const order = [...nodes.keys()].sort((a, b) => found[a] - found[b] || nodes[a] - nodes[b]);
+    const least = this.parameters.metric === "dot" ? -Infinity : 0; // rounding may take a distance below
+    return [Uint32Array.from(order, (i) => nodes[i]), Float32Array.from(order, (i) => Math.max(found[i], least))];
   }
 
   /** The row of a number. */

@@ -9,7 +9,7 @@ import { HebbError } from "../../base/errors.js";
 import { TIERS, type Tier } from "../../base/types.js";
 import { HeatClock, rebase } from "../../model/heat.js";
 import { boost, TierPolicy, TierRules, WARM } from "../../model/tiering.js";
-import { type Graph, type GraphOptions, graphStrides, NOT_LIVE } from "../../native/graph.js";
+import { type Graph, type GraphOptions, graphStrides, NOT_LIVE, type TrainingOptions } from "../../native/graph.js";
 import type { Config } from "../config.js";
 
 /** Accesses that are noted before they are counted, so that a search need not look anything up. */
@@ -19,7 +19,7 @@ const TOGETHER = 65_536;
 /** Milliseconds after which an access is counted, and may promote. */
 const COUNT_AFTER_MS = 20;
 /** Vectors that a codebook needs. */
-const LEAST_TRAINED = 256;
+export const LEAST_TRAINED = 256;
 const SEED = 1;
 /** Of a search's results, so many have their neighbours unpacked ahead. */
 const PREFETCHED = 8;
@@ -79,6 +79,21 @@ export function checkBudget(options: GraphOptions, { tensor_compress }: Config):
     "CONFIG_INVALID",
     `tensor_compress.memory_budget is ${given} of what vectors take as f32; expected at least ${Math.ceil(share * 10_000) / 10_000}, what they take in tier archive`,
   );
+}
+
+/** What a codebook is trained with. */
+export function trainingOptions({ tensor_compress: settings, given }: Config): TrainingOptions {
+  return {
+    sample: settings.codebook_sample_size,
+    seed: SEED,
+    subvectors: given.has("tensor_compress.pq_subvectors") ? settings.pq_subvectors : 0,
+    centroids8: settings.pq8_centroids,
+    centroids4: settings.pq4_centroids,
+    outlierThreshold: settings.outlier_threshold,
+    coder: settings.entropy_coder,
+    residualBits: settings.residual_bits,
+    iterations: settings.codebook_iterations,
+  };
 }
 
 export class Tiering {
@@ -532,24 +547,12 @@ export class Tiering {
   /** Trains a codebook where `tier` needs the first one, or where enough vectors came since the last. */
   private async train(tier: number): Promise<void> {
     const { graph } = this;
-    const { tensor_compress: settings, given } = this.config;
+    const { tensor_compress: settings } = this.config;
     const has = graph.codecs()[2] !== null;
     const due = has && this.inserted >= settings.codebook_update_freq;
     const first = !has && tier > WARM && tier < TIERS.length;
     if (graph.live < LEAST_TRAINED || !(due || first)) return;
-    const trained = await this.turn(() =>
-      graph.train({
-        sample: settings.codebook_sample_size,
-        seed: SEED,
-        subvectors: given.has("tensor_compress.pq_subvectors") ? settings.pq_subvectors : 0,
-        centroids8: settings.pq8_centroids,
-        centroids4: settings.pq4_centroids,
-        outlierThreshold: settings.outlier_threshold,
-        coder: settings.entropy_coder,
-        residualBits: settings.residual_bits,
-        iterations: settings.codebook_iterations,
-      }),
-    );
+    const trained = await this.turn(() => graph.train(trainingOptions(this.config)));
     if (trained) this.inserted = 0;
   }
 
