@@ -9,6 +9,7 @@ import { checkCommand, FAULTS_FOUND } from "./commands/check.js";
 import { compactCommand } from "./commands/compact.js";
 import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
+import { freezeCommand, verifyCommand } from "./commands/freeze.js";
 import { learnCommand } from "./commands/learn.js";
 import { retierCommand } from "./commands/retier.js";
 import { queryCommand, searchCommand } from "./commands/search.js";
@@ -26,6 +27,8 @@ const COMMANDS = [
   compactCommand,
   statsCommand,
   checkCommand,
+  freezeCommand,
+  verifyCommand,
   demoCommand,
   benchCommand,
 ];

@@ -1,13 +1,13 @@
-/** What `hebb add` reads: JSONL, arrays of vectors, text files and folders of them. */
+/** What `hebb add` reads: JSONL, arrays and containers of vectors, text files and folders of them. */
 import { type Stats, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { type Entry, HebbError } from "../index.js";
+import { type Entry, HebbError, readRbpx } from "../index.js";
 import { ByteReader } from "./byte-reader.js";
 import { readFvecs, readNpy } from "./read-arrays.js";
 import { isTextFile, readTextFile, TEXT_ENDINGS, textFilesBelow } from "./read-folder.js";
 import { readJsonlEntries } from "./read-jsonl.js";
 
-const SUPPORTED = `.jsonl, .ndjson, .npy, .fvecs (each also .gz), ${TEXT_ENDINGS.join(", ")}, or a folder of text files`;
+const SUPPORTED = `.jsonl, .ndjson, .npy, .fvecs (each also .gz), .rbpx, ${TEXT_ENDINGS.join(", ")}, or a folder of text files`;
 
 /** One pass over an input. */
 export interface Input {
@@ -42,6 +42,13 @@ export async function openInput(path: string): Promise<Input> {
     const reader = await ByteReader.open(path);
     const { rows, entries } = await (type === ".npy" ? readNpy(reader) : readFvecs(reader));
     return inputOf(entries, rows, () => reader.fraction);
+  }
+  if (type === ".rbpx") {
+    const { dimensions, ids, vectors } = await readRbpx(path);
+    async function* rows(): AsyncGenerator<Entry> {
+      for (const [i, id] of ids.entries()) yield { id, vector: vectors.subarray(i * dimensions, (i + 1) * dimensions) };
+    }
+    return inputOf(rows(), ids.length, () => 1);
   }
   const what = type === "" ? "has no ending that tells its type" : `is of type ${type}, which cannot be read`;
   throw new HebbError("FILE_UNSUPPORTED", `${path} ${what}; supported: ${SUPPORTED}`, { path, type });

@@ -69,6 +69,24 @@ export class FrozenIndex {
     return this.#open().bundle.manifest.witness;
   }
 
+  /**
+   * Refuses a bundle of another witness than the one that you keep.
+   * @throws {TypeError} unless it is 64 digits of lower-case hex
+   * @throws {HebbError} WITNESS_MISMATCH
+   */
+  expectWitness(expected: string): void {
+    if (typeof expected !== "string" || !/^[0-9a-f]{64}$/.test(expected)) {
+      throw new TypeError(`the witness is ${show(expected)}; expected 64 digits of lower-case hex`);
+    }
+    const { witness } = this;
+    if (witness === expected) return;
+    throw new HebbError(
+      "WITNESS_MISMATCH",
+      `the bundle at ${this.#directory} has the witness ${witness}; expected ${expected}. It is whole, and another one`,
+      { expected, found: witness },
+    );
+  }
+
   /** How vectors were rotated before they were coded. */
   get rotationKind(): RotationKind {
     return this.#open().parameters.rotation;

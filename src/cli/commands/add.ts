@@ -26,6 +26,7 @@ Inputs:
   .jsonl .ndjson       a line each: {"id": 1, "vector": [...]} or {"id": "a", "text": "..."};
                        other fields, and those of "payload", become the payload
   .npy .fvecs          a row each, with its number as the id
+  .rbpx                a container of ids and vectors (docs/frozen-format.md)
   .md .txt .rst ...    a text each, with its name as the id
   a folder             all text files below it, with their relative paths as the ids
 
