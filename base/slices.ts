@@ -55,3 +55,36 @@ function* each<T>(items: Iterable<T>, work: (item: T, i: number) => void): Gener
     yield;
   }
 }
+
+/** Items that are sorted at once; that takes a millisecond or two. */
+const RUN = 4096;
+
+/** Sorts by merging (stable), and lets others have the main thread every 2 ms. The argument is used up. */
+export function sortInSlices<T>(items: T[], compare: (a: T, b: T) => number): Promise<T[]> {
+  return workInSlices(sorting(items, compare));
+}
+
+function* sorting<T>(items: T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
+  let from = items;
+  for (let at = 0; at < from.length; at += RUN) {
+    const run = from.slice(at, at + RUN).sort(compare);
+    for (const [i, item] of run.entries()) from[at + i] = item;
+    yield;
+  }
+  let to = new Array<T>(from.length);
+  for (let width = RUN; width < from.length; width *= 2) {
+    for (let at = 0; at < from.length; at += 2 * width) {
+      const middle = Math.min(at + width, from.length);
+      const end = Math.min(at + 2 * width, from.length);
+      let [left, right] = [at, middle];
+      for (let i = at; i < end; i++) {
+        const takesLeft = left < middle && (right === end || compare(from[left]!, from[right]!) <= 0);
+        to[i] = from[takesLeft ? left++ : right++]!;
+        if (i % RUN === 0) yield;
+      }
+      yield;
+    }
+    [from, to] = [to, from];
+  }
+  return from;
+}

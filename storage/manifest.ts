@@ -41,7 +41,7 @@ export const MANIFEST_FORMAT = "hebb-frozen";
 const MANIFEST_VERSION = 1;
 /** A longer manifest is none. */
 export const MOST_MANIFEST_BYTES = 64 << 10;
-const MOST_STRING_BYTES = 4 << 10;
+export const MOST_STRING_BYTES = 4 << 10;
 const MOST_SECTIONS = 64;
 const MOST_FILE_NAME_BYTES = 255;
 const MOST_DEPTH = 32;

@@ -3,13 +3,14 @@
  * strings by their UTF-8), so that of equal distances the lower id comes first, and an id is found by halving.
  */
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
-import { inSlices } from "../../base/slices.js";
+import { inSlices, sortInSlices } from "../../base/slices.js";
 import { type Id, TIERS } from "../../base/types.js";
 import { createSnapshot, FROZEN_SECTIONS, frozenSection, frozenStrides, type Snapshot } from "../../native/frozen.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
 import { kernelTraits } from "../../native/index.js";
 import { BundleWriter } from "../../storage/bundle-writer.js";
 import { diskFiles } from "../../storage/files.js";
+import { MOST_STRING_BYTES } from "../../storage/manifest.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { FreezeOptions } from "../types.js";
 import { type FrozenIndex, openFrozen } from "./frozen-index.js";
@@ -67,6 +68,15 @@ function planOf(options: FreezeOptions) {
   for (const [name, value] of Object.entries({ lineage, memoryClass })) {
     if (value !== undefined && typeof value !== "string")
       throw new TypeError(`${name} is ${show(value)}; expected a string`);
+  }
+  for (const [name, value] of Object.entries({ generation, lineage, memoryClass })) {
+    if (typeof value !== "string") continue;
+    const bytes = Buffer.byteLength(value);
+    if (bytes > MOST_STRING_BYTES || !value.isWellFormed()) {
+      throw new RangeError(
+        `${name} has ${bytes} bytes of UTF-8; expected well-formed text of at most ${MOST_STRING_BYTES}`,
+      );
+    }
   }
   return {
     rotation: checkOneOf("rotation", rotation, ROTATIONS),
@@ -183,8 +193,8 @@ async function rowsInOrder({ graph, catalog }: Session): Promise<{ nodes: Uint32
   await inSlices(catalog.ids(), ({ node, id }) => {
     if (hasBit(linked, node)) rows.push({ node, id });
   });
-  rows.sort((a, b) => compareIds(a.id, b.id));
-  return { nodes: Uint32Array.from(rows, ({ node }) => node), ids: rows.map(({ id }) => id) };
+  const sorted = await sortInSlices(rows, (a, b) => compareIds(a.id, b.id));
+  return { nodes: Uint32Array.from(sorted, ({ node }) => node), ids: sorted.map(({ id }) => id) };
 }
 
 async function writeRecords(writer: BundleWriter, name: BundleSection, snapshot: Snapshot): Promise<void> {
