@@ -38,7 +38,7 @@ class Frozen::Search {
     r_.nearest.clear();
     for (auto* list : {&r_.fresh, &r_.next, &r_.near, &r_.candidates}) list->clear();
     r_.work.queries++;
-    look<M>();
+    survey<M>();
     // The nearest cluster first, until k vectors were compared; the others in the order of their distance, but for
     // those that are too far.
     const auto nearer = [](const Visit& a, const Visit& b) {
@@ -74,7 +74,7 @@ class Frozen::Search {
  private:
   // Rotates the query, and sees how far each cluster is.
   template <Metric M>
-  void look() {
+  void survey() {
     const uint32_t n = f_.layout_.padded;
     r_.rotated.resize(n);
     f_.rotation_->apply(q_, r_.rotated.data());
@@ -208,14 +208,13 @@ class Frozen::Search {
     const auto byEstimate = [](const Candidate& a, const Candidate& b) {
       return a.estimate < b.estimate || (a.estimate == b.estimate && a.node < b.node);
     };
-    const auto end = c.begin() + static_cast<ptrdiff_t>(count);
-    if (count < c.size()) std::nth_element(c.begin(), end, c.end(), byEstimate);
+    std::sort(c.begin(), c.end(), byEstimate);  // all: what is looked at when must not depend on a library's choice
     for (size_t i = 0; rerank_ > 0 && i < count; i++) prefetch(c[i].node);
     for (size_t i = 0; i < count; i++) {
       if (rerank_ == 0 && !look<M>(c[i])) return false;
       if (!compare<M>(c[i])) return false;
     }
-    c.erase(c.begin(), end);
+    c.erase(c.begin(), c.begin() + static_cast<ptrdiff_t>(count));
     seeded_ = true;
     return true;
   }
