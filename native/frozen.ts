@@ -65,7 +65,7 @@ export const createSnapshot = (
   shape: CodeShape,
   nodes: Uint32Array,
   left: Uint8Array,
-  tier: number,
+  tier = 0,
 ): Snapshot => new addon.Snapshot(graph, shape, nodes, left, tier);
 
 /** Searching by codes. */
