@@ -154,13 +154,7 @@ class ScanManyTask : public Task {
     sound_ = frozen_->scanMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, rerank_,
                                platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
   }
-  Napi::Value result() override {
-    Napi::Object out = Napi::Object::New(Env());
-    out.Set("nodes", copied<Napi::Uint32Array>(Env(), nodes_));
-    out.Set("distances", copied<Napi::Float32Array>(Env(), distances_));
-    out.Set("counts", copied<Napi::Int32Array>(Env(), counts_));
-    return out;
-  }
+  Napi::Value result() override { return manyResults(Env(), nodes_, distances_, counts_); }
 
  private:
   std::shared_ptr<Frozen> frozen_;

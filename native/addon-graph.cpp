@@ -121,13 +121,7 @@ class SearchManyTask : public Task {
     sound_ = graph_->searchMany(queries_.data(), static_cast<uint32_t>(counts_.size()), k_, ef_, filter_, exact_,
                                 rerank_, platform::processorCount(), nodes_.data(), distances_.data(), counts_.data());
   }
-  Napi::Value result() override {
-    Napi::Object out = Napi::Object::New(Env());
-    out.Set("nodes", copied<Napi::Uint32Array>(Env(), nodes_));
-    out.Set("distances", copied<Napi::Float32Array>(Env(), distances_));
-    out.Set("counts", copied<Napi::Int32Array>(Env(), counts_));
-    return out;
-  }
+  Napi::Value result() override { return manyResults(Env(), nodes_, distances_, counts_); }
 
  private:
   Reading reading_;  // until the caller has the results, and no other row has taken their nodes

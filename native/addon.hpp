@@ -48,6 +48,16 @@ Napi::Value copied(Napi::Env env, const std::vector<T>& from) {
   return array;
 }
 
+// What searches of many queries give back.
+inline Napi::Value manyResults(Napi::Env env, const std::vector<uint32_t>& nodes, const std::vector<float>& distances,
+                               const std::vector<int32_t>& counts) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("nodes", copied<Napi::Uint32Array>(env, nodes));
+  out.Set("distances", copied<Napi::Float32Array>(env, distances));
+  out.Set("counts", copied<Napi::Int32Array>(env, counts));
+  return out;
+}
+
 // Work on a graph off the main thread. It holds the graph, whose memory therefore stays until the work
 // ends, whoever closes meanwhile.
 class Task : public Napi::AsyncWorker {
