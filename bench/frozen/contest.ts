@@ -78,7 +78,9 @@ export async function runContest(
     for (let round = -1; round < repeats; round++) {
       for (let turn = 0; turn < remotes.length; turn++) {
         const which = (turn + round + 1) % remotes.length;
-        for (const [i, call] of calls.entries()) {
+        // In turns the other way round: who comes after an exhaustive search finds its caches full of something else.
+        const order = [...calls.entries()];
+        for (const [i, call] of round % 2 === 0 ? order : order.reverse()) {
           const pass = await remotes[which].ask("pass", call);
           if (round >= 0) passes[which][i].push(pass); // the round before it warms up
         }
