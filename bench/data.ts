@@ -35,13 +35,17 @@ export interface AnnSpec {
   /** Rows at the end that are queries and no base rows, where the data do not say; default 1000. */
   held?: number;
   k: number;
-  /** Of what is generated. */
+  /** Of what is generated; clusters: as many as the generator has where nothing else is said. */
   dimensions: number;
   seed: number;
+  clusters?: number;
 }
 
 /** `synthetic` is small and easy; `sheet` is for scale. */
-const GENERATED = { synthetic: clusteredVectors, sheet: sheetVectors } as const;
+const GENERATED = {
+  synthetic: clusteredVectors,
+  sheet: (n: number, d: number, seed: number, clusters?: number) => sheetVectors(n, d, seed, { clusters }),
+} as const;
 
 const isGenerated = (data: string): data is keyof typeof GENERATED => Object.hasOwn(GENERATED, data);
 
@@ -152,8 +156,8 @@ function readVec(path: string, d: number): { d: number; rows: Float32Array } {
 }
 
 function generatedVectors(name: keyof typeof GENERATED, spec: AnnSpec): Vectors {
-  const { queries, dimensions: d, seed, base = 3000 } = spec;
-  return { name, d, rows: GENERATED[name](base + queries, d, seed), held: queries };
+  const { queries, dimensions: d, seed, clusters, base = 3000 } = spec;
+  return { name, d, rows: GENERATED[name](base + queries, d, seed, clusters), held: queries };
 }
 
 /** Documents, queries and which document is relevant to which query; unit vectors of d columns. */

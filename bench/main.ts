@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run bench -- ann|learn|recommend|gnn|tiers|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+/** `npm run bench -- ann|learn|recommend|gnn|tiers|frozen|smoke [options]`; what each measures and how to read it is in bench/README.md. */
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
@@ -7,6 +7,8 @@ import { scaleSizes } from "./ann/options.js";
 import { hasStored, PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
 import { UsageError } from "./data.js";
+import { FROZEN_PARTS } from "./frozen/options.js";
+import { runFrozen } from "./frozen/run.js";
 import { GNN_PARTS, memorySizes } from "./gnn/options.js";
 import { runGnn } from "./gnn/run.js";
 import { type LearnPart, runLearn } from "./learn/run.js";
@@ -63,6 +65,15 @@ tiers  precision tiers: recall beside plain quantizers, cost of codecs, whole st
   --queries N             of the part recall (200)
   --repeats N             timed passes (5)
 
+frozen  frozen bundles: scans beside exhaustive search, freezing, opening, what codes take and find, their estimates
+  --only PART,...         ${FROZEN_PARTS.join(",")}
+                          (all)
+  --data NAME             beside generated vectors (ann-mnist)
+  --base N                generated rows (100000)
+  --rows N                of the part open; a million take minutes to link (1000000)
+  --queries N             (1000)
+  --repeats N             timed passes (5)
+
 smoke  all of them on small seeded data, in seconds; needs no data and no rivals
 
 all    --out DIR          where records go (bench/results)
@@ -81,6 +92,8 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return gnn(args);
     case "tiers":
       return tiers(args);
+    case "frozen":
+      return frozen(args);
     case "smoke":
       return runSmoke(resolve(new Options(args, ["out"]).text("out", RESULTS)));
     case undefined:
@@ -90,7 +103,7 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return true;
     default:
       throw new UsageError(
-        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers and smoke (npm run bench -- --help)`,
+        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers, frozen and smoke (npm run bench -- --help)`,
       );
   }
 }
@@ -249,6 +262,27 @@ function tiers(args: string[]): Promise<boolean> {
     smoke: false,
     out: resolve(options.text("out", RESULTS)),
     name: `{date}-tiers${parts.length === TIER_PARTS.length ? "" : `-${parts.join("-")}`}`,
+  });
+}
+
+function frozen(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "data", "base", "rows", "queries", "repeats", "out"]);
+  const parts = options.words("only", FROZEN_PARTS);
+  const common = { queries: options.count("queries", 1000), k: 10, dimensions: 128, seed: 1 };
+  return runFrozen({
+    parts,
+    generated: { ...common, data: "sheet", base: options.count("base", 100_000), clusters: 200 },
+    real: { ...common, data: options.text("data", "ann-mnist") },
+    graph: { m: 16, efConstruction: 200 },
+    ef: 64,
+    exactQueries: 100,
+    repeats: options.count("repeats", 5),
+    open: { rows: options.count("rows", 1_000_000), dimensions: 128 },
+    estimator: { dimensions: 128, samples: 4, turns: 25 },
+    exact: { queries: 10_000, seeds: 4 },
+    smoke: false,
+    out: resolve(options.text("out", RESULTS)),
+    name: `{date}-frozen${parts.length === FROZEN_PARTS.length ? "" : `-${parts.join("-")}`}`,
   });
 }
 

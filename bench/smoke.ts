@@ -2,6 +2,7 @@
 import { ENGINES } from "./ann/engine.js";
 import { PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
+import { smokeFrozen } from "./frozen/smoke.js";
 import { smokeGnn } from "./gnn/smoke.js";
 import { smokeLearn } from "./learn/smoke.js";
 import { smokeRecommend } from "./recommend/smoke.js";
@@ -33,5 +34,7 @@ export async function runSmoke(out: string): Promise<boolean> {
   const gnn = await smokeGnn(out);
   console.log();
   const tiers = await smokeTiers(out);
-  return ann && learn && recommend && gnn && tiers;
+  console.log();
+  const frozen = await smokeFrozen(out);
+  return ann && learn && recommend && gnn && tiers && frozen;
 }

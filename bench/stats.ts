@@ -83,6 +83,15 @@ export function bootstrapInterval(
   return { mean: mean(differences), low: percentile(means, tail), high: percentile(means, 1 - tail) };
 }
 
+/** A share `hits` of `n`, with Wilson's 95% interval (1927), which holds near 0 too. */
+export function shareInterval(hits: number, n: number): { share: number; low: number; high: number } {
+  const z = 1.959964;
+  const share = hits / n;
+  const middle = (share + z ** 2 / (2 * n)) / (1 + z ** 2 / n);
+  const half = (z / (1 + z ** 2 / n)) * Math.sqrt((share * (1 - share)) / n + z ** 2 / (4 * n ** 2));
+  return { share, low: hits === 0 ? 0 : middle - half, high: hits === n ? 1 : middle + half };
+}
+
 /**
  * Two-sided p-value of the paired randomisation test: how often random signs on the differences
  * give a mean at least as far from 0 (Smucker, Allan & Carterette 2007). Never 0: the observed

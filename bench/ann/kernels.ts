@@ -1,16 +1,11 @@
 /** One store searched under each kernel that runs on this machine: the same results, at which speed? */
-import { spawnSync } from "node:child_process";
 import { atLeast, type Claim } from "../claims.js";
+import { kernelsHere } from "../kernels.js";
 import { speedAt } from "../stats.js";
 import { count, fixed, table, times } from "../table.js";
 import type { AnnOptions } from "./options.js";
 import { type Store, withReaders } from "./readers.js";
 import { type Swept, sweep } from "./sweep.js";
-
-const KERNELS_OF: { [architecture: string]: readonly string[] | undefined } = {
-  x64: ["scalar", "avx2", "avx512"],
-  arm64: ["scalar", "neon"],
-};
 
 export interface KernelsResult {
   /** One a kernel, labelled by its name. */
@@ -25,8 +20,7 @@ export interface KernelsResult {
 const AT_RECALL = 0.985;
 
 export async function measureKernels(store: Store, options: AnnOptions, claims: Claim[]): Promise<KernelsResult> {
-  const all = KERNELS_OF[process.arch] ?? ["scalar"];
-  const present = all.filter(runsHere);
+  const { present, absent } = kernelsHere();
   const { efs, repeats } = options;
   const readers = present.map((kernel) => ({ label: kernel, kernel }));
   const result = await withReaders(store, options, readers, async (remotes) => {
@@ -35,7 +29,7 @@ export async function measureKernels(store: Store, options: AnnOptions, claims: 
     for (const remote of remotes) digests.add(await remote.ask("digest", { ef: 64 }));
     return {
       kernels,
-      absent: all.filter((kernel) => !present.includes(kernel)),
+      absent,
       atRecall: AT_RECALL,
       speeds: Object.fromEntries(kernels.map(({ label, points }) => [label, speedAt(points, AT_RECALL)])),
       identical: digests.size === 1,
@@ -43,16 +37,6 @@ export async function measureKernels(store: Store, options: AnnOptions, claims: 
   });
   report(result, claims);
   return result;
-}
-
-/** A kernel that the machine lacks does not load. */
-function runsHere(kernel: string): boolean {
-  const module = new URL("../../native/index.js", import.meta.url).href;
-  const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", `await import("${module}")`], {
-    env: { ...process.env, HEBB_KERNEL: kernel },
-    stdio: "ignore",
-  });
-  return status === 0;
 }
 
 function report({ kernels, absent, speeds, identical }: KernelsResult, claims: Claim[]): void {

@@ -2,6 +2,7 @@
 import { memoryUsage } from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { type AnnSet, loadAnn } from "../data.js";
+import { answerRequests } from "../remote.js";
 import { measureCalls } from "./calls.js";
 import { measureChurn } from "./churn.js";
 import type { Engine, EngineName } from "./engine.js";
@@ -11,7 +12,7 @@ import { hnswlibEngine } from "./hnswlib.js";
 import { measureIngest } from "./ingest.js";
 import { passOneByOne, passTogether } from "./pass.js";
 import { peakResident, startPeak } from "./peak.js";
-import type { RequestName, Requests, Setup } from "./protocol.js";
+import type { Requests, Setup } from "./protocol.js";
 import { digestOf, measureReopen } from "./reopen.js";
 import { measureReach } from "./scale.js";
 import { usearchEngine } from "./usearch.js";
@@ -21,9 +22,7 @@ let set: AnnSet;
 let engine: Engine;
 let residentBefore = 0;
 
-type Handlers = { [Name in RequestName]: (input: Requests[Name][0]) => Promise<Requests[Name][1]> };
-
-const handlers: Handlers = {
+answerRequests<Requests>({
   async setup(input) {
     setup = input;
     set = loadAnn(input.spec, input.kth);
@@ -85,7 +84,7 @@ const handlers: Handlers = {
     await engine.close();
     return undefined;
   },
-};
+});
 
 async function createEngine(name: EngineName): Promise<Engine> {
   switch (name) {
@@ -118,11 +117,3 @@ async function quietResident(): Promise<number> {
     last = now;
   }
 }
-
-process.on("message", ({ name, input }: { name: RequestName; input: never }) => {
-  handlers[name](input).then(
-    (output) => process.send!({ output }),
-    (error: unknown) =>
-      process.send!({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
-  );
-});

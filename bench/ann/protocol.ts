@@ -64,4 +64,3 @@ export interface Requests {
   resume: [undefined, undefined];
   close: [undefined, undefined];
 }
-export type RequestName = keyof Requests;

@@ -42,10 +42,15 @@ export async function withStore<T>(
   }
 }
 
-/** Row i gets the id i. */
-export const putRows = (index: Index, vectors: Float32Array, payloads?: { [key: string]: string }[]): Promise<void> =>
+/** Row i gets the id `first` + i. */
+export const putRows = (
+  index: Index,
+  vectors: Float32Array,
+  payloads?: { [key: string]: string }[],
+  first = 0,
+): Promise<void> =>
   index.putMany({
-    ids: Array.from({ length: vectors.length / index.dimensions }, (_, i) => i),
+    ids: Array.from({ length: vectors.length / index.dimensions }, (_, i) => first + i),
     vectors,
     ...(payloads ? { payloads } : {}),
   });

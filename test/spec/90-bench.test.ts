@@ -13,6 +13,10 @@ import type { EngineResult } from "../../bench/ann/sweep.js";
 import { parseProcessors, processorCounts } from "../../bench/ann/threads.js";
 import { atLeast, atMost } from "../../bench/claims.js";
 import { dataFolder, loadAnn, loadJudged, UsageError } from "../../bench/data.js";
+import { ownCodes } from "../../bench/frozen/codes.js";
+import { ratio, type Timed } from "../../bench/frozen/contest.js";
+import { foundIn } from "../../bench/frozen/hits.js";
+import { FROZEN_PARTS } from "../../bench/frozen/options.js";
 import { clusteredVectors, sheetVectors } from "../../bench/generate.js";
 import { memorySizes } from "../../bench/gnn/options.js";
 import { clicksOn } from "../../bench/learn/clicks.js";
@@ -38,11 +42,13 @@ import {
   median,
   percentile,
   randomisationTest,
+  shareInterval,
   speedAt,
 } from "../../bench/stats.js";
 import { drawChart, linearTicks, logTicks } from "../../bench/svg.js";
 import { kthDistances, recallOf, squaredL2 } from "../../bench/truth.js";
 import { solvePositiveDefinite } from "../../model/solve.js";
+import { open } from "../../src/index.js";
 import { runs } from "../support/seed.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hebb-bench-test-"));
@@ -189,6 +195,68 @@ describe("statistics", () => {
   });
 });
 
+describe("shares", () => {
+  it("have an interval that holds near 0 and 1 too", () => {
+    const half = shareInterval(50, 100);
+    expect([half.share, half.low, half.high].map((x) => x.toFixed(4))).toEqual(["0.5000", "0.4038", "0.5962"]);
+    const none = shareInterval(0, 100);
+    expect([none.low, none.high.toFixed(4)]).toEqual([0, "0.0370"]);
+    expect(shareInterval(100, 100).high).toBe(1);
+  });
+});
+
+describe("frozen bundles", () => {
+  const hit = (id: number, distance: number) => ({ id, distance, score: -distance });
+  const call = (queries: number, passSeconds: number[]): Timed => ({
+    name: "",
+    queries,
+    recalls: [],
+    passSeconds,
+    queriesPerSecond: 0,
+    work: undefined,
+  });
+
+  it("are judged by what came back, with room for what did not", () => {
+    const { rows, distances } = foundIn([[hit(7, 0.5), hit(3, 2)], [hit(1, 0.25)]], 2);
+    expect([...rows]).toEqual([7, 3, 1, -1]);
+    expect([...distances]).toEqual([0.5, 2, 0.25, 0]);
+  });
+
+  it("are compared within rounds, whatever each call is asked", () => {
+    expect(ratio(call(1000, [1, 2, 9]), call(100, [1, 2, 1]))).toBe(10);
+    expect(ratio(call(10, [4]), call(10, [1]))).toBe(0.25);
+  });
+
+  it("have codes that are the nearer to their vectors the more bits they have", async () => {
+    const d = 100;
+    const rows = clusteredVectors(32, d, 5);
+    const index = await open(join(folder, "codes.hebb"), { dimensions: d, metric: "l2", durability: "off" });
+    await index.putMany({ ids: Array.from({ length: 32 }, (_, i) => i), vectors: rows });
+    const centre = Float64Array.from({ length: d }, (_, j) =>
+      mean(Array.from({ length: 32 }, (_, i) => rows[i * d + j])),
+    );
+    const aligned: number[] = [];
+    for (const bits of [1, 2, 4]) {
+      const directory = join(folder, `codes-${bits}.frozen`);
+      await (await index.freeze(directory, { bits })).close();
+      const codes = ownCodes(directory, { dimensions: d, bits });
+      expect(codes).toHaveLength(32);
+      const cosines = codes.map(({ rescale, length, error }, row) => {
+        const own = Math.hypot(...centre.map((c, j) => rows[row * d + j] - c));
+        const cosine = (2 * own) / (-rescale * length);
+        expect(error).toBeCloseTo(2 * own * Math.sqrt((1 / cosine ** 2 - 1) / 127), 3); // of 128 values, the padded ones
+        return cosine;
+      });
+      aligned.push(mean(cosines));
+    }
+    await index.close();
+    expect(aligned[0]).toBeCloseTo(Math.sqrt(2 / Math.PI), 1);
+    expect(aligned[1]).toBeGreaterThan(0.92);
+    expect(aligned[2]).toBeGreaterThan(0.99);
+    expect(aligned[2]).toBeLessThan(1);
+  });
+});
+
 describe("claims", () => {
   const show = (value: number) => value.toFixed(1);
 
@@ -261,6 +329,7 @@ describe("what is run", () => {
     expect(parts()).toEqual(PARTS);
     expect(parts("--only=scale,kernels")).toEqual(["scale", "kernels"]);
     expect(() => parts("--only=scales")).toThrow(/valid are sweep/);
+    expect(new Options([], ["only"]).words("only", FROZEN_PARTS)).toContain("exact");
   });
 });
 
@@ -498,6 +567,8 @@ describe("data", () => {
     expect([set.n, set.nq, set.kth.length]).toEqual([40, 10, 0]);
     expect([...set.base, ...set.queries]).toEqual([...rows]);
     expect(loadAnn(spec).kth.length).toBe(10);
+    expect(loadAnn({ ...spec, clusters: 2000 }).base).toEqual(set.base);
+    expect(loadAnn({ ...spec, clusters: 3 }).base).not.toEqual(set.base);
   });
 
   it("does not take a word that every object knows for a set", () => {
