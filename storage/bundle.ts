@@ -165,26 +165,29 @@ async function openNow(files: Files, directory: string): Promise<{ manifest: Man
   }
 }
 
-/** Opens every section's file into `opened`. @returns the first section whose file is not there, if any */
+/** Opens every section's file into `opened`, all at once. @returns a section whose file is not there, if any */
 async function openSections(
   files: Files,
   directory: string,
   manifest: Manifest,
   opened: Opened,
 ): Promise<ManifestSection | undefined> {
-  for (const section of manifest.sections) {
+  const openOne = async (section: ManifestSection): Promise<boolean> => {
     const path = join(directory, section.file);
     const kind = await files.kind(path);
-    if (kind === undefined) return section;
+    if (kind === undefined) return false;
     if (kind !== "file") throw damaged(section, `${path} is no plain file`);
     const file = await files.open(path, "read").catch((error: HebbError) => {
       if (error.details?.errno !== "ENOENT") throw error;
     });
-    if (file === undefined) return section;
+    if (file === undefined) return false;
     opened.set(section.name, { section, file });
     await checkSize(section, file);
-  }
-  return undefined;
+    return true;
+  };
+  const results = await Promise.allSettled(manifest.sections.map(openOne)); // none goes on when this has thrown
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+  return manifest.sections.find((_, i) => (results[i] as PromiseFulfilledResult<boolean>).value === false);
 }
 
 async function readWhole(section: ManifestSection, file: StoredFile, at: number, length: number): Promise<Uint8Array> {

@@ -64,7 +64,7 @@ export const sectionNumber = (name: BundleSection): number => BUNDLE_SECTIONS.in
 
 /** @throws {HebbError} BUNDLE_CORRUPT naming the parameter */
 export function checkParameters(given: { [key: string]: Json }, where: string): FrozenParameters {
-  const parsed = SCHEMA.safeParse(given);
+  const parsed = SCHEMA.safeParse(given, { jitless: true }); // once: compiling would take longer
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const field = ["parameters", ...issue.path].join(".");

@@ -61,9 +61,9 @@ export class FrozenReader {
       const bytesOf = (name: BundleSection) => bundle.bytesOf(name) ?? 0;
       const mapped = createRegion(reservedBytes(parameters, bytesOf));
       region = mapped;
-      for (const [number, name] of BUNDLE_SECTIONS.entries()) {
-        if (bytesOf(name) > 0) await bundle.map(region, number, name);
-      }
+      const there = BUNDLE_SECTIONS.filter((name) => bytesOf(name) > 0);
+      const results = await Promise.allSettled(there.map((name) => bundle.map(mapped, sectionNumber(name), name)));
+      for (const result of results) if (result.status === "rejected") throw result.reason; // none is under way by now
       await bundle.close(); // what is mapped stays
       return inBundle(() => FrozenReader.attach(bundle, parameters, mapped));
     } catch (error) {
