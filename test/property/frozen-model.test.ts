@@ -30,7 +30,7 @@ function inOrder(a: Id, b: Id): number {
 // ---- what a life is made of ----
 
 const id: fc.Arbitrary<Id> = fc.oneof(
-  fc.integer({ min: -3, max: 12 }),
+  fc.integer({ min: -3, max: 60 }),
   fc.integer({ min: -3, max: 12 }).map(String),
   fc.constantFrom<Id[]>(
     "__proto__",
@@ -65,7 +65,7 @@ const changeOf = (d: number) => {
     {
       arbitrary: fc.record({
         do: fc.constant("putMany" as const),
-        rows: fc.uniqueArray(row, { maxLength: 20, selector: (r) => r.id }),
+        rows: fc.uniqueArray(row, { maxLength: 40, size: "max", selector: (r) => r.id }),
       }),
       weight: 4,
     },
@@ -175,7 +175,7 @@ test("a bundle holds and finds what a Map and brute force say", async () => {
           expect(scanned).toHaveLength(Math.min(k, model.size));
           expect(all).toEqual(expect.arrayContaining(scanned));
           asked += scanned.length;
-          missed += scanned.filter(({ id: one }, i) => one !== all[i].id).length;
+          missed += scanned.filter(({ distance }) => distance > all[scanned.length - 1].distance).length;
 
           const estimated = frozen.search(query, { k: 100, rerankFactor: 0 });
           expectSorted(estimated);

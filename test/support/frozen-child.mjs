@@ -28,6 +28,7 @@ process.on("message", async (message) => {
     process.send({ state, answer: first });
     return;
   }
+  for (const from = rounds; rounds < from + 2; ) await new Promise((resolve) => setImmediate(resolve)); // one of them whole
   process.send({ answer: await answer(), rounds, others });
 });
 process.on("disconnect", () => process.exit());

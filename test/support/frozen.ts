@@ -34,7 +34,7 @@ export function fileOf(directory: string, section: string): string {
 }
 
 /** Flips a bit of a section; a negative offset counts from its end. */
-export function flipIn(directory: string, section: string, offset: number, bit = 0x10): void {
+export function flipIn(directory: string, section: string, offset: number, bit = 1): void {
   const { bytes } = manifestIn(directory).sections.find(({ name }) => name === section)!;
   const path = fileOf(directory, section);
   const content = readFileSync(path);
