@@ -50,9 +50,9 @@ export class Bundle {
     const { manifest, opened } = await openNow(files, directory);
     try {
       const checksums = verify === "off" ? undefined : await readChecksums(opened);
-      const bundle = new Bundle(files, directory, manifest, opened, checksums);
-      if (verify === "eager") await bundle.verify();
-      return bundle;
+      // Those that are open, and will be mapped: by name there may be others by now.
+      if (verify === "eager") await verifySections(opened);
+      return new Bundle(files, directory, manifest, opened, checksums);
     } catch (error) {
       await closeAll(opened).catch(() => {}); // the first error tells more
       throw error;
@@ -89,9 +89,9 @@ export class Bundle {
   }
 
   /**
-   * Reads every file and compares all bytes with the digests, those behind the sections' ends with zeros. That the
-   * digests are the witness's was checked with the manifest.
-   * @throws {HebbError} WITNESS_MISMATCH, BUNDLE_CORRUPT
+   * Opens every file of the directory anew and compares all bytes with the digests, those behind the sections' ends with
+   * zeros. That the digests are the witness's was checked with the manifest.
+   * @throws {HebbError} WITNESS_MISMATCH; BUNDLE_CORRUPT, also where another bundle took the place of this one
    */
   async verify(): Promise<void> {
     const opened: Opened = new Map();
@@ -99,7 +99,7 @@ export class Bundle {
       const gone = await openSections(this.files, this.directory, this.manifest, opened);
       if (gone !== undefined)
         throw damaged(gone, `${join(this.directory, gone.file)} is gone, as after another freeze`);
-      for (const { section, file } of opened.values()) await verifySection(section, file);
+      await verifySections(opened);
     } finally {
       await closeAll(opened);
     }
@@ -194,6 +194,10 @@ async function readWhole(section: ManifestSection, file: StoredFile, at: number,
   const bytes = await file.pread(length, at);
   if (bytes.length < length) throw wrongSize(section, file, at + bytes.length);
   return bytes;
+}
+
+async function verifySections(opened: Opened): Promise<void> {
+  for (const { section, file } of opened.values()) await verifySection(section, file);
 }
 
 /** Compares a section's bytes with its digest, and those behind its end with zeros. */

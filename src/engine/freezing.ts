@@ -62,8 +62,14 @@ function planOf(options: FreezeOptions) {
     if (typeof value !== "boolean") throw new TypeError(`${name} is ${show(value)}; expected true or false`);
   }
   const { generation, lineage, memoryClass } = options;
-  if (generation !== undefined && typeof generation !== "string") {
-    checkInteger("generation", generation, 0, Number.MAX_SAFE_INTEGER);
+  if (
+    generation !== undefined &&
+    typeof generation !== "string" &&
+    !(Number.isSafeInteger(generation) && generation >= 0)
+  ) {
+    throw new RangeError(
+      `generation is ${show(generation)}; expected a string, or an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
+    );
   }
   for (const [name, value] of Object.entries({ lineage, memoryClass })) {
     if (value !== undefined && typeof value !== "string")

@@ -5,13 +5,22 @@
  * Section `adapter` has basis and output (f32, rank x dimensions each), `shifted` the rows' numbers (u32, ascending),
  * `shifts` their vectors, moved (f32; of unit length under cosine).
  */
+import { HebbError } from "../../base/errors.js";
 import type { Metric } from "../../base/types.js";
 import { type Adapter, adapterForward, project } from "../../model/adapter.js";
 import { normalize } from "../../model/scoring.js";
-import { scoreRows } from "../../native/index.js";
+import { firstNonFinite, scoreRows } from "../../native/index.js";
 import type { FrozenParameters } from "./frozen-parameters.js";
 
 const NOTHING = new Uint8Array(0);
+
+function damaged(section: string, problem: string): HebbError {
+  return new HebbError(
+    "BUNDLE_CORRUPT",
+    `section ${section}: ${problem}. Copy the bundle again, whole, or freeze again`,
+    { section },
+  );
+}
 
 /** Bytes on their own, so that they can be seen as words. */
 const words = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer;
@@ -32,21 +41,28 @@ export class FrozenOverlay {
     this.places = Uint32Array.from(shifted.keys());
   }
 
-  /** @param read a copy of a section */
+  /**
+   * @param read a copy of a section
+   * @throws {HebbError} BUNDLE_CORRUPT for rows that are not there or in no order, and for values that are not finite
+   */
   static read(
-    { dimensions, metric, overlay }: FrozenParameters,
+    { dimensions, metric, rows, overlay }: FrozenParameters,
     read: (section: "adapter" | "shifted" | "shifts") => Uint8Array,
   ): FrozenOverlay {
     const rank = overlay?.adapterRank ?? 0;
     const values = new Float32Array(words(rank > 0 ? read("adapter") : NOTHING));
     const [basis, output] = [values.subarray(0, rank * dimensions), values.subarray(rank * dimensions)];
     const any = overlay !== null && overlay.shifted > 0;
-    return new FrozenOverlay(
-      metric,
-      rank > 0 ? { dimensions, rank, basis, output } : undefined,
-      new Uint32Array(words(any ? read("shifted") : NOTHING)),
-      new Float32Array(words(any ? read("shifts") : NOTHING)),
-    );
+    const shifted = new Uint32Array(words(any ? read("shifted") : NOTHING));
+    const shifts = new Float32Array(words(any ? read("shifts") : NOTHING));
+    for (const [section, floats] of Object.entries({ adapter: values, shifts })) {
+      const at = firstNonFinite(floats);
+      if (at >= 0) throw damaged(section, `value ${at} is ${floats[at]}; expected finite ones`);
+    }
+    const place = shifted.findIndex((row, i) => row >= rows || (i > 0 && row <= shifted[i - 1]));
+    if (place >= 0)
+      throw damaged("shifted", `number ${place} is ${shifted[place]}; expected rows of ${rows}, ascending`);
+    return new FrozenOverlay(metric, rank > 0 ? { dimensions, rank, basis, output } : undefined, shifted, shifts);
   }
 
   /** Rows that are shifted. */

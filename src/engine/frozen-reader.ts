@@ -287,8 +287,9 @@ function bundleError(error: unknown): unknown {
   if (!(error instanceof HebbError) || error.code !== "INDEX_CORRUPT") return error;
   const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
   const section = BUNDLE_SECTIONS[number];
-  if (section === undefined) return corrupt(error.message, {});
-  if (expected === undefined) return corrupt(`section ${section}: ${error.message}`, { section, offset });
+  const problem = error.message.slice(error.code.length + 2); // without its code
+  if (section === undefined) return corrupt(problem, {});
+  if (expected === undefined) return corrupt(`section ${section}: ${problem}`, { section, offset });
   return new HebbError(
     "WITNESS_MISMATCH",
     `section ${section}, block ${block}: checksum ${expected} expected, ${computed} found. Copy the bundle again, whole, or freeze again`,

@@ -34,8 +34,10 @@ export interface RbpxVectors {
  * Reads an `rbpx0001` container, whose `ids` and `vectors` are what `putMany` takes.
  * @throws {HebbError} FILE_UNSUPPORTED for what is none, is of another version, or is longer or shorter than its header
  *   says; IO_ERROR
+ * @throws {TypeError} for a path that is none
  */
 export async function readRbpx(path: string): Promise<RbpxVectors> {
+  checkPath(path);
   const refuse = (problem: string): never => {
     throw new HebbError("FILE_UNSUPPORTED", `${path}: ${problem}; expected a whole ${MAGIC} container`, { path });
   };
@@ -81,15 +83,18 @@ export async function readRbpx(path: string): Promise<RbpxVectors> {
   }
 }
 
+function checkPath(path: unknown): void {
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+  throw new TypeError(`path is ${show(path)}; expected one without NUL`);
+}
+
 /** Writes rows beside `path`, and puts them in its place once all are on disk. @throws {RangeError} for an id of another kind */
 export async function writeRbpx(
   path: string,
   { dimensions, seed, rerankFactor, count }: { dimensions: number; seed: bigint; rerankFactor: number; count: number },
   rows: () => Iterable<{ id: Id; vector: Float32Array }>,
 ): Promise<void> {
-  if (typeof path !== "string" || path === "" || path.includes("\0")) {
-    throw new TypeError(`path is ${show(path)}; expected one without NUL`);
-  }
+  checkPath(path);
   const header = Buffer.alloc(HEADER_BYTES);
   header.write(MAGIC, "latin1");
   header.writeUInt32LE(VERSION, 8);

@@ -15,6 +15,7 @@ import { Simulator } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
 import { canonicalJson } from "../../storage/witness.js";
 import { type Content, contentOf, freeze, hexOf, verified } from "../support/bundle.js";
+import { errorOf } from "../support/rows.js";
 import { long, runs } from "../support/seed.js";
 import { IDENTITY, SECTIONS } from "../support/store-model.js";
 
@@ -384,7 +385,7 @@ describe("manifests", () => {
 });
 
 describe("replacing", () => {
-  test("who has the old bundle open keeps it; files that both name stay, the others go", async () => {
+  test("who has the old bundle mapped keeps it; files that both name stay, the others go", async () => {
     for (const [files, directory] of [
       [diskFiles, join(scratch, "replaced")],
       [new Simulator(1).files(), DIRECTORY],
@@ -402,12 +403,22 @@ describe("replacing", () => {
       expect(await old.state()).toBe("replaced");
       expect((await files.list(directory)).sort()).toEqual(namesOf(second));
       expect(Buffer.compare(region.read(0, 0, 2 * BLOCK_BYTES), content.rows)).toBe(0);
-      await old.verify();
-      expect(await contentOf(old)).toEqual(hexOf(content));
+      expect(await contentOf(old)).toEqual(hexOf(content)); // its files are open still
+      await old.close();
+      expect(Buffer.compare(region.read(0, 0, 2 * BLOCK_BYTES), content.rows)).toBe(0);
+      const gone = await errorOf(() => old.verify());
+      expect(gone).toMatchObject({
+        code: "BUNDLE_CORRUPT",
+        details: { section: expect.stringMatching(/^(checksums|rows)$/) },
+      });
+      expect(gone.message).toContain("is gone, as after another freeze");
+      expect(await freeze(files, directory, content)).toEqual(first);
+      await old.verify(); // by name they are the same again
+      expect(await old.state()).toBe("up-to-date");
+      expect(Buffer.compare(region.read(0, 0, 2 * BLOCK_BYTES), content.rows)).toBe(0);
       region.close();
       await files.unlink(join(directory, "manifest.json"));
       expect(await old.state()).toBe("missing");
-      await old.close();
     }
   });
 
