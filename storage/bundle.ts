@@ -197,7 +197,7 @@ async function readWhole(section: ManifestSection, file: StoredFile, at: number,
 }
 
 async function verifySections(opened: Opened): Promise<void> {
-  for (const { section, file } of opened.values()) await verifySection(section, file);
+  for (const { section, file } of inOrder(opened)) await verifySection(section, file);
 }
 
 /** Compares a section's bytes with its digest, and those behind its end with zeros. */
@@ -235,6 +235,11 @@ async function readChecksums(opened: Opened): Promise<Map<string, Uint32Array>> 
       return [name, all.slice(from, at)];
     }),
   );
+}
+
+/** By name: files are opened in any order. */
+function inOrder(opened: Opened): { section: ManifestSection; file: StoredFile }[] {
+  return [...opened.values()].sort((a, b) => (a.section.name < b.section.name ? -1 : 1));
 }
 
 async function closeAll(opened: Opened): Promise<void> {
