@@ -111,7 +111,7 @@ void testNodes(const FrozenShape& shape) {
       named &= !b.frozen->scanMany(queries.data(), 6, 5, 2, 3, many, manyDistances, manyCounts);
     }
     b.heal();
-    healed &= b.scan(b.vectors[node], 1, 20)[0].distance <= b.exhaustive(b.vectors[node])[0].distance;
+    healed &= b.scan(b.vectors[node], 1, kCount)[0].distance <= b.exhaustive(b.vectors[node])[0].distance;
   }
   check(named, "a code of a node that does not exist is refused, with its place");
   check(healed, "a search that met damage leaves nothing behind");
@@ -124,7 +124,7 @@ void testRandomBytes(const FrozenShape& shape) {
   bool sound = true;
   uint32_t faults = 0, refused = 0, searches = 0;
   const FrozenSection sections[] = {kCodes, kPlanes, kRanges, kClusters, kRotation};
-  const uint32_t rounds = std::max(2400 / share, 300u);
+  const uint32_t rounds = std::max(16000 / share, 1000u);
   for (uint32_t round = 0; round < rounds; round++) {
     for (uint32_t i = 0; i < 1 + round % 40; i++) {
       // One section alone, or all of them; records of clusters, which most damage to makes refused, less often.
