@@ -100,10 +100,13 @@ std::vector<std::vector<float>> dataOf(Data data, uint32_t d, uint32_t count, Ra
   for (uint32_t i = 0; i < count; i++) {
     std::vector<float> v = random.gauss(d);
     const std::vector<float>& centre = centres[random() % centres.size()];
+    const float along = random.gauss();
     for (uint32_t j = 0; j < d; j++) {
       if (data == Data::kClustered) v[j] = centre[j] + 0.3f * v[j];
       if (data == Data::kFew) v[j] = j % 16 == 0 && v[j] > 0 ? 1.0f : 0.0f;
-      if (data == Data::kTight) v[j] = centre[j] + 1e-3f * v[j];
+      if (data == Data::kRays) v[j] = 3 * centres[i % 3][j] + along * centres[3 + i % 4][j];
+      if (data == Data::kCopies) v[j] = centres[i % 6][j];
+      if (data == Data::kTight) v[j] = centre[j] + (count % 2 ? 1e-4f : 1e-3f) * v[j];
     }
     v[0] += data == Data::kFew ? 0.5f : 0;  // under cosine none may be zero
     all.push_back(std::move(v));

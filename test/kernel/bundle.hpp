@@ -39,10 +39,11 @@ struct Bundle {
   std::vector<Neighbor> scan(const std::vector<float>& query, uint32_t k, uint32_t rerank) const;
 };
 
-enum class Data { kGaussian, kClustered, kFew, kTight };
+enum class Data { kGaussian, kClustered, kFew, kTight, kRays, kCopies };
 
-// `count` vectors: Gaussian; about 12 centres; with few different values, so that many distances are equal; or in
-// tight clusters that are far from each other.
+// `count` vectors: Gaussian; about 12 centres; with few different values, so that many distances are equal; in tight
+// clusters that are far from each other; or on a few lines, where the triangle inequality leaves nothing; or
+// copies of six.
 std::vector<std::vector<float>> dataOf(Data data, uint32_t d, uint32_t count, Random& random);
 
 // 0 to n - 1, in a random order.

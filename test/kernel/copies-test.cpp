@@ -116,6 +116,7 @@ void leaveTraces(World& w, Random& random) {
   for (const uint32_t node : w.having(kLinked)) {
     uint8_t* const row = w.rowBytes(node);
     w.row(node)->sequence += 2 * static_cast<uint32_t>(random() % 1000);
+    w.row(node)->inDegree += static_cast<uint32_t>(random() % 3);  // counted anew
     for (uint32_t lane = w.row(node)->degree; lane < layout.lanes; lane++) {
       w.ids(node)[lane] = static_cast<uint32_t>(random());
       if (w.options.profile == Profile::kSmall) continue;
@@ -158,6 +159,24 @@ void testCopiesOf(Metric metric, uint32_t d, uint32_t m, Profile profile, const 
   leaveTraces(w, random);
   check(copied(w, order, random) == bytes, name + ": nothing that tells of the time before is copied");
   std::copy(rows.begin(), rows.end(), w.rowBytes(0));
+  const std::vector<uint32_t> waiting = w.publish(random, 4);
+  w.remove({waiting[0], waiting[2]});
+  check(w.graph->dead() == 2 && copied(w, order, random) == bytes, name + ": nodes that are not linked are not copied");
+  w.remove({waiting[1], waiting[3]});
+
+  // Where the entry is not among those copied, another of the topmost layer takes its place.
+  const uint64_t entry = std::exchange(w.head()->entry, waiting[0]);
+  const std::vector<std::vector<uint8_t>> entered = copied(w, order, random);
+  w.head()->entry = entry;
+  check(!entered.empty(), name + ": a copy without the entry is made");
+  if (!entered.empty()) {
+    World other = worldOf(w, order, entered);
+    check(other.graph->topLevel() == w.graph->topLevel() &&
+              other.row(static_cast<uint32_t>(other.head()->entry))->level == w.graph->topLevel(),
+          name + ": it is entered at the topmost layer");
+    recall(other, random, {}, 60);
+  }
+
   // A copy of the copy, under its own numbers, is what it is itself.
   c.head()->path = static_cast<uint32_t>(Path::kCodes);
   std::vector<uint32_t> own(order.size());

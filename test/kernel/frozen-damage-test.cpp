@@ -46,11 +46,14 @@ void testRecords(const FrozenShape& shape) {
   Patient p(shape);
   Bundle& b = p.b;
   const std::string name = "metric " + std::to_string(static_cast<uint32_t>(shape.metric));
-  const auto refused = [&](const std::function<void()>& damage, const std::string& what) {
+  const auto refused = [&](
+                           const std::function<void()>& damage, const std::string& what,
+                           const std::function<void()>& repair = [] {}) {
     damage();
     const char* error = "";
     check(!b.attach(&error) && std::strcmp(error, "section clusters contradicts section codes") == 0,
           name + ": " + what);
+    repair();
     b.heal();
     check(b.attach(&error), name + ": what is sound again is attached to");
   };
@@ -69,6 +72,13 @@ void testRecords(const FrozenShape& shape) {
   refused([&] { p.cluster(0)->count += kLanes, p.cluster(last)->count -= kLanes; },
           "a cluster of more vectors than its blocks hold is refused");
   const Frozen::Counts counts = b.counts;
+  refused(
+      [&] {
+        b.counts.blocks -= p.cluster(last)->blocks;
+        b.counts.coded -= p.cluster(last)->count;
+        p.cluster(last)->blocks = p.cluster(last)->count = 0;
+      },
+      "a cluster of nothing is refused", [&] { b.counts = counts; });
   for (const Frozen::Counts& wrong : {Frozen::Counts{counts.clusters - 1, counts.blocks, counts.coded},
                                       {counts.clusters, counts.blocks - 1, counts.coded},
                                       {counts.clusters, counts.blocks + 1, counts.coded},

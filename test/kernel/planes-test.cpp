@@ -215,6 +215,29 @@ void testPlanesOf(Metric metric, uint32_t d, bool haar, bool clustered, Biases* 
   }
 }
 
+// By how much a code of normal values turns from them, by bits: what the best even steps leave of the variance (Max
+// 1960), or less where steps suit the few values that there are.
+void testFits() {
+  constexpr double kLeft[] = {0, 0.3634, 0.1188, 0.03744, 0.01154, 0.003495, 0.001041, 0.0003035, 0.0000869};
+  Rng rng(seed);
+  for (uint32_t bits = 1; bits <= 8; bits++) {
+    Spread left;
+    for (int round = 0; round < 8; round++) {
+      const uint32_t n = 1024;
+      std::vector<float> r(n);
+      for (float& x : r) x = std::ldexp(static_cast<float>(rng.gaussian()), 4 * round - 16);  // of any length
+      std::vector<uint8_t> planes(n / 8 * bits);
+      const std::vector<float> nothing(n);
+      encodePlanes(Metric::kL2, r.data(), nothing.data(), n, bits, 0, planes.data());
+      const std::vector<float> w = unpacked(planes, n, bits);
+      left.add(1 - product(r, w) * product(r, w) / product(r, r) / product(w, w));
+    }
+    const double times = left.mean() / kLeft[bits];
+    check(times > 0.6 && times < 1.2, std::to_string(bits) + " bits leave, in units of the best even steps, " +
+                                          std::to_string(times) + " of the variance");
+  }
+}
+
 // Vectors that are where the centre is: nothing is left to estimate.
 void testNothing() {
   Random random(seed);
@@ -276,6 +299,7 @@ void testPlanes() {
   std::printf("estimates by planes: mean errors have a mean square of %.2f standard errors, the worst %.2f\n", all,
               biases.worst);
   check(all <= 1.8, "mean square of mean errors, in standard errors, is " + std::to_string(all));
+  testFits();
   testNothing();
   testPreparing();
 }
