@@ -104,6 +104,8 @@ class Frozen::Search {
   template <Metric M>
   bool visit(uint32_t number, bool first) {
     const Visit& v = r_.visits[number];
+    // A query so large that no float holds its distance, or damage: nor would one hold an estimate.
+    if (!(std::fabs(v.base) < __builtin_huge_valf())) return first || tighten<M>();
     const FrozenLayout& layout = f_.layout_;
     const Cluster* cluster = f_.cluster(v.cluster);
     const float* centre = reinterpret_cast<const float*>(cluster + 1);

@@ -120,7 +120,8 @@ PlanesQuery preparePlanes(const float* rotated, uint32_t n, int16_t* values) {
   const float inverse = widest > kLeast ? kMost / widest : 0.0f;
   int32_t total = 0;
   for (uint32_t i = 0; i < n; i++) {
-    const float x = rotated[i] * inverse;
+    const float scaled = rotated[i] * inverse;
+    const float x = std::fabs(scaled) < kMost + 1 ? scaled : 0.0f;  // what no float holds once it is rotated
     const int32_t value = static_cast<int32_t>(x + std::copysign(0.5f, x));
     values[i] = static_cast<int16_t>(value);
     total += value;

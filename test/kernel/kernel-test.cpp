@@ -74,7 +74,12 @@ int main(int argc, char** argv) {
                {"tier kernels", testTierKernels},
                {"tier codecs", testTierCodecs},
                {"entropy", testEntropy},
-               {"tiers", testTiers}};
+               {"tiers", testTiers},
+               {"frozen codes", testFrozenCodes},
+               {"planes", testPlanes},
+               {"copies", testCopies},
+               {"frozen", testFrozen},
+               {"frozen damage", testFrozenDamage}};
   for (const auto& test : tests) {
     if (list) std::puts(test.name);
   }

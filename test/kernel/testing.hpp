@@ -62,5 +62,10 @@ void testTierKernels();
 void testTierCodecs();
 void testEntropy();
 void testTiers();
+void testFrozenCodes();
+void testPlanes();
+void testCopies();
+void testFrozen();
+void testFrozenDamage();
 
 }  // namespace hebb::test
