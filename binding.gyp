@@ -91,6 +91,7 @@
         "native/graph/copy.cpp",
         "native/frozen/clusters.cpp",
         "native/frozen/build.cpp",
+        "native/frozen/frozen.cpp",
         "native/frozen/scan.cpp",
         "native/gnn/network.cpp",
         "native/gnn/products.cpp",

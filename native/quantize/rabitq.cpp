@@ -53,6 +53,29 @@ OwnFactors factorsOf(Metric metric, float squares, float product, uint32_t n, co
   return {own, -factor * scale, factor * std::sqrt(squares * spread), 0};
 }
 
+// A query's values as integers of at most `most`, in units of `step`, and their sum.
+struct Rounded {
+  float step;
+  int32_t total;
+};
+template <typename T>
+Rounded roundTo(float most, const float* x, uint32_t n, T* values) {
+  float widest = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const float magnitude = std::fabs(x[i]);
+    widest = magnitude > widest ? magnitude : widest;
+  }
+  const float inverse = widest > kLeast ? most / widest : 0.0f;
+  int32_t total = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    const float scaled = x[i] * inverse;
+    const float value = std::fabs(scaled) < most + 1 ? scaled : 0.0f;  // what no float holds once it is rotated
+    values[i] = static_cast<T>(static_cast<int32_t>(value + std::copysign(0.5f, value)));
+    total += values[i];
+  }
+  return {widest / most, total};
+}
+
 }  // namespace
 
 Factors encode(Metric metric, const float* o, const float* c, uint32_t quads, const Exact& exact, uint8_t* nibbles) {
@@ -111,43 +134,16 @@ OwnFactors encodePlanes(Metric metric, const float* r, const float* c, uint32_t 
 }
 
 PlanesQuery preparePlanes(const float* rotated, uint32_t n, int16_t* values) {
-  constexpr float kMost = 1023.0f;
-  float widest = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const float x = std::fabs(rotated[i]);
-    widest = x > widest ? x : widest;
-  }
-  const float inverse = widest > kLeast ? kMost / widest : 0.0f;
-  int32_t total = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const float scaled = rotated[i] * inverse;
-    const float x = std::fabs(scaled) < kMost + 1 ? scaled : 0.0f;  // what no float holds once it is rotated
-    const int32_t value = static_cast<int32_t>(x + std::copysign(0.5f, x));
-    values[i] = static_cast<int16_t>(value);
-    total += value;
-  }
-  return {widest / kMost, total};
+  const Rounded rounded = roundTo(1023.0f, rotated, n, values);
+  return {rounded.step, rounded.total};
 }
 
 void prepareOwn(Metric metric, const float* residual, uint32_t n, float product, OwnQuery* out) {
-  constexpr float kMost = 127.0f;
-  float widest = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const float x = std::fabs(residual[i]);
-    widest = x > widest ? x : widest;
-  }
-  const float inverse = widest > kLeast ? kMost / widest : 0.0f;
   out->values.resize(n);
-  int32_t total = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    const float x = residual[i] * inverse;
-    const int32_t value = static_cast<int32_t>(x + std::copysign(0.5f, x));
-    out->values[i] = static_cast<int8_t>(value);
-    total += value;
-  }
+  const Rounded rounded = roundTo(127.0f, residual, n, out->values.data());
   const float squares = kernel->dot(residual, residual, n);
-  out->step = widest / kMost;
-  out->offset = -1.5f * (out->step * static_cast<float>(total));
+  out->step = rounded.step;
+  out->offset = -1.5f * (out->step * static_cast<float>(rounded.total));
   out->base = metric == Metric::kL2 ? squares : metric == Metric::kDot ? -product : 0.5f * squares;
   out->apart = std::sqrt(squares);
 }
