@@ -472,6 +472,9 @@ describe("refresh", () => {
     expect(await frozen.refresh()).toBe("up-to-date");
     await (await index.freeze(path("refresh"))).close(); // the same
     expect(await frozen.refresh()).toBe("up-to-date");
+    await (await index.freeze(path("refresh"), { generation: "another" })).close(); // the same rows, of another state
+    expect(await frozen.refresh()).toBe("replaced");
+    expect(frozen.stats()).toMatchObject({ generation: "another", witness: writer.witness });
     const [witness, before] = [frozen.witness, frozen.search(query(0), { k: 300 })];
 
     await index.put("new", query(0), { is: "new" });
@@ -767,11 +770,20 @@ describe("closing", () => {
     const index = await small("closing.hebb");
     const frozen = await index.freeze(path("closing"));
     const expected = range(30).map((q) => frozen.search(query(q), { k: 100 }));
-    const [many, verified, entries] = [frozen.searchMany(queries, { k: 100 }), frozen.verify(), frozen.entries()];
+    let [many, verified]: [unknown, boolean] = [undefined, false];
+    const underWay = [
+      frozen.searchMany(queries, { k: 100 }).then((lists) => {
+        many = lists;
+      }),
+      frozen.verify().then(() => {
+        verified = true;
+      }),
+    ];
+    const entries = frozen.entries();
     entries.next();
     await Promise.all([frozen.close(), frozen.close()]);
-    expect(await many).toEqual(expected);
-    await verified;
+    expect([many, verified]).toEqual([expected, true]);
+    await Promise.all(underWay);
     await frozen.close();
     const calls: (() => unknown)[] = [
       () => frozen.search(query(0)),
@@ -933,7 +945,7 @@ describe("overlay", () => {
     for (let q = 0; q < 15; q++) {
       const one = rowOf(asked, q, dimensions);
       const truth = rank(one);
-      for (const options of [{ k: 12 }, { k: 400, mode: "graph" }, { k: 1 }] as const) {
+      for (const options of [{ k: 12 }, { k: 400, mode: "graph" }, { k: 12, mode: "graph" }, { k: 1 }] as const) {
         const hits = frozen.search(one, options);
         expect(hits).toHaveLength(Math.min(options.k, frozen.size));
         const distances = new Map(truth.map(({ id, distance }) => [id, distance]));
@@ -1022,6 +1034,45 @@ describe("overlay", () => {
     }
     expect(witnesses.size).toBe(3);
   });
+
+  test.each(METRICS)(
+    "under %s rows that moved far away leave their places, and of equally near ones the lower ids come first",
+    async (metric) => {
+      const index = await small(`moved-far-${metric}.hebb`, range(200, 1200), metric); // ids are doc-1200, doc-1201, ...
+      const at = (id: Id) => Number(String(id).slice(4));
+      const [first, second, ...near] = index.search(query(0), { k: 12, exact: true }).map(({ id }) => at(id));
+      const nodes = new Map(range(200).map((node) => [at(index.idOf(node)!), node]));
+      const unit = (vector: Float32Array) =>
+        metric === "cosine" ? Float32Array.from(normalized(Float64Array.from(vector))) : vector;
+      // The nearest stays; three come to where it is; the others of the twelve go to the other side.
+      const twins = [1200, first === 1290 ? 1291 : 1290, 1399];
+      const gone = [second, ...near].filter((i) => !twins.includes(i));
+      const shifted = new Map([
+        ...gone.map((i) => [nodes.get(i)!, unit(rowOf(rows, i, d).map((x) => -3 * x))] as const),
+        ...twins.map((i) => [nodes.get(i)!, unit(rowOf(rows, first, d).slice())] as const),
+      ]);
+      vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter: undefined, shifted, others: [] });
+      await frozenOnce(
+        index,
+        "moved-far",
+        (frozen) => {
+          const vectors = new Map(range(200, 1200).map((i) => [i, shifted.get(nodes.get(i)!) ?? rowOf(rows, i, d)]));
+          const truth = [...vectors]
+            .map(([i, vector]) => ({ i, vector: twins.includes(i) ? rowOf(rows, first, d) : vector }))
+            .map(({ i, vector }) => ({ i, distance: distanceOf(metric, query(0), vector) }))
+            .sort((a, b) => a.distance - b.distance || a.i - b.i)
+            .map(({ i }) => `doc-${i}`);
+          expect(truth.slice(0, 4).sort()).toEqual([first, ...twins].map((i) => `doc-${i}`).sort());
+          for (const k of [1, 2, 3, 5, 12, 200]) {
+            expect(idsOf(frozen.search(query(0), { k, rerankFactor: 1024 }))).toEqual(truth.slice(0, k));
+            expect(idsOf(frozen.search(query(0), { k, mode: "graph" }))).toEqual(truth.slice(0, k));
+          }
+        },
+        { overlay: true },
+      );
+      await index.close();
+    },
+  );
 
   test("with every row shifted there are no codes, and all is found", async () => {
     const index = await open(path("all-shifted.hebb"), { dimensions: d, metric: "l2", durability: "off" });
