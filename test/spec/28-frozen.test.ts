@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
-import { compareIds } from "../../src/engine/frozen-reader.js";
+import { compareIds, FrozenReader } from "../../src/engine/frozen-reader.js";
 import { Learned } from "../../src/engine/learned.js";
 import { Linker } from "../../src/engine/linker.js";
 import {
@@ -829,13 +829,25 @@ describe("closing", () => {
     await frozen.close();
   });
 
-  test("while a refresh is under way leaves nothing open", async () => {
+  test("and refreshing let go of every bundle that was mapped, once", async () => {
     const index = await small("refreshing.hebb");
+    const [opening, closing] = [vi.spyOn(FrozenReader, "open"), vi.spyOn(FrozenReader.prototype, "close")];
     const frozen = await index.freeze(path("refreshing"));
+    const mapped = async () => {
+      const made = await Promise.all(opening.mock.results.map(({ value }) => value as Promise<FrozenReader>));
+      const closed = closing.mock.contexts as FrozenReader[];
+      expect(new Set(closed).size).toBe(closed.length);
+      return made.filter((one) => !closed.includes(one)).length;
+    };
     await (await index.freeze(path("refreshing"), { seed: 1 })).close();
+    expect(await Promise.all([frozen.refresh(), frozen.refresh()])).toEqual(["replaced", "replaced"]);
+    expect(opening).toHaveBeenCalledTimes(4); // both looked, and opened what they found
+    expect(await mapped()).toBe(1);
+    await (await index.freeze(path("refreshing"), { seed: 2 })).close();
     const refreshing = errorOf(() => frozen.refresh());
-    await frozen.close();
+    await frozen.close(); // meanwhile
     expect(await refreshing).toMatchObject({ code: "INDEX_CLOSED" });
+    expect(await mapped()).toBe(0);
     expect(await errorOf(() => frozen.size)).toMatchObject({ code: "INDEX_CLOSED" });
     await index.close();
   });
