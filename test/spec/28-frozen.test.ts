@@ -746,6 +746,19 @@ describe("what is frozen", () => {
     expect(await witnessOf(again, "read", { settle: false })).not.toBe(witness); // it says that a row was left out
     expect(manifestIn(path("read")).parameters).toMatchObject({ rows: 200, leftOut: 1 });
     await again.close();
+
+    const deleting = await open(path("readonly.hebb"));
+    await deleting.settle();
+    await deleting.delete(["doc-1"]);
+    await deleting.close();
+    const last = await open(path("readonly.hebb"), { readOnly: true });
+    expect(last.stats().deleted).toBe(1); // it still has a place in the graph
+    for (const settle of [true, false]) {
+      const error = await errorOf(() => last.freeze(path("refused"), { settle }));
+      expect(error).toMatchObject({ code: "STORE_READ_ONLY", details: { backlog: 0, deleted: 1 } });
+      expect(error.message).toContain("which only a writer can see to; open it without readOnly");
+    }
+    await last.close();
   });
 
   test("goes on beside searches and writes", async () => {
