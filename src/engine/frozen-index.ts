@@ -140,7 +140,8 @@ export class FrozenIndex {
 
   /**
    * Reads every byte of the bundle from disk and holds it to the witness.
-   * @throws {HebbError} WITNESS_MISMATCH naming the first section that differs, BUNDLE_CORRUPT, IO_ERROR
+   * @throws {HebbError} WITNESS_MISMATCH naming the first section that differs; BUNDLE_CORRUPT, also where another bundle
+   *   took its place, as its files are gone from there; IO_ERROR
    */
   async verify(): Promise<void> {
     const reader = this.#open();

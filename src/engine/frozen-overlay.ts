@@ -26,6 +26,8 @@ function damaged(section: string, problem: string): HebbError {
 const words = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer;
 
 export class FrozenOverlay {
+  /** A bit for each row that is not shifted, and how many there are; undefined where none is. */
+  readonly others: { bits: Uint32Array; count: number } | undefined;
   private readonly numbers: ReadonlySet<number>;
   private readonly scores: Float64Array;
   private readonly places: Uint32Array;
@@ -35,10 +37,16 @@ export class FrozenOverlay {
     private readonly adapter: Adapter | undefined,
     private readonly shifted: Uint32Array,
     private readonly vectors: Float32Array,
+    rows: number,
   ) {
     this.numbers = new Set(shifted);
     this.scores = new Float64Array(shifted.length);
     this.places = Uint32Array.from(shifted.keys());
+    if (shifted.length === 0) return;
+    const bits = new Uint32Array(Math.ceil(rows / 32)).fill(0xffffffff);
+    if (rows % 32 > 0) bits[bits.length - 1] = 2 ** (rows % 32) - 1;
+    for (const row of shifted) bits[row >>> 5] &= ~(1 << (row & 31));
+    this.others = { bits, count: rows - shifted.length };
   }
 
   /**
@@ -62,7 +70,7 @@ export class FrozenOverlay {
     const place = shifted.findIndex((row, i) => row >= rows || (i > 0 && row <= shifted[i - 1]));
     if (place >= 0)
       throw damaged("shifted", `number ${place} is ${shifted[place]}; expected rows of ${rows}, ascending`);
-    return new FrozenOverlay(metric, rank > 0 ? { dimensions, rank, basis, output } : undefined, shifted, shifts);
+    return new FrozenOverlay(metric, rank > 0 ? { dimensions, rank, basis, output } : undefined, shifted, shifts, rows);
   }
 
   /** Rows that are shifted. */

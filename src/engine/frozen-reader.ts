@@ -2,7 +2,7 @@
 import { HebbError } from "../../base/errors.js";
 import type { Id, Payload } from "../../base/types.js";
 import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
-import { createGraph, type Graph } from "../../native/graph.js";
+import { createGraph, type Graph, type ManyResults } from "../../native/graph.js";
 import { createRegion, kernelTraits, type Region } from "../../native/index.js";
 import { Bundle, type BundleOptions } from "../../storage/bundle.js";
 import { diskFiles } from "../../storage/files.js";
@@ -97,7 +97,7 @@ export class FrozenReader {
 
   search(vector: Float32Array, plan: FrozenPlan): Hit[] {
     const { graph, codes, parameters, nodes: known } = this;
-    const room = this.roomFor(plan);
+    const room = Math.min(plan.k, parameters.rows);
     if (known.length < room) {
       this.nodes = new Uint32Array(room);
       this.distances = new Float32Array(room);
@@ -106,8 +106,10 @@ export class FrozenReader {
     return inBundle(() => {
       const asked = this.overlay.ask(vector);
       let count = 0;
-      if (plan.byGraph) count = graph.search(asked, room, Math.max(plan.ef, room), nodes, distances, false, 0);
-      else if (parameters.coded > 0) count = codes.scan(asked, room, plan.rerankFactor, nodes, distances);
+      if (parameters.coded === 0) count = 0;
+      else if (plan.byGraph)
+        count = graph.search(asked, room, plan.ef, nodes, distances, false, 0, ...this.unshifted());
+      else count = codes.scan(asked, room, plan.rerankFactor, nodes, distances);
       return this.hits(asked, plan, nodes, distances, count);
     });
   }
@@ -128,18 +130,22 @@ export class FrozenReader {
     const { graph, codes, parameters } = this;
     const d = parameters.dimensions;
     const n = queries.length / d;
-    const room = this.roomFor(plan);
+    const room = Math.min(plan.k, parameters.rows);
     const asked = Array.from({ length: n }, (_, i) => this.overlay.ask(queries.subarray(i * d, (i + 1) * d)));
     asked.forEach((query, i) => {
       queries.set(query, i * d);
     });
     return inBundleLater(async () => {
-      const none = { nodes: new Uint32Array(0), distances: new Float32Array(0), counts: new Int32Array(n) };
-      const found = plan.byGraph
-        ? await graph.searchMany(queries, room, Math.max(plan.ef, room), false, 0)
-        : parameters.coded > 0
-          ? await codes.scanMany(queries, room, plan.rerankFactor)
-          : none;
+      let found: ManyResults = {
+        nodes: new Uint32Array(0),
+        distances: new Float32Array(0),
+        counts: new Int32Array(n),
+      };
+      if (parameters.coded > 0) {
+        found = plan.byGraph
+          ? await graph.searchMany(queries, room, plan.ef, false, 0, ...this.unshifted())
+          : await codes.scanMany(queries, room, plan.rerankFactor);
+      }
       return Array.from({ length: n }, (_, i) => {
         const [nodes, distances] = [found.nodes.subarray(i * room), found.distances.subarray(i * room)];
         return this.hits(queries.subarray(i * d, (i + 1) * d), plan, nodes, distances, found.counts[i]);
@@ -147,10 +153,9 @@ export class FrozenReader {
     });
   }
 
-  /** How many to look for. In the graph shifted rows lie where they were before, so those it finds are no results. */
-  private roomFor({ k, byGraph }: FrozenPlan): number {
-    const more = byGraph ? Math.min(this.overlay.size, k) : 0;
-    return Math.min(k + more, this.parameters.rows);
+  /** In the graph shifted rows lie where they were before: what it finds of them is no result. */
+  private unshifted(): [bits: Uint32Array | undefined, count: number] {
+    return [this.overlay.others?.bits, this.overlay.others?.count ?? 0];
   }
 
   private hits(

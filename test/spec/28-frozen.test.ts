@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
-import { compareIds } from "../../src/engine/frozen-reader.js";
+import { compareIds, FrozenReader } from "../../src/engine/frozen-reader.js";
 import { Learned } from "../../src/engine/learned.js";
 import { Linker } from "../../src/engine/linker.js";
 import {
@@ -472,6 +472,9 @@ describe("refresh", () => {
     expect(await frozen.refresh()).toBe("up-to-date");
     await (await index.freeze(path("refresh"))).close(); // the same
     expect(await frozen.refresh()).toBe("up-to-date");
+    await (await index.freeze(path("refresh"), { generation: "another" })).close(); // the same rows, of another state
+    expect(await frozen.refresh()).toBe("replaced");
+    expect(frozen.stats()).toMatchObject({ generation: "another", witness: writer.witness });
     const [witness, before] = [frozen.witness, frozen.search(query(0), { k: 300 })];
 
     await index.put("new", query(0), { is: "new" });
@@ -743,6 +746,19 @@ describe("what is frozen", () => {
     expect(await witnessOf(again, "read", { settle: false })).not.toBe(witness); // it says that a row was left out
     expect(manifestIn(path("read")).parameters).toMatchObject({ rows: 200, leftOut: 1 });
     await again.close();
+
+    const deleting = await open(path("readonly.hebb"));
+    await deleting.settle();
+    await deleting.delete(["doc-1"]);
+    await deleting.close();
+    const last = await open(path("readonly.hebb"), { readOnly: true });
+    expect(last.stats().deleted).toBe(1); // it still has a place in the graph
+    for (const settle of [true, false]) {
+      const error = await errorOf(() => last.freeze(path("refused"), { settle }));
+      expect(error).toMatchObject({ code: "STORE_READ_ONLY", details: { backlog: 0, deleted: 1 } });
+      expect(error.message).toContain("which only a writer can see to; open it without readOnly");
+    }
+    await last.close();
   });
 
   test("goes on beside searches and writes", async () => {
@@ -767,11 +783,20 @@ describe("closing", () => {
     const index = await small("closing.hebb");
     const frozen = await index.freeze(path("closing"));
     const expected = range(30).map((q) => frozen.search(query(q), { k: 100 }));
-    const [many, verified, entries] = [frozen.searchMany(queries, { k: 100 }), frozen.verify(), frozen.entries()];
+    let [many, verified]: [unknown, boolean] = [undefined, false];
+    const underWay = [
+      frozen.searchMany(queries, { k: 100 }).then((lists) => {
+        many = lists;
+      }),
+      frozen.verify().then(() => {
+        verified = true;
+      }),
+    ];
+    const entries = frozen.entries();
     entries.next();
     await Promise.all([frozen.close(), frozen.close()]);
-    expect(await many).toEqual(expected);
-    await verified;
+    expect([many, verified]).toEqual([expected, true]);
+    await Promise.all(underWay);
     await frozen.close();
     const calls: (() => unknown)[] = [
       () => frozen.search(query(0)),
@@ -817,13 +842,25 @@ describe("closing", () => {
     await frozen.close();
   });
 
-  test("while a refresh is under way leaves nothing open", async () => {
+  test("and refreshing let go of every bundle that was mapped, once", async () => {
     const index = await small("refreshing.hebb");
+    const [opening, closing] = [vi.spyOn(FrozenReader, "open"), vi.spyOn(FrozenReader.prototype, "close")];
     const frozen = await index.freeze(path("refreshing"));
+    const mapped = async () => {
+      const made = await Promise.all(opening.mock.results.map(({ value }) => value as Promise<FrozenReader>));
+      const closed = closing.mock.contexts as FrozenReader[];
+      expect(new Set(closed).size).toBe(closed.length);
+      return made.filter((one) => !closed.includes(one)).length;
+    };
     await (await index.freeze(path("refreshing"), { seed: 1 })).close();
+    expect(await Promise.all([frozen.refresh(), frozen.refresh()])).toEqual(["replaced", "replaced"]);
+    expect(opening).toHaveBeenCalledTimes(4); // both looked, and opened what they found
+    expect(await mapped()).toBe(1);
+    await (await index.freeze(path("refreshing"), { seed: 2 })).close();
     const refreshing = errorOf(() => frozen.refresh());
-    await frozen.close();
+    await frozen.close(); // meanwhile
     expect(await refreshing).toMatchObject({ code: "INDEX_CLOSED" });
+    expect(await mapped()).toBe(0);
     expect(await errorOf(() => frozen.size)).toMatchObject({ code: "INDEX_CLOSED" });
     await index.close();
   });
@@ -933,7 +970,7 @@ describe("overlay", () => {
     for (let q = 0; q < 15; q++) {
       const one = rowOf(asked, q, dimensions);
       const truth = rank(one);
-      for (const options of [{ k: 12 }, { k: 400, mode: "graph" }, { k: 1 }] as const) {
+      for (const options of [{ k: 12 }, { k: 400, mode: "graph" }, { k: 12, mode: "graph" }, { k: 1 }] as const) {
         const hits = frozen.search(one, options);
         expect(hits).toHaveLength(Math.min(options.k, frozen.size));
         const distances = new Map(truth.map(({ id, distance }) => [id, distance]));
@@ -1022,6 +1059,45 @@ describe("overlay", () => {
     }
     expect(witnesses.size).toBe(3);
   });
+
+  test.each(METRICS)(
+    "under %s rows that moved far away leave their places, and of equally near ones the lower ids come first",
+    async (metric) => {
+      const index = await small(`moved-far-${metric}.hebb`, range(200, 1200), metric); // ids are doc-1200, doc-1201, ...
+      const at = (id: Id) => Number(String(id).slice(4));
+      const [first, second, ...near] = index.search(query(0), { k: 12, exact: true }).map(({ id }) => at(id));
+      const nodes = new Map(range(200).map((node) => [at(index.idOf(node)!), node]));
+      const unit = (vector: Float32Array) =>
+        metric === "cosine" ? Float32Array.from(normalized(Float64Array.from(vector))) : vector;
+      // The nearest stays; three come to where it is; the others of the twelve go to the other side.
+      const twins = [1200, first === 1290 ? 1291 : 1290, 1399];
+      const gone = [second, ...near].filter((i) => !twins.includes(i));
+      const shifted = new Map([
+        ...gone.map((i) => [nodes.get(i)!, unit(rowOf(rows, i, d).map((x) => -3 * x))] as const),
+        ...twins.map((i) => [nodes.get(i)!, unit(rowOf(rows, first, d).slice())] as const),
+      ]);
+      vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter: undefined, shifted, others: [] });
+      await frozenOnce(
+        index,
+        "moved-far",
+        (frozen) => {
+          const vectors = new Map(range(200, 1200).map((i) => [i, shifted.get(nodes.get(i)!) ?? rowOf(rows, i, d)]));
+          const truth = [...vectors]
+            .map(([i, vector]) => ({ i, vector: twins.includes(i) ? rowOf(rows, first, d) : vector }))
+            .map(({ i, vector }) => ({ i, distance: distanceOf(metric, query(0), vector) }))
+            .sort((a, b) => a.distance - b.distance || a.i - b.i)
+            .map(({ i }) => `doc-${i}`);
+          expect(truth.slice(0, 4).sort()).toEqual([first, ...twins].map((i) => `doc-${i}`).sort());
+          for (const k of [1, 2, 3, 5, 12, 200]) {
+            expect(idsOf(frozen.search(query(0), { k, rerankFactor: 1024 }))).toEqual(truth.slice(0, k));
+            expect(idsOf(frozen.search(query(0), { k, mode: "graph" }))).toEqual(truth.slice(0, k));
+          }
+        },
+        { overlay: true },
+      );
+      await index.close();
+    },
+  );
 
   test("with every row shifted there are no codes, and all is found", async () => {
     const index = await open(path("all-shifted.hebb"), { dimensions: d, metric: "l2", durability: "off" });
