@@ -1,7 +1,8 @@
-// Searching a frozen bundle by its codes: every cluster that may hold one of the k nearest is scanned, and vectors are
-// compared in the order of what their distance is at least, until that is more than the k-th (as a VA-file is searched:
-// Weber, Schek & Blott 1998). What an estimate may be off by is RaBitQ's bound (rabitq.hpp), so that results are exact
-// but for the rare vector whose estimate is off by more than `kSure` standard deviations.
+// Searching a frozen bundle by its codes: every cluster that may hold one of the k nearest is scanned, and of what the
+// codes let through vectors are compared, those first that seem nearest, but for those whose distance is at least more
+// than the k-th. What an estimate may be off by is RaBitQ's bound (rabitq.hpp), so that results are exact but for the
+// rare vector whose estimate is off by more than `kSure` standard deviations, and where the cap of comparisons ends
+// them.
 //
 // Every number is an integer sum, or floats in one order that no kernel, thread or compiler changes: equal bundles and
 // queries give equal bits.
@@ -63,6 +64,7 @@ class Frozen {
     // Those that the clusters so far brought, those that the last one did, those that seem to be among the k nearest;
     // and all others that may be.
     std::vector<Candidate> fresh, next, near, candidates;
+    std::vector<float> most;
     std::vector<Neighbor> nearest;  // a heap, the farthest on top
     Work work{};
   };

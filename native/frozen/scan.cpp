@@ -13,10 +13,13 @@ constexpr float kTurned = 4e-6f, kRounded = 4e-6f;
 // Vectors that are fetched ahead of being compared.
 constexpr uint32_t kAhead = 8;
 
-// The one that is at least the nearest comes first; of equals the lower number.
+// With a smaller rerank factor all comparisons are kept for the end: bounds come from estimates alone until then.
+constexpr uint32_t kLeastEarly = 3;
+
+// The one that seems nearest comes first; of equals the lower number.
 template <typename C>
-bool earlier(const C& a, const C& b) {
-  return a.least < b.least || (a.least == b.least && a.node < b.node);
+bool seemsNearer(const C& a, const C& b) {
+  return a.estimate < b.estimate || (a.estimate == b.estimate && a.node < b.node);
 }
 
 // Unlike the library's, in one instruction; a NaN gives b.
@@ -201,22 +204,28 @@ class Frozen::Search {
     return true;
   }
 
-  // Compares the k fresh candidates with the least estimates.
+  // A first bound of the k-th distance: compares the k fresh candidates that seem nearest; or takes the k-th of what
+  // fresh ones are at most.
   template <Metric M>
   bool seed() {
     std::vector<Candidate>& c = r_.fresh;
+    seeded_ = true;
+    if (!mayCompareEarly()) {
+      if (c.size() < k_) return true;
+      r_.most.clear();
+      for (const Candidate& one : c) r_.most.push_back(one.estimate + (one.estimate - one.least));
+      std::sort(r_.most.begin(), r_.most.end());
+      limit_ = r_.most[k_ - 1];
+      return true;
+    }
     const size_t count = std::min<size_t>(k_, c.size());
-    const auto byEstimate = [](const Candidate& a, const Candidate& b) {
-      return a.estimate < b.estimate || (a.estimate == b.estimate && a.node < b.node);
-    };
-    std::sort(c.begin(), c.end(), byEstimate);  // all: what is looked at when must not depend on a library's choice
+    std::sort(c.begin(), c.end(), seemsNearer<Candidate>);
     for (size_t i = 0; rerank_ > 0 && i < count; i++) prefetch(c[i].node);
     for (size_t i = 0; i < count; i++) {
       if (rerank_ == 0 && !look<M>(c[i])) return false;
       if (!compare<M>(c[i])) return false;
     }
     c.erase(c.begin(), c.begin() + static_cast<ptrdiff_t>(count));
-    seeded_ = true;
     return true;
   }
 
@@ -227,7 +236,7 @@ class Frozen::Search {
   bool tighten() {
     for (const Candidate& c : r_.near) {
       if (!(c.least <= limit_)) continue;
-      if (!(c.estimate <= limit_) || !mayCompare()) r_.candidates.push_back(c);
+      if (!(c.estimate <= limit_) || !mayCompareEarly()) r_.candidates.push_back(c);
       else if (!compare<M>(c)) return false;
     }
     r_.near.clear();
@@ -246,8 +255,8 @@ class Frozen::Search {
     return true;
   }
 
-  // Compares the candidates that are left in the order of what they are at least, until that is more than the k-th
-  // distance.
+  // Compares the candidates that are left, those first that seem nearest, but for those that the k-th distance rules
+  // out.
   template <Metric M>
   bool finish() {
     std::vector<Candidate>& c = r_.candidates;
@@ -260,16 +269,20 @@ class Frozen::Search {
       }
       std::erase_if(c, isFar);
     }
-    std::sort(c.begin(), c.end(), earlier<Candidate>);
+    std::sort(c.begin(), c.end(), seemsNearer<Candidate>);
     for (size_t i = 0; rerank_ > 0 && i < std::min<size_t>(c.size(), kAhead); i++) prefetch(c[i].node);
-    for (size_t i = 0; i < c.size() && c[i].least <= limit_ && mayCompare(); i++) {
+    for (size_t i = 0; i < c.size() && mayCompare(); i++) {
       if (rerank_ > 0 && i + kAhead < c.size()) prefetch(c[i + kAhead].node);
-      if (!compare<M>(c[i])) return false;
+      if (!isFar(c[i]) && !compare<M>(c[i])) return false;
     }
     return true;
   }
 
   bool mayCompare() const { return left_ > 0 || rerank_ == 0; }
+  // Half of the comparisons are for the end, when all that may be near is known.
+  bool mayCompareEarly() const {
+    return rerank_ == 0 || (rerank_ >= kLeastEarly && left_ > uint64_t(rerank_) * k_ / 2);
+  }
 
   void fetchPlanes(const Candidate& c) const {
     const uint64_t bytes = f_.layout_.planesStride;
@@ -301,7 +314,8 @@ class Frozen::Search {
     std::push_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
     if (r_.nearest.size() == k_) {
       const float farthest = r_.nearest.front().distance;
-      limit_ = farthest + kRounded * (std::fabs(farthest) + (M == Metric::kCosine ? 1.0f : 0.0f));
+      const float limit = farthest + kRounded * (std::fabs(farthest) + (M == Metric::kCosine ? 1.0f : 0.0f));
+      limit_ = limit < limit_ ? limit : limit_;
     }
     return true;
   }
