@@ -15,6 +15,10 @@ FrozenShape shapeOf(const Graph& graph, const Napi::Object& o) {
           o.Get("haar").ToBoolean().Value(), whole(o.Get("seed"))};
 }
 
+bool isPossible(const FrozenShape& shape) {
+  return shape.bits >= 1 && shape.bits <= kMostBits && shape.dimensions <= kMostFrozenDimensions;
+}
+
 // All that a bundle holds of a graph, as bytes to write.
 struct Snapshot {
   Snapshot(std::shared_ptr<Graph> of, const FrozenShape& s, const Span<uint32_t>& order, const Span<uint8_t>& without,
@@ -71,8 +75,8 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
     const uint32_t tier = info[4].As<Napi::Number>().Uint32Value();
     const bool known =
         std::all_of(nodes.data, nodes.data + nodes.length, [&](uint32_t n) { return n < graph->nodes(); });
-    if (!known || nodes.length == 0 || (left.length && left.length != nodes.length) || shape.bits < 1 ||
-        shape.bits > kMostBits || tier >= kTiers || shape.dimensions > kMostFrozenDimensions) {
+    if (!known || nodes.length == 0 || (left.length && left.length != nodes.length) || tier >= kTiers ||
+        !isPossible(shape)) {
       fail(info.Env(), "nodes of the graph, bits from 1 to 8 and at most 8,192 dimensions were expected");
       return;
     }
@@ -94,24 +98,40 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
     return task->promise();
   }
 
-  const std::vector<uint8_t>* built(uint32_t section) const {
+  // What was built for a section, and the bytes of a record; null for sections of the graph.
+  struct Built {
+    const std::vector<uint8_t>* bytes;
+    uint64_t stride;
+  };
+  Built built(uint32_t section) const {
     const FrozenBuild& b = snapshot_->build;
-    return section == kRotation   ? &b.rotation
-           : section == kClusters ? &b.clusters
-           : section == kCodes    ? &b.codes
-           : section == kPlanes   ? &b.planes
-           : section == kRanges   ? &b.ranges
-                                  : nullptr;
+    const FrozenLayout layout(snapshot_->shape);
+    switch (section) {
+      case kRotation:
+        return {&b.rotation, layout.padded * sizeof(float)};
+      case kClusters:
+        return {&b.clusters, layout.clusterStride};
+      case kCodes:
+        return {&b.codes, layout.blockStride};
+      case kPlanes:
+        return {&b.planes, std::max<uint64_t>(layout.planesStride, 1)};
+      case kRanges:
+        return {&b.ranges, sizeof(Range)};
+      default:
+        return {nullptr, snapshot_->copy.stride(static_cast<Section>(section))};
+    }
+  }
+  uint64_t countOf(uint32_t section, const Built& b) const {
+    return b.bytes ? b.bytes->size() / b.stride : snapshot_->copy.count(static_cast<Section>(section));
   }
 
-  // size(section) -> { stride, count }; of bytes that were built, the stride is 1
+  // size(section) -> { stride, count }
   Napi::Value size(const Napi::CallbackInfo& info) {
     const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
-    const std::vector<uint8_t>* bytes = built(section);
+    const Built b = built(section);
     Napi::Object out = Napi::Object::New(info.Env());
-    const Section of = static_cast<Section>(section);
-    out.Set("stride", static_cast<double>(bytes ? 1 : snapshot_->copy.stride(of)));
-    out.Set("count", static_cast<double>(bytes ? bytes->size() : snapshot_->copy.count(of)));
+    out.Set("stride", static_cast<double>(b.stride));
+    out.Set("count", static_cast<double>(countOf(section, b)));
     return out;
   }
 
@@ -119,15 +139,13 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
   Napi::Value read(const Napi::CallbackInfo& info) {
     const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
     const uint64_t first = whole(info[1]), count = whole(info[2]);
-    const std::vector<uint8_t>* bytes = built(section);
-    const Section of = static_cast<Section>(section);
-    const uint64_t stride = bytes ? 1 : snapshot_->copy.stride(of);
-    const uint64_t there = bytes ? bytes->size() : snapshot_->copy.count(of);
+    const Built b = built(section);
+    const uint64_t there = countOf(section, b);
     if (first > there || count > there - first) return fail(info.Env(), "records past the last");
-    Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), count * stride);
-    if (bytes) {
-      if (count) std::memcpy(out.Data(), bytes->data() + first, count);
-    } else if (!snapshot_->copy.read(of, first, count, out.Data())) {
+    Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), count * b.stride);
+    if (b.bytes) {
+      if (count) std::memcpy(out.Data(), b.bytes->data() + first * b.stride, count * b.stride);
+    } else if (!snapshot_->copy.read(static_cast<Section>(section), first, count, out.Data())) {
       throwFault(info.Env(), snapshot_->graph->region().fault());
       return info.Env().Undefined();
     }
@@ -186,7 +204,12 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
     const Frozen::Counts counts{o.Get("clusters").As<Napi::Number>().Uint32Value(), whole(o.Get("blocks")),
                                 o.Get("coded").As<Napi::Number>().Uint32Value()};
     const char* error = nullptr;
-    frozen_ = Frozen::attach(graph_, shapeOf(*graph_, o), counts, &error);
+    const FrozenShape shape = shapeOf(*graph_, o);
+    if (!isPossible(shape)) {
+      fail(info.Env(), "bits from 1 to 8 and at most 8,192 dimensions were expected");
+      return;
+    }
+    frozen_ = Frozen::attach(graph_, shape, counts, &error);
     if (frozen_) return;
     if (std::strcmp(error, "checksum") == 0) throwFault(info.Env(), graph_->region().fault());
     else fail(info.Env(), error);
@@ -230,6 +253,8 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
   Napi::Value scanMany(const Napi::CallbackInfo& info) {
     const auto queries = span<Napi::Float32Array>(info[0]);
     if (!open(info)) return info.Env().Undefined();
+    if (queries.length % graph_->options().dimensions != 0 || info[1].As<Napi::Number>().Uint32Value() == 0)
+      return fail(info.Env(), "whole queries of the bundle's dimensions, and k from 1 on, were expected");
     ScanManyTask* task =
         new ScanManyTask(info.Env(), frozen_, graph_, queries, info[1].As<Napi::Number>().Uint32Value(),
                          info[2].As<Napi::Number>().Uint32Value());

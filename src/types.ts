@@ -402,7 +402,7 @@ export interface FreezeOptions {
    * all rotations, in time and memory d^2.
    */
   rotation?: "hadamard" | "haar";
-  /** Of the rotation and the clusters; 0 (default) to 2^53 - 1. The same rows and seed give the same bundle. */
+  /** Of the rotation and the clusters; 0 (default) to 2^53 - 1. The same rows and seed give the same codes. */
   seed?: number;
   /** Of a value in a code, 1-8, default 4. Fewer take less memory; with fewer, more vectors are compared. */
   bits?: number;

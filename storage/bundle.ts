@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
 import { BLOCK_BYTES, type Region } from "../native/index.js";
+import { corruptBundle, witnessMismatch } from "./bundle-errors.js";
 import type { Files, StoredFile } from "./files.js";
 import {
   blockCount,
@@ -248,8 +249,11 @@ async function closeAll(opened: Opened): Promise<void> {
 }
 
 function damaged(section: ManifestSection, problem: string, details: Record<string, unknown> = {}): HebbError {
-  const message = `section ${section.name}: ${problem}. Copy the bundle again, whole, or freeze again`;
-  return new HebbError("BUNDLE_CORRUPT", message, { section: section.name, file: section.file, ...details });
+  return corruptBundle(`section ${section.name}: ${problem}`, {
+    section: section.name,
+    file: section.file,
+    ...details,
+  });
 }
 
 function wrongSize(section: ManifestSection, { path }: StoredFile, found: number): HebbError {
@@ -264,8 +268,6 @@ function mismatch(
   what = "digest",
   expected: string | number = section.digest,
 ): HebbError {
-  const where = `section ${section.name}: ${path}`;
-  const message = `${where}: ${what} ${found} found; expected ${expected}. Copy the bundle again, whole, or freeze again`;
   const details = { section: section.name, file: section.file, expected, found };
-  return new HebbError("WITNESS_MISMATCH", message, details);
+  return witnessMismatch(`section ${section.name}: ${path}: ${what} ${found} found; expected ${expected}`, details);
 }

@@ -5,6 +5,7 @@
 import { HebbError } from "../base/errors.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, PAGE_BYTES } from "../native/index.js";
+import { corruptBundle } from "./bundle-errors.js";
 import { sealOf, witnessOf } from "./witness.js";
 
 export interface ManifestSection {
@@ -83,8 +84,7 @@ export function formatManifest(manifest: Manifest): string {
   checkFields(fields, refuseCall);
   const text = `${JSON.stringify(fields, null, 2)}\n`;
   const bytes = Buffer.byteLength(text);
-  if (bytes > MOST_MANIFEST_BYTES)
-    refuseCall("as a whole", `has ${bytes} bytes; expected at most ${MOST_MANIFEST_BYTES}`);
+  if (bytes > MOST_MANIFEST_BYTES) refuseCall("text", `has ${bytes} bytes; expected at most ${MOST_MANIFEST_BYTES}`);
   return text;
 }
 
@@ -95,8 +95,7 @@ export function formatManifest(manifest: Manifest): string {
  */
 export function parseManifest(source: string | Uint8Array, where: string): Manifest {
   const refuse: Refuse = (field, problem) => {
-    const message = `${where}: ${clipped(field)} ${problem}. Copy the bundle again, whole, or freeze again`;
-    throw new HebbError("BUNDLE_CORRUPT", message, { path: where, field });
+    throw corruptBundle(`${where}: ${clipped(field)} ${problem}`, { path: where, field });
   };
   if (Buffer.byteLength(source) > MOST_MANIFEST_BYTES) refuse("the file", `has more than ${MOST_MANIFEST_BYTES} bytes`);
   let text: string;

@@ -1,8 +1,8 @@
 #include "build.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
-#include <cstring>
 
 #include "clusters.hpp"
 #include "kernel.hpp"
@@ -10,9 +10,11 @@
 namespace hebb {
 namespace {
 
-// Vectors that k-means looks at, for each cluster.
+// Vectors that k-means looks at, for each cluster: with 24 a query looked at a tenth more blocks (docs/decisions/0011).
 constexpr uint32_t kSamplePerCluster = 32;
+// Four blocks: with fewer vectors much of a cluster is an empty end of its last block.
 constexpr uint32_t kLeastPerCluster = 128;
+// Of a query's time, comparing it with so many centres is a millisecond.
 constexpr uint32_t kMostClusters = 8192;
 
 // A vector as the metric compares it.
@@ -77,6 +79,53 @@ struct Writer {
   }
 };
 
+// Gives each member its nearest centre, and how far it is from it.
+bool assign(Graph& graph, const std::vector<uint32_t>& nodes, const Centres& centres, gnn::Crew& crew,
+            std::vector<Member>* members) {
+  constexpr uint32_t kTogether = Centres::kTogether;
+  const uint32_t d = graph.options().dimensions, n = static_cast<uint32_t>(members->size());
+  std::atomic<bool> sound{true};
+  crew.run((n + kTogether - 1) / kTogether, uint64_t(n) * centres.count() * d, [&](size_t piece) {
+    thread_local std::vector<float> points, room;
+    uint32_t of[kTogether];
+    Member* const first = members->data() + piece * kTogether;
+    const uint32_t count = std::min(kTogether, n - static_cast<uint32_t>(piece) * kTogether);
+    points.resize(uint64_t(kTogether) * d);
+    for (uint32_t i = 0; i < count; i++) {
+      if (!copyVector(graph, nodes[first[i].node], points.data() + uint64_t(i) * d)) sound = false;
+    }
+    centres.nearest(points.data(), count, &room, of);
+    for (uint32_t i = 0; i < count; i++) {
+      first[i].cluster = of[i];
+      first[i].length = std::sqrt(kernel->l2(points.data() + uint64_t(i) * d, centres[of[i]], d));
+    }
+  });
+  return sound;
+}
+
+// Puts members in the order of clusters, then of lengths; gives back where each cluster ends, the first one at [1].
+std::vector<uint32_t> sortMembers(uint32_t clusters, gnn::Crew& crew, std::vector<Member>* members) {
+  std::vector<uint32_t> ends(clusters + 1, 0);
+  for (const Member& m : *members) ends[m.cluster + 1]++;
+  for (uint32_t c = 0; c < clusters; c++) ends[c + 1] += ends[c];
+  std::vector<uint32_t> next(ends.begin(), ends.end() - 1);
+  std::vector<Member> sorted(members->size());
+  for (const Member& m : *members) sorted[next[m.cluster]++] = m;
+  crew.run(clusters, uint64_t(sorted.size()) * 100, [&](size_t c) {
+    std::sort(sorted.begin() + ends[c], sorted.begin() + ends[c + 1], [](const Member& a, const Member& b) {
+      return a.length < b.length || (a.length == b.length && a.node < b.node);
+    });
+  });
+  members->swap(sorted);
+  return ends;
+}
+
+// The members of one block, and the place of their cluster's record.
+struct Piece {
+  uint32_t from, count;
+  uint64_t cluster;
+};
+
 }  // namespace
 
 uint32_t FrozenBuild::standardClusters(uint64_t count) {
@@ -89,7 +138,6 @@ bool FrozenBuild::run(Graph& graph, const FrozenShape& shape, const std::vector<
   const uint32_t d = shape.dimensions;
   const FrozenLayout layout(shape);
   gnn::Crew crew(threads);
-  std::atomic<bool> sound{true};
 
   if (shape.haar) {
     rotation.resize(uint64_t(d) * layout.padded * sizeof(float));
@@ -114,42 +162,9 @@ bool FrozenBuild::run(Graph& graph, const FrozenShape& shape, const std::vector<
   // Another sequence than that of the rotation.
   const Centres centres = findCentres(sample, d, clusterCount, Rng(mix(shape.seed) ^ 1), crew);
 
-  constexpr uint32_t kTogether = Centres::kTogether;
-  crew.run((n + kTogether - 1) / kTogether, uint64_t(n) * centres.count() * d, [&](size_t piece) {
-    thread_local std::vector<float> points, room;
-    uint32_t of[kTogether];
-    Member* const first = members.data() + piece * kTogether;
-    const uint32_t count = std::min(kTogether, n - static_cast<uint32_t>(piece) * kTogether);
-    points.resize(uint64_t(kTogether) * d);
-    for (uint32_t i = 0; i < count; i++) {
-      if (!copyVector(graph, nodes[first[i].node], points.data() + uint64_t(i) * d)) sound = false;
-    }
-    centres.nearest(points.data(), count, &room, of);
-    for (uint32_t i = 0; i < count; i++) {
-      first[i].cluster = of[i];
-      first[i].length = std::sqrt(kernel->l2(points.data() + uint64_t(i) * d, centres[of[i]], d));
-    }
-  });
-  if (!sound) return false;
+  if (!assign(graph, nodes, centres, crew, &members)) return false;
+  const std::vector<uint32_t> ends = sortMembers(centres.count(), crew, &members);
 
-  std::vector<uint32_t> ends(centres.count() + 1, 0);
-  for (const Member& m : members) ends[m.cluster + 1]++;
-  for (uint32_t c = 0; c < centres.count(); c++) ends[c + 1] += ends[c];
-  std::vector<Member> sorted(n);
-  {
-    std::vector<uint32_t> next(ends.begin(), ends.end() - 1);
-    for (const Member& m : members) sorted[next[m.cluster]++] = m;
-  }
-  crew.run(centres.count(), uint64_t(n) * 100, [&](size_t c) {
-    std::sort(sorted.begin() + ends[c], sorted.begin() + ends[c + 1], [](const Member& a, const Member& b) {
-      return a.length < b.length || (a.length == b.length && a.node < b.node);
-    });
-  });
-
-  struct Piece {
-    uint32_t from, count;
-    uint64_t cluster;  // place of its record
-  };
   std::vector<Piece> pieces;
   for (uint32_t c = 0; c < centres.count(); c++) {
     const uint32_t from = ends[c], count = ends[c + 1] - from;
@@ -158,23 +173,24 @@ bool FrozenBuild::run(Graph& graph, const FrozenShape& shape, const std::vector<
     const uint64_t at = clusters.size();
     clusters.resize(at + layout.clusterStride);
     *reinterpret_cast<Cluster*>(clusters.data() + at) = {
-        pieces.size(), blocks, count, sorted[from + count - 1].length, {}};
+        pieces.size(), blocks, count, members[from + count - 1].length, {}};
     turn.apply(centres[c], reinterpret_cast<float*>(clusters.data() + at + sizeof(Cluster)));
     for (uint32_t b = 0; b < blocks; b++) {
       pieces.push_back({from + b * kLanes, std::min(kLanes, count - b * kLanes), at});
       const Piece& piece = pieces.back();
-      const Range range{sorted[piece.from].length, sorted[piece.from + piece.count - 1].length};
+      const Range range{members[piece.from].length, members[piece.from + piece.count - 1].length};
       const uint8_t* bytes = reinterpret_cast<const uint8_t*>(&range);
       ranges.insert(ranges.end(), bytes, bytes + sizeof range);
     }
   }
   codes.resize(pieces.size() * layout.blockStride);
   planes.resize(pieces.size() * kLanes * layout.planesStride);
+  std::atomic<bool> sound{true};
   const Writer writer{graph, shape, layout, turn, centres, nodes};
   crew.run(pieces.size(), uint64_t(n) * d * 10, [&](size_t i) {
     uint8_t* const lanes = layout.planesStride ? planes.data() + i * kLanes * layout.planesStride : nullptr;
     const float* turned = reinterpret_cast<const float*>(clusters.data() + pieces[i].cluster + sizeof(Cluster));
-    if (!writer.write(sorted.data() + pieces[i].from, pieces[i].count, turned, codes.data() + i * layout.blockStride,
+    if (!writer.write(members.data() + pieces[i].from, pieces[i].count, turned, codes.data() + i * layout.blockStride,
                       lanes))
       sound = false;
   });

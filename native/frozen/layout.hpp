@@ -28,7 +28,7 @@ enum FrozenSection : uint32_t {
   kRanges = 17,
 };
 
-// Rerank and levels are whole numbers, and sums of products of levels fit 31 bits, up to here.
+// Up to here sums of products of levels and values fit 31 bits: 255 x 1,023 x 8,192 < 2^31.
 constexpr uint32_t kMostFrozenDimensions = 8192;
 constexpr uint32_t kMostBits = 8;
 
@@ -77,7 +77,7 @@ class FrozenRotation {
       : dimensions_(s.dimensions), fast_(s.dimensions, Rng(s.seed)), haar_(haar) {}
   uint32_t padded() const { return fast_.padded(); }
   void apply(const float* in, float* out) const {
-    if (haar_) applyHaar(haar_, dimensions_, padded(), in, 1.0f, out);
+    if (haar_) applyHaar(haar_, dimensions_, padded(), in, out);
     else fast_.apply(in, 1.0f, out);
   }
 

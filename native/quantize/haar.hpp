@@ -12,7 +12,7 @@ namespace hebb {
 // `rows` orthonormal rows of n values each, rows <= n: row i is where the i-th unit vector goes.
 void drawHaar(uint32_t rows, uint32_t n, Rng rng, float* out);
 
-// out = sum of scale in[i] row i: n values.
-void applyHaar(const float* haar, uint32_t rows, uint32_t n, const float* in, float scale, float* out);
+// out = sum of in[i] row i: n values.
+void applyHaar(const float* haar, uint32_t rows, uint32_t n, const float* in, float* out);
 
 }  // namespace hebb

@@ -148,7 +148,7 @@ namespace hebb {
 static const TierLoops kTierLoops = {hadamardTimes, hadamardRestore, hadamardSigns, levels, pairs, parts};
 extern const Kernel HEBB_KERNEL_SYMBOL;
 const Kernel HEBB_KERNEL_SYMBOL = {
-    HEBB_KERNEL_NAME, true,   65536,  l2,       dot,      l2Within,  firstNonFinite, crc32c,    flip,
+    HEBB_KERNEL_NAME, true,   8192,   l2,       dot,      l2Within,  firstNonFinite, crc32c,    flip,
     hadamard,         halves, encode, lut,      scan,     scanLeast, dotPlanes,      sumLevels, project,
     dotBytes,         widen,  narrow, greatest, addSteps, restore,   &kTierLoops};
 }  // namespace hebb

@@ -9,12 +9,13 @@ import { checkCommand, FAULTS_FOUND } from "./commands/check.js";
 import { compactCommand } from "./commands/compact.js";
 import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
-import { freezeCommand, verifyCommand } from "./commands/freeze.js";
+import { freezeCommand } from "./commands/freeze.js";
 import { learnCommand } from "./commands/learn.js";
 import { retierCommand } from "./commands/retier.js";
 import { queryCommand, searchCommand } from "./commands/search.js";
 import { statsCommand } from "./commands/stats.js";
 import { trainCommand } from "./commands/train.js";
+import { verifyCommand } from "./commands/verify.js";
 
 const COMMANDS = [
   createCommand,

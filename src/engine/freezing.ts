@@ -5,15 +5,15 @@
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import { inSlices, sortInSlices } from "../../base/slices.js";
 import { type Id, TIERS } from "../../base/types.js";
-import { createSnapshot, FROZEN_SECTIONS, frozenSection, frozenStrides, type Snapshot } from "../../native/frozen.js";
+import { createSnapshot, FROZEN_SECTIONS, frozenSection, type Snapshot } from "../../native/frozen.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
 import { kernelTraits } from "../../native/index.js";
 import { BundleWriter } from "../../storage/bundle-writer.js";
 import { diskFiles } from "../../storage/files.js";
-import { MOST_STRING_BYTES } from "../../storage/manifest.js";
+import { type Manifest, MOST_STRING_BYTES } from "../../storage/manifest.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { FreezeOptions } from "../types.js";
-import { type FrozenIndex, openFrozen } from "./frozen-index.js";
+import { FrozenIndex } from "./frozen-index.js";
 import { checkKernel } from "./frozen-kernel.js";
 import {
   type BundleSection,
@@ -26,9 +26,10 @@ import {
   ROTATIONS,
   sectionNumber,
 } from "./frozen-parameters.js";
-import { compareIds } from "./frozen-reader.js";
+import { FrozenReader } from "./frozen-reader.js";
 import { textOf } from "./frozen-texts.js";
 import { copyInTier } from "./frozen-tier.js";
+import { compareIds } from "./id-order.js";
 import type { Session } from "./session.js";
 import { show } from "./validate.js";
 
@@ -102,7 +103,7 @@ function planOf(options: FreezeOptions) {
 export async function freeze(session: Session, directory: string, options: FreezeOptions): Promise<FrozenIndex> {
   const plan = planOf(options);
   if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path without NUL`);
+    throw new TypeError(`directory is ${show(directory)}; expected a path, not empty and without NUL`);
   }
   if (session.dimensions > MOST_DIMENSIONS) {
     throw new RangeError(`the index has ${session.dimensions} dimensions; a bundle has at most ${MOST_DIMENSIONS}`);
@@ -111,12 +112,28 @@ export async function freeze(session: Session, directory: string, options: Freez
   if (session.graph.live === 0) throw empty(session);
   const writer = await BundleWriter.open(diskFiles, directory);
   try {
-    await session.whole(plan.settle, () => writeBundle(session, plan, writer));
+    const { witness, seal } = await session.whole(plan.settle, () => writeBundle(session, plan, writer));
+    return await openWritten(directory, witness, seal);
   } catch (error) {
     await writer.abandon();
     throw error;
   }
-  return openFrozen(directory);
+}
+
+/** The bundle that was written, unless another freeze has put its own there meanwhile. */
+async function openWritten(directory: string, witness: string, seal: string): Promise<FrozenIndex> {
+  const options = { verify: "lazy" } as const;
+  const reader = await FrozenReader.open(directory, options);
+  const { manifest } = reader.bundle;
+  if (manifest.witness === witness && manifest.seal === seal) return new FrozenIndex(directory, options, reader);
+  await reader.close();
+  throw new HebbError(
+    "STORE_LOCKED",
+    `${directory} was replaced by another freeze at once; open the bundle that is there`,
+    {
+      path: directory,
+    },
+  );
 }
 
 const empty = ({ directory, graph }: Session) =>
@@ -128,7 +145,7 @@ const empty = ({ directory, graph }: Session) =>
   );
 
 /** Writes all sections and publishes them, while nothing changes. */
-async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): Promise<void> {
+async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): Promise<Manifest> {
   const { graph, catalog, settings, dimensions, metric } = session;
   const { nodes, ids } = await rowsInOrder(session);
   if (nodes.length === 0) throw empty(session);
@@ -159,9 +176,6 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
     Array.from(shifted, (i) => served!.shifted.get(nodes[i])!),
   );
 
-  const strides = frozenStrides({ dimensions, bits: plan.bits });
-  const countOf = (section: "clusters" | "codes", stride: number) =>
-    snapshot.size(frozenSection(section)).count / stride;
   const parameters: FrozenParameters = {
     dimensions,
     metric,
@@ -173,8 +187,8 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
     tier: plan.tier,
     rerankFactor: plan.rerankFactor,
     ef: session.config.ruvector.hnsw_ef_search,
-    clusters: countOf("clusters", strides.cluster),
-    blocks: countOf("codes", strides.block),
+    clusters: snapshot.size(frozenSection("clusters")).count,
+    blocks: snapshot.size(frozenSection("codes")).count,
     coded: nodes.length - shifted.length,
     graph: {
       m: settings.m,
@@ -184,7 +198,7 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
     },
     overlay: served ? { adapterRank: served.adapter?.rank ?? 0, shifted: shifted.length } : null,
   };
-  await writer.publish({
+  return writer.publish({
     parameters,
     generation: plan.generation ?? session.appliedTo,
     lineage: plan.lineage ?? Buffer.from(session.store.meta.storeId).toString("hex"),

@@ -23,7 +23,7 @@ const VERIFY = ["eager", "lazy", "off"] as const;
 export async function openFrozen(directory: string, options: OpenFrozenOptions = {}): Promise<FrozenIndex> {
   checkOptions("openFrozen", options, ["verify"]);
   if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path without NUL`);
+    throw new TypeError(`directory is ${show(directory)}; expected a path, not empty and without NUL`);
   }
   const verify = checkOneOf("verify", options.verify ?? "lazy", VERIFY);
   return new FrozenIndex(directory, { verify }, await FrozenReader.open(directory, { verify }));
@@ -82,7 +82,7 @@ export class FrozenIndex {
     if (witness === expected) return;
     throw new HebbError(
       "WITNESS_MISMATCH",
-      `the bundle at ${this.#directory} has the witness ${witness}; expected ${expected}. It is whole, and another one`,
+      `the bundle at ${this.#directory} has the witness ${witness}; expected ${expected}. It is another bundle: correct its path, or the witness that you keep`,
       { expected, found: witness },
     );
   }
@@ -128,8 +128,8 @@ export class FrozenIndex {
 
   /** All rows, in the order of their ids: integers ascending, then strings by their UTF-8. */
   *entries(): Generator<StoredFrozen> {
-    const { rows } = this.#open().parameters;
     const reader = this.#open();
+    const { rows } = reader.parameters;
     for (let node = 0; node < rows; node++) {
       if (this.#open() !== reader) {
         throw new HebbError("INDEX_CLOSED", `the bundle at ${this.#directory} was replaced; ask for its entries again`);

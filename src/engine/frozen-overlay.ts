@@ -5,22 +5,14 @@
  * Section `adapter` has basis and output (f32, rank x dimensions each), `shifted` the rows' numbers (u32, ascending),
  * `shifts` their vectors, moved (f32; of unit length under cosine).
  */
-import { HebbError } from "../../base/errors.js";
 import type { Metric } from "../../base/types.js";
 import { type Adapter, adapterForward, project } from "../../model/adapter.js";
 import { normalize } from "../../model/scoring.js";
 import { firstNonFinite, scoreRows } from "../../native/index.js";
+import { corruptBundle } from "../../storage/bundle-errors.js";
 import type { FrozenParameters } from "./frozen-parameters.js";
 
 const NOTHING = new Uint8Array(0);
-
-function damaged(section: string, problem: string): HebbError {
-  return new HebbError(
-    "BUNDLE_CORRUPT",
-    `section ${section}: ${problem}. Copy the bundle again, whole, or freeze again`,
-    { section },
-  );
-}
 
 /** Bytes on their own, so that they can be seen as words. */
 const words = (bytes: Uint8Array): ArrayBuffer => Uint8Array.from(bytes).buffer;
@@ -65,11 +57,17 @@ export class FrozenOverlay {
     const shifts = new Float32Array(words(any ? read("shifts") : NOTHING));
     for (const [section, floats] of Object.entries({ adapter: values, shifts })) {
       const at = firstNonFinite(floats);
-      if (at >= 0) throw damaged(section, `value ${at} is ${floats[at]}; expected finite ones`);
+      if (at >= 0)
+        throw corruptBundle(`section ${section}: value ${at} is ${floats[at]}; expected finite ones`, { section });
     }
     const place = shifted.findIndex((row, i) => row >= rows || (i > 0 && row <= shifted[i - 1]));
     if (place >= 0)
-      throw damaged("shifted", `number ${place} is ${shifted[place]}; expected rows of ${rows}, ascending`);
+      throw corruptBundle(
+        `section shifted: number ${place} is ${shifted[place]}; expected rows of ${rows}, ascending`,
+        {
+          section: "shifted",
+        },
+      );
     return new FrozenOverlay(metric, rank > 0 ? { dimensions, rank, basis, output } : undefined, shifted, shifts, rows);
   }
 

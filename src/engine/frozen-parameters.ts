@@ -3,11 +3,11 @@
  * come from anywhere, so they are held against each other and against the sections' sizes before anything is reserved.
  */
 import { z } from "zod";
-import { HebbError } from "../../base/errors.js";
 import { type Json, METRICS, TIERS } from "../../base/types.js";
 import { FROZEN_SECTIONS, frozenStrides } from "../../native/frozen.js";
 import { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphOptions, graphStrides } from "../../native/graph.js";
-import { BLOCK_BYTES } from "../../native/index.js";
+import { BLOCK_BYTES, PAGE_BYTES } from "../../native/index.js";
+import { corruptBundle } from "../../storage/bundle-errors.js";
 
 export const ROTATIONS = ["hadamard", "haar"] as const;
 export type RotationKind = (typeof ROTATIONS)[number];
@@ -65,14 +65,22 @@ export const sectionNumber = (name: BundleSection): number => BUNDLE_SECTIONS.in
 /** @throws {HebbError} BUNDLE_CORRUPT naming the parameter */
 export function checkParameters(given: { [key: string]: Json }, where: string): FrozenParameters {
   const parsed = SCHEMA.safeParse(given, { jitless: true }); // once: compiling would take longer
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const field = ["parameters", ...issue.path].join(".");
-  throw new HebbError(
-    "BUNDLE_CORRUPT",
-    `${where}: ${field}: ${issue.message}. Copy the bundle again, whole, or freeze again`,
-    { path: where, field },
-  );
+  const refuse = (name: string, problem: string): never => {
+    const field = `parameters.${name}`;
+    throw corruptBundle(`${where}: ${field}: ${problem}`, { path: where, field });
+  };
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return refuse(issue.path.join("."), issue.message);
+  }
+  const { rows, coded, clusters, blocks, overlay } = parsed.data;
+  const shifted = overlay?.shifted ?? 0;
+  if (shifted > rows) refuse("overlay.shifted", `${shifted} of ${rows} rows`);
+  if (coded !== rows - shifted) refuse("coded", `${coded}; expected ${rows - shifted}, the rows that are not shifted`);
+  if (blocks * 32 < coded) refuse("blocks", `${blocks} for ${coded} codes; expected one for each 32`);
+  if (clusters > blocks || (clusters === 0 && coded > 0))
+    refuse("clusters", `${clusters} of ${blocks} blocks; expected 1 to as many`);
+  return parsed.data;
 }
 
 export function graphOptionsOf({ dimensions, metric, rows, graph, tier }: FrozenParameters): GraphOptions {
@@ -97,7 +105,7 @@ export function expectedBytes(p: FrozenParameters): Record<BundleSection, number
   const codes = frozenStrides(p);
   const shifted = p.overlay?.shifted ?? 0;
   return {
-    head: 4096,
+    head: PAGE_BYTES,
     state: p.rows,
     vectors: p.tier === "hot" ? p.rows * graph.vector : 0,
     rows: p.rows * graph.row,

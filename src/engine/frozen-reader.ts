@@ -5,6 +5,7 @@ import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
 import { createGraph, type Graph, type ManyResults } from "../../native/graph.js";
 import { createRegion, kernelTraits, type Region } from "../../native/index.js";
 import { Bundle, type BundleOptions } from "../../storage/bundle.js";
+import { corruptBundle, witnessMismatch } from "../../storage/bundle-errors.js";
 import { diskFiles } from "../../storage/files.js";
 import type { Hit, StoredFrozen } from "../types.js";
 import { checkKernel } from "./frozen-kernel.js";
@@ -20,6 +21,7 @@ import {
   sectionNumber,
 } from "./frozen-parameters.js";
 import { FrozenTexts } from "./frozen-texts.js";
+import { compareIds } from "./id-order.js";
 
 /** Queries of `searchMany` go in parts: while one's hits are put together on this thread, the next is searched. */
 const LEAST_TOGETHER = 32;
@@ -77,7 +79,7 @@ export class FrozenReader {
     const { bits, rotation, seed, clusters, blocks, coded, rows } = parameters;
     const graph = createGraph(region, graphOptionsOf(parameters));
     if (graph.nodes !== rows || graph.live !== rows || graph.backlog > 0) {
-      throw corrupt(`the graph has ${graph.nodes} nodes, ${graph.live} of them live; expected ${rows}`, {
+      throw corruptBundle(`the graph has ${graph.nodes} nodes, ${graph.live} of them live; expected ${rows}`, {
         section: "head",
       });
     }
@@ -106,10 +108,9 @@ export class FrozenReader {
     return inBundle(() => {
       const asked = this.overlay.ask(vector);
       let count = 0;
-      if (parameters.coded === 0) count = 0;
-      else if (plan.byGraph)
+      if (parameters.coded > 0 && plan.byGraph)
         count = graph.search(asked, room, plan.ef, nodes, distances, false, 0, ...this.unshifted());
-      else count = codes.scan(asked, room, plan.rerankFactor, nodes, distances);
+      else if (parameters.coded > 0) count = codes.scan(asked, room, plan.rerankFactor, nodes, distances);
       return this.hits(asked, plan, nodes, distances, count);
     });
   }
@@ -241,31 +242,17 @@ export class FrozenReader {
   }
 }
 
-/** Integers ascending, then strings by their UTF-8: the order of rows in a bundle. */
-export function compareIds(a: Id, b: Id): number {
-  if (typeof a === "number") return typeof b === "number" ? a - b : -1;
-  if (typeof b === "number") return 1;
-  const end = Math.min(a.length, b.length);
-  for (let i = 0; i < end; i++) {
-    if (a.charCodeAt(i) !== b.charCodeAt(i)) return byCodePoint(a.charCodeAt(i)) - byCodePoint(b.charCodeAt(i));
-  }
-  return a.length - b.length;
-}
-
-/** A code unit of UTF-16, moved so that surrogates come behind all others, as what they stand for does in UTF-8. */
-const byCodePoint = (unit: number): number => (unit >= 0xe000 ? unit - 0x800 : unit >= 0xd800 ? unit + 0x2000 : unit);
-
 /** Every section is known, there where the parameters want it, and of the size that they imply. */
 function checkSections(bundle: Bundle, parameters: FrozenParameters): void {
   const expected = expectedBytes(parameters);
   for (const { name } of bundle.manifest.sections) {
     if (name === "checksums" || (BUNDLE_SECTIONS as readonly string[]).includes(name)) continue;
-    throw corrupt(`section ${name} is none that this release knows`, { section: name });
+    throw corruptBundle(`section ${name} is none that this release knows`, { section: name });
   }
   for (const name of BUNDLE_SECTIONS) {
     const [found, wanted] = [bundle.bytesOf(name) ?? 0, expected[name]];
     if (wanted !== undefined && found !== wanted) {
-      throw corrupt(`section ${name} has ${found} bytes; the parameters imply ${wanted}`, {
+      throw corruptBundle(`section ${name} has ${found} bytes; the parameters imply ${wanted}`, {
         section: name,
         expected: wanted,
         found,
@@ -275,16 +262,12 @@ function checkSections(bundle: Bundle, parameters: FrozenParameters): void {
   const [offsets, texts] = [bundle.bytesOf("text-offsets") ?? 0, bundle.bytesOf("texts") ?? 0];
   const wanted = texts === 0 ? 0 : 8 * (parameters.rows + 1);
   if (offsets !== wanted) {
-    throw corrupt(`section text-offsets has ${offsets} bytes; the parameters imply ${wanted}`, {
+    throw corruptBundle(`section text-offsets has ${offsets} bytes; the parameters imply ${wanted}`, {
       section: "text-offsets",
       expected: wanted,
       found: offsets,
     });
   }
-}
-
-function corrupt(problem: string, details: Record<string, unknown>): HebbError {
-  return new HebbError("BUNDLE_CORRUPT", `${problem}. Copy the bundle again, whole, or freeze again`, details);
 }
 
 /** Damage that the kernel finds, in a bundle's words. */
@@ -293,11 +276,11 @@ function bundleError(error: unknown): unknown {
   const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
   const section = BUNDLE_SECTIONS[number];
   const problem = error.message.slice(error.code.length + 2); // without its code
-  if (section === undefined) return corrupt(problem, {});
-  if (expected === undefined) return corrupt(`section ${section}: ${problem}`, { section, offset });
-  return new HebbError(
-    "WITNESS_MISMATCH",
-    `section ${section}, block ${block}: checksum ${expected} expected, ${computed} found. Copy the bundle again, whole, or freeze again`,
+  if (section === undefined) return corruptBundle(problem, {});
+  if (expected === undefined) return corruptBundle(`section ${section}: ${problem}`, { section, offset });
+  const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
+  return witnessMismatch(
+    `section ${section}, block ${block}: checksum ${hex(computed)} found; expected ${hex(expected)}`,
     { section, block, expected, found: computed },
     error,
   );

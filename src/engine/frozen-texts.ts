@@ -3,8 +3,9 @@
  * `text-offsets` has where each row's text begins in section `texts`, and where the last one ends (u64). A row's text
  * is empty, or the bytes of its long id (u16, 0 for none), that id as UTF-8, and its payload's JSON, if any.
  */
-import { HebbError } from "../../base/errors.js";
+import type { HebbError } from "../../base/errors.js";
 import type { Payload } from "../../base/types.js";
+import { corruptBundle } from "../../storage/bundle-errors.js";
 
 const OFFSET_BYTES = 8;
 const LENGTH_BYTES = 2;
@@ -35,7 +36,7 @@ export class FrozenTexts {
   /** The id of a row whose slot has none. @throws {HebbError} BUNDLE_CORRUPT */
   longId(node: number): string {
     const { longId } = this.of(node);
-    if (longId === undefined) throw damaged("ids", node);
+    if (longId === undefined) throw damaged("ids", node, "a long id, and none in its text", "one");
     return longId;
   }
 
@@ -44,11 +45,13 @@ export class FrozenTexts {
     if (this.bytes === 0) return NOTHING;
     const offsets = Buffer.from(this.read("text-offsets", node * OFFSET_BYTES, 2 * OFFSET_BYTES).buffer);
     const [from, to] = [Number(offsets.readBigUInt64LE(0)), Number(offsets.readBigUInt64LE(OFFSET_BYTES))];
-    if (!(from <= to && to <= this.bytes)) throw damaged("text-offsets", node);
+    if (!(from <= to && to <= this.bytes))
+      throw damaged("text-offsets", node, `its text from ${from} to ${to}`, `bytes up to ${this.bytes}`);
     if (from === to) return NOTHING;
     const text = Buffer.from(this.read("texts", from, to - from).buffer);
     const length = text.length < LENGTH_BYTES ? text.length : text.readUInt16LE(0);
-    if (LENGTH_BYTES + length > text.length) throw damaged("texts", node);
+    if (LENGTH_BYTES + length > text.length)
+      throw damaged("texts", node, `an id of ${length} bytes in ${text.length}`, "a whole one");
     const json = text.toString("utf8", LENGTH_BYTES + length);
     try {
       return {
@@ -56,15 +59,11 @@ export class FrozenTexts {
         payload: json === "" ? undefined : (JSON.parse(json) as Payload),
       };
     } catch {
-      throw damaged("texts", node);
+      throw damaged("texts", node, `a payload that is no JSON (${json.length} characters)`, "an object");
     }
   }
 }
 
-function damaged(section: string, node: number): HebbError {
-  return new HebbError(
-    "BUNDLE_CORRUPT",
-    `section ${section}: what it has of row ${node} is none. Copy the bundle again, whole, or freeze again`,
-    { section, node },
-  );
+function damaged(section: string, node: number, found: string, expected: string): HebbError {
+  return corruptBundle(`section ${section}: row ${node} has ${found}; expected ${expected}`, { section, node });
 }

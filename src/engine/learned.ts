@@ -21,7 +21,7 @@ import { createNetwork } from "../../native/gnn.js";
 import type { Graph } from "../../native/graph.js";
 import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
-import { ADAPTER, ATTENTION, type Learner, learnersOf, SHIFT, STATIC } from "../../training/arms.js";
+import { ADAPTER, ATTENTION, SHIFT, STATIC } from "../../training/arms.js";
 import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
 import { type Corpus, type Field, HEARD, type Neighbourhood } from "../../training/corpus.js";
@@ -359,11 +359,8 @@ export class Learned {
     return this.state.gate.serving & ADAPTER ? adaptQuery(this.state, own) : own;
   }
 
-  /**
-   * What serves now and can be pinned: the adapter, and shifted rows where they were shifted to. `others`: learners that
-   * serve beside them, which answer by the graph as it is.
-   */
-  servedVectors(): { adapter: Adapter | undefined; shifted: Map<number, Float32Array>; others: Learner[] } {
+  /** What serves now and can be pinned: the adapter, and shifted rows where they were shifted to. */
+  servedVectors(): { adapter: Adapter | undefined; shifted: Map<number, Float32Array> } {
     const { gate, adapter, overlay, header } = this.state;
     const { graph } = this.searcher;
     const shifted = new Map<number, Float32Array>();
@@ -374,8 +371,7 @@ export class Learned {
       });
     }
     const isReady = header[FIELD.adapterReady] !== 0 && (gate.serving & ADAPTER) !== 0;
-    const others = learnersOf(gate.serving).filter((learner) => learner !== "adapter" && learner !== "shift");
-    return { adapter: isReady ? adapter : undefined, shifted, others };
+    return { adapter: isReady ? adapter : undefined, shifted };
   }
 
   /** All neighbours of a node, in the graph and by learned edges, with the weight of each edge. */

@@ -85,7 +85,7 @@ export async function readRbpx(path: string): Promise<RbpxVectors> {
 
 function checkPath(path: unknown): void {
   if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
-  throw new TypeError(`path is ${show(path)}; expected one without NUL`);
+  throw new TypeError(`path is ${show(path)}; expected one, not empty and without NUL`);
 }
 
 /** Writes rows beside `path`, and puts them in its place once all are on disk. @throws {RangeError} for an id of another kind */

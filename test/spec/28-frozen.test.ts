@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
-import { compareIds, FrozenReader } from "../../src/engine/frozen-reader.js";
+import { FrozenReader } from "../../src/engine/frozen-reader.js";
+import { compareIds } from "../../src/engine/id-order.js";
 import { Learned } from "../../src/engine/learned.js";
 import { Linker } from "../../src/engine/linker.js";
 import {
@@ -894,7 +895,7 @@ function pin(vectors: Float32Array, nodes: readonly number[]) {
   const output = Float32Array.from({ length: 2 * d }, () => 0.3 * prng.gaussian());
   const shifted = new Map(nodes.map((node) => [node, rowOf(vectors, node, d).map((x) => x + 0.2 * prng.gaussian())]));
   const adapter = { dimensions: d, rank: 2, basis, output };
-  return vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter, shifted, others: [] });
+  return vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter, shifted });
 }
 
 describe("overlay", () => {
@@ -1076,7 +1077,7 @@ describe("overlay", () => {
         ...gone.map((i) => [nodes.get(i)!, unit(rowOf(rows, i, d).map((x) => -3 * x))] as const),
         ...twins.map((i) => [nodes.get(i)!, unit(rowOf(rows, first, d).slice())] as const),
       ]);
-      vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter: undefined, shifted, others: [] });
+      vi.spyOn(Learned.prototype, "servedVectors").mockReturnValue({ adapter: undefined, shifted });
       await frozenOnce(
         index,
         "moved-far",

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { TIERS } from "../../../base/types.js";
-import { type FreezeOptions, type FrozenStats, openFrozen } from "../../index.js";
+import type { FreezeOptions } from "../../index.js";
 import { integerOf } from "../arguments.js";
-import { print, table } from "../print.js";
-import { during, formatBytes, formatCount, formatDuration } from "../progress.js";
+import { bundleText } from "../bundle-text.js";
+import { print } from "../print.js";
+import { during, formatCount, formatDuration } from "../progress.js";
 import { warn, withStore } from "../store.js";
 
 interface FreezeCommandOptions extends FreezeOptions {
@@ -28,6 +29,7 @@ export function freezeCommand(program: Command): void {
     .option("--overlay", "pin what serves of the query adapter and of shifted rows")
     .option("--no-settle", "leave rows out that are not linked yet, instead of waiting for them")
     .option("--generation <text>", "which state of the store this is (the number of its last change)")
+    .option("--lineage <text>", "which store this is (its own id)")
     .option("--memory-class <text>", "a tag of yours, not covered by the witness")
     .option("--rbpx <file>", "also write ids and vectors as an rbpx0001 container")
     .option("--json", "print one line of JSON")
@@ -49,47 +51,4 @@ async function freeze(store: string, bundle: string, { rbpx, json, ...options }:
   if (stats.leftOut > 0) warn([`${formatCount(stats.leftOut)} rows are not linked yet, and not in the bundle`]);
   const took = formatDuration((performance.now() - start) / 1000);
   print(json, { bundle, ...stats }, () => `${bundleText(bundle, stats)}\n${took}`);
-}
-
-export function verifyCommand(program: Command): void {
-  program
-    .command("verify")
-    .summary("hold every byte of a frozen bundle to its witness")
-    .description(
-      "Reads every byte of a frozen bundle and holds it to its witness. Exit code 1, and the section that differs, where it does not hold.",
-    )
-    .argument("<bundle>", "directory of the bundle")
-    .option("-w, --witness <hex>", "the witness that it must have")
-    .option("--json", "print one line of JSON")
-    .addHelpText("after", "\nExample:\n  hebb verify notes.frozen")
-    .action(verify);
-}
-
-async function verify(bundle: string, { witness, json }: { witness?: string; json?: boolean }): Promise<void> {
-  const start = performance.now();
-  const frozen = await during("verifying", openFrozen(bundle, { verify: "eager" }));
-  try {
-    const stats = frozen.stats();
-    if (witness !== undefined) frozen.expectWitness(witness);
-    const took = formatDuration((performance.now() - start) / 1000);
-    print(json, { bundle, ...stats }, () => `${bundleText(bundle, stats)}\nwhole (${took})`);
-  } finally {
-    await frozen.close();
-  }
-}
-
-function bundleText(bundle: string, stats: FrozenStats): string {
-  const { size, dimensions, metric, rotation, seed, bits, tier, codes, bytes, generation, lineage, witness } = stats;
-  return table([
-    ["bundle", bundle],
-    ["witness", witness],
-    ["rows", `${formatCount(size)} of ${dimensions} dimensions, ${metric}, tier ${tier}`],
-    ["codes", `${bits} bits, ${rotation}, seed ${seed}: ${codes.bytesPerVector.toFixed(1)} bytes a vector`],
-    ["bytes", formatBytes(bytes.total)],
-    ["generation", `${generation} of ${lineage}`],
-    ...(stats.memoryClass === undefined ? [] : [["memory class", stats.memoryClass]]),
-    ...(stats.overlay === undefined
-      ? []
-      : [["pinned", `adapter of ${stats.overlay.adapterRank} directions, ${stats.overlay.shifted} shifted rows`]]),
-  ]);
 }
