@@ -60,7 +60,8 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
     return DefineClass(
         env, "Snapshot",
         {InstanceMethod("prepare", &SnapshotObject::prepare), InstanceMethod("build", &SnapshotObject::build),
-         InstanceMethod("size", &SnapshotObject::size), InstanceMethod("read", &SnapshotObject::read)});
+         InstanceMethod("size", &SnapshotObject::size), InstanceMethod("read", &SnapshotObject::read),
+         InstanceMethod("close", &SnapshotObject::close)});
   }
 
   explicit SnapshotObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SnapshotObject>(info) {
@@ -84,13 +85,26 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
   }
 
  private:
+  bool open(const Napi::CallbackInfo& info) {
+    if (!snapshot_) fail(info.Env(), "the snapshot is closed");
+    return snapshot_ != nullptr;
+  }
+
+  // The graph's memory is not to wait for JavaScript to notice that nobody needs this any more.
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    snapshot_.reset();
+    return info.Env().Undefined();
+  }
+
   Napi::Value prepare(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
     if (!snapshot_->copy.prepare()) throwFault(info.Env(), snapshot_->graph->region().fault());
     return info.Env().Undefined();
   }
 
   // build(clusters, threads): clusters 0: as many as suit
   Napi::Value build(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
     const uint32_t threads = info[1].As<Napi::Number>().Uint32Value();
     SnapshotTask* task = new SnapshotTask(info.Env(), snapshot_, info[0].As<Napi::Number>().Uint32Value(),
                                           threads ? threads : platform::processorCount());
@@ -127,6 +141,7 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
 
   // size(section) -> { stride, count }
   Napi::Value size(const Napi::CallbackInfo& info) {
+    if (!open(info)) return info.Env().Undefined();
     const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
     const Built b = built(section);
     Napi::Object out = Napi::Object::New(info.Env());
@@ -139,6 +154,7 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
   Napi::Value read(const Napi::CallbackInfo& info) {
     const uint32_t section = info[0].As<Napi::Number>().Uint32Value();
     const uint64_t first = whole(info[1]), count = whole(info[2]);
+    if (!open(info)) return info.Env().Undefined();
     const Built b = built(section);
     const uint64_t there = countOf(section, b);
     if (first > there || count > there - first) return fail(info.Env(), "records past the last");

@@ -53,6 +53,8 @@ export interface Snapshot {
   size(section: number): { stride: number; count: number };
   /** The bytes of `count` records from `first` on. */
   read(section: number, first: number, count: number): Uint8Array;
+  /** Lets go of the graph's memory. */
+  close(): void;
 }
 
 /**

@@ -108,10 +108,15 @@ export class BundleWriter {
 
   /**
    * Makes the sections the directory's bundle, and ends the writer.
+   * @param published called while nobody else can publish there yet
+   * @returns what that returns; by default the manifest
    * @throws {RangeError} for what no manifest may hold
    * @throws {HebbError} DISK_FULL, IO_ERROR: the bundle before is there, or the new one where the last sync failed
    */
-  async publish(publication: Publication): Promise<Manifest> {
+  async publish<T = Manifest>(
+    publication: Publication,
+    published: (manifest: Manifest) => T | Promise<T> = (manifest) => manifest as T,
+  ): Promise<T> {
     assert(this.stage === "writing", "a bundle is published once");
     this.stage = "publishing";
     const { files, directory } = this;
@@ -128,8 +133,11 @@ export class BundleWriter {
     await files.rename(file.path, join(directory, MANIFEST_NAME));
     await files.syncDirectory(directory);
     await this.sweep(new Set(sections.map((section) => section.file)));
-    await this.end();
-    return manifest;
+    try {
+      return await published(manifest);
+    } finally {
+      await this.end();
+    }
   }
 
   /** Removes what was written and ends the writer. Does nothing after `publish`, and never throws. */

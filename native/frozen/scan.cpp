@@ -16,7 +16,7 @@ constexpr float kTurned = 4e-6f, kRounded = 4e-6f;
 constexpr uint32_t kAhead = 8;
 
 // With a smaller rerank factor all comparisons are kept for the end: bounds come from estimates alone until then.
-constexpr uint32_t kLeastEarly = 3;
+constexpr uint32_t kLeastEarly = 8;
 
 // The one that seems nearest comes first; of equals the lower number.
 template <typename C>
@@ -69,8 +69,7 @@ class Frozen::Search {
     std::sort_heap(r_.nearest.begin(), r_.nearest.end(), hebb::nearer);
     for (size_t i = 0; i < r_.nearest.size(); i++) {
       outNodes[i] = r_.nearest[i].node;
-      // An estimate may be below what a distance can be, and so may the rounded one of two equal vectors.
-      outDistances[i] = M == Metric::kDot ? r_.nearest[i].distance : larger(0.0f, r_.nearest[i].distance);
+      outDistances[i] = r_.nearest[i].distance;
     }
     return static_cast<int32_t>(r_.nearest.size());
   }
@@ -306,6 +305,8 @@ class Frozen::Search {
       const float bound = full ? r_.nearest.front().distance : __builtin_huge_valf();
       if (!f_.graph_->measure<M>(q_, c.node, bound, s_, &distance)) return false;
     }
+    // An estimate may be below what a distance can be, and so may the rounded one of two equal vectors.
+    if constexpr (M != Metric::kDot) distance = larger(distance, 0.0f);
     const Neighbor found{distance, c.node};
     if (full && !hebb::nearer(found, r_.nearest.front())) return true;
     if (full) {

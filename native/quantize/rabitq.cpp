@@ -45,11 +45,12 @@ Fitted fitLevels(const float* r, uint32_t n, float squares, uint32_t bits, std::
 // Factors of a code that was fitted, and of a vector that is where its centre is.
 OwnFactors factorsOf(Metric metric, float squares, float product, uint32_t n, const Fitted& fitted) {
   const float own = metric == Metric::kL2 ? squares : metric == Metric::kDot ? -product : 0.5f * squares;
-  if (!(squares > kLeast)) return {own, 0, 0, 0};
+  const float factor = metric == Metric::kL2 ? 2.0f : 1.0f;
+  // No code: what it leaves unknown is the whole product, which is |r| |q - c| at most.
+  if (!(squares > kLeast)) return {own, 0, factor * std::sqrt(squares), 0};
   const float scale = squares / fitted.along;
   const float rest = squares * fitted.length / (fitted.along * fitted.along) - 1;
   const float spread = std::fmax(0.0f, rest / static_cast<float>(n - 1));
-  const float factor = metric == Metric::kL2 ? 2.0f : 1.0f;
   return {own, -factor * scale, factor * std::sqrt(squares * spread), 0};
 }
 

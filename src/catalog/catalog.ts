@@ -351,11 +351,6 @@ export class Catalog {
     for (const [node, id, text] of this.#rows()) yield { node, id, payload: parsePayload(text) };
   }
 
-  /** Nodes and ids of all rows, in the order of nodes. */
-  *ids(): Generator<{ node: number; id: Id }> {
-    for (const [node, id] of this.#rows()) yield { node, id };
-  }
-
   *#rows(): Generator<EntryRow> {
     let last = -1;
     for (;;) {

@@ -3,7 +3,7 @@
  * strings by their UTF-8), so that of equal distances the lower id comes first, and an id is found by halving.
  */
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
-import { inSlices, sortInSlices } from "../../base/slices.js";
+import { inSlices, Slices, sortInSlices } from "../../base/slices.js";
 import { type Id, TIERS } from "../../base/types.js";
 import { createSnapshot, FROZEN_SECTIONS, frozenSection, type Snapshot } from "../../native/frozen.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
@@ -13,7 +13,7 @@ import { diskFiles } from "../../storage/files.js";
 import { type Manifest, MOST_STRING_BYTES } from "../../storage/manifest.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { FreezeOptions } from "../types.js";
-import { FrozenIndex } from "./frozen-index.js";
+import { type FrozenIndex, openFrozen } from "./frozen-index.js";
 import { checkKernel } from "./frozen-kernel.js";
 import {
   type BundleSection,
@@ -26,7 +26,6 @@ import {
   ROTATIONS,
   sectionNumber,
 } from "./frozen-parameters.js";
-import { FrozenReader } from "./frozen-reader.js";
 import { textOf } from "./frozen-texts.js";
 import { copyInTier } from "./frozen-tier.js";
 import { compareIds } from "./id-order.js";
@@ -47,6 +46,9 @@ const OPTIONS = [
 ];
 /** Bytes that are read and written at once. */
 const PIECE_BYTES = 1 << 20;
+/** Texts that are read at once: so many, and about so many bytes. */
+const MOST_TEXTS = 256;
+const TEXT_BYTES = 64 << 10;
 /** Ids of more bytes are not in the graph's slots (docs/format.md). */
 const SLOT_ID_BYTES = 46;
 /** Sections whose contents a snapshot has. */
@@ -112,28 +114,12 @@ export async function freeze(session: Session, directory: string, options: Freez
   if (session.graph.live === 0) throw empty(session);
   const writer = await BundleWriter.open(diskFiles, directory);
   try {
-    const { witness, seal } = await session.whole(plan.settle, () => writeBundle(session, plan, writer));
-    return await openWritten(directory, witness, seal);
+    // Opened before anybody else can publish there.
+    return await session.whole(plan.settle, () => writeBundle(session, plan, writer, () => openFrozen(directory)));
   } catch (error) {
     await writer.abandon();
     throw error;
   }
-}
-
-/** The bundle that was written, unless another freeze has put its own there meanwhile. */
-async function openWritten(directory: string, witness: string, seal: string): Promise<FrozenIndex> {
-  const options = { verify: "lazy" } as const;
-  const reader = await FrozenReader.open(directory, options);
-  const { manifest } = reader.bundle;
-  if (manifest.witness === witness && manifest.seal === seal) return new FrozenIndex(directory, options, reader);
-  await reader.close();
-  throw new HebbError(
-    "STORE_LOCKED",
-    `${directory} was replaced by another freeze at once; open the bundle that is there`,
-    {
-      path: directory,
-    },
-  );
 }
 
 const empty = ({ directory, graph }: Session) =>
@@ -145,14 +131,21 @@ const empty = ({ directory, graph }: Session) =>
   );
 
 /** Writes all sections and publishes them, while nothing changes. */
-async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): Promise<Manifest> {
+async function writeBundle<T>(
+  session: Session,
+  plan: Plan,
+  writer: BundleWriter,
+  published: (manifest: Manifest) => Promise<T>,
+): Promise<T> {
   const { graph, catalog, settings, dimensions, metric } = session;
   const { nodes, ids } = await rowsInOrder(session);
   if (nodes.length === 0) throw empty(session);
   if (nodes.length > MOST_ROWS)
     throw new RangeError(`the index has ${nodes.length} rows; a bundle has at most ${MOST_ROWS}`);
   const served = plan.overlay ? session.learned.servedVectors() : undefined;
-  const shifted = Uint32Array.from(nodes.keys()).filter((i) => served?.shifted.has(nodes[i]));
+  const shifted = served?.shifted.size
+    ? Uint32Array.from(nodes.keys()).filter((i) => served.shifted.has(nodes[i]))
+    : new Uint32Array(0);
   const left = new Uint8Array(shifted.length > 0 ? nodes.length : 0);
   for (const i of shifted) left[i] = 1;
 
@@ -160,15 +153,24 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
   const copy = plan.tier === "hot" ? undefined : await copyInTier(session, nodes, plan.tier);
   const own = copy ? Uint32Array.from(nodes.keys()) : nodes;
   const snapshot = createSnapshot(copy?.graph ?? graph, shape, own, left, TIERS.indexOf(plan.tier));
+  let counts: { clusters: number; blocks: number };
   try {
     await snapshot.build(0, 0);
     for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
+    counts = {
+      clusters: snapshot.size(frozenSection("clusters")).count,
+      blocks: snapshot.size(frozenSection("codes")).count,
+    };
   } finally {
+    snapshot.close();
     copy?.graph.close();
     copy?.region.close();
   }
   await writeTexts(writer, ids, (from, to) => catalog.payloadTexts(nodes.subarray(from, to)));
-  await writeSection(writer, "adapter", served?.adapter ? [served.adapter.basis, served.adapter.output] : []);
+  const { adapter } = served ?? {};
+  const rank = Math.min(adapter?.rank ?? 0, dimensions); // more directions than there are dimensions are zeros
+  const directions = adapter ? [adapter.basis, adapter.output].map((all) => all.subarray(0, rank * dimensions)) : [];
+  await writeSection(writer, "adapter", directions);
   await writeSection(writer, "shifted", [shifted]);
   await writeSection(
     writer,
@@ -187,8 +189,7 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
     tier: plan.tier,
     rerankFactor: plan.rerankFactor,
     ef: session.config.ruvector.hnsw_ef_search,
-    clusters: snapshot.size(frozenSection("clusters")).count,
-    blocks: snapshot.size(frozenSection("codes")).count,
+    ...counts,
     coded: nodes.length - shifted.length,
     graph: {
       m: settings.m,
@@ -196,23 +197,33 @@ async function writeBundle(session: Session, plan: Plan, writer: BundleWriter): 
       levelMultiplier: settings.ml,
       stopMargin: settings.stopMargin,
     },
-    overlay: served ? { adapterRank: served.adapter?.rank ?? 0, shifted: shifted.length } : null,
+    overlay: served ? { adapterRank: rank, shifted: shifted.length } : null,
   };
-  return writer.publish({
+  const publication = {
     parameters,
     generation: plan.generation ?? session.appliedTo,
     lineage: plan.lineage ?? Buffer.from(session.store.meta.storeId).toString("hex"),
     ...(plan.memoryClass !== undefined && { memoryClass: plan.memoryClass }),
-  });
+  };
+  return writer.publish(publication, published);
 }
 
 /** The linked rows in the order of their ids. */
-async function rowsInOrder({ graph, catalog }: Session): Promise<{ nodes: Uint32Array; ids: Id[] }> {
+async function rowsInOrder({ graph, searcher }: Session): Promise<{ nodes: Uint32Array; ids: Id[] }> {
   const linked = graph.liveBits(true);
   const rows: { node: number; id: Id }[] = [];
-  await inSlices(catalog.ids(), ({ node, id }) => {
-    if (hasBit(linked, node)) rows.push({ node, id });
-  });
+  const together = 1000;
+  const slices = new Slices();
+  for (let from = 0; from < graph.nodes; from += together) {
+    const there: number[] = [];
+    for (let node = from; node < Math.min(from + together, graph.nodes); node++)
+      if (hasBit(linked, node)) there.push(node);
+    const nodes = Uint32Array.from(there);
+    searcher.ids(nodes, nodes.length).forEach((id, i) => {
+      rows.push({ node: nodes[i], id });
+    });
+    await slices.pause();
+  }
   const sorted = await sortInSlices(rows, (a, b) => compareIds(a.id, b.id));
   return { nodes: Uint32Array.from(sorted, ({ node }) => node), ids: sorted.map(({ id }) => id) };
 }
@@ -234,11 +245,17 @@ async function writeTexts(
   ids: readonly Id[],
   payloads: (from: number, to: number) => (string | null)[],
 ): Promise<void> {
-  const together = 1000;
+  /** Texts of rows, some at once: as many as are few bytes. */
   const pieces = function* () {
-    for (let from = 0; from < ids.length; from += together) {
-      const texts = payloads(from, Math.min(from + together, ids.length));
-      yield texts.map((payload, i) => textOf(longId(ids[from + i]), payload));
+    let together = 1;
+    for (let from = 0; from < ids.length; ) {
+      const texts = payloads(from, Math.min(from + together, ids.length)).map((payload, i) =>
+        textOf(longId(ids[from + i]), payload),
+      );
+      yield texts;
+      from += texts.length;
+      const bytes = texts.reduce((sum, { length }) => sum + length, 0);
+      together = bytes < TEXT_BYTES ? Math.min(2 * together, MOST_TEXTS) : Math.max(1, together >> 1);
     }
   };
   // Sizes first: a section is declared before its bytes are there, and all of them may not fit into memory.
@@ -251,24 +268,27 @@ async function writeTexts(
   if (bytes === 0) return;
   await writeSection(writer, "text-offsets", [offsets]);
   const sink = await writer.section("texts", bytes);
-  for (const texts of pieces()) await sink.write(Buffer.concat(texts));
+  const slices = new Slices();
+  for (const texts of pieces()) {
+    await sink.write(Buffer.concat(texts));
+    await slices.pause();
+  }
   await sink.finish();
 }
 
 const longId = (id: Id): string | undefined =>
   typeof id === "string" && Buffer.byteLength(id) > SLOT_ID_BYTES ? id : undefined;
 
-/** A section of few bytes; none where there are none. */
+/** A section that is in memory; none where it is empty. */
 async function writeSection(
   writer: BundleWriter,
   name: BundleSection,
   parts: readonly ArrayBufferView[],
 ): Promise<void> {
-  const bytes = Buffer.concat(
-    parts.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
-  );
-  if (bytes.length === 0) return;
-  const sink = await writer.section(name, bytes.length);
-  await sink.write(bytes);
+  const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  if (bytes === 0) return;
+  const sink = await writer.section(name, bytes);
+  for (const { buffer, byteOffset, byteLength } of parts)
+    await sink.write(new Uint8Array(buffer, byteOffset, byteLength));
   await sink.finish();
 }

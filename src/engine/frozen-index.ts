@@ -1,4 +1,5 @@
 /** A frozen bundle as users hold it: arguments are checked here, everything else is next door. */
+import { dirname, resolve } from "node:path";
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
 import type { Id, Metric } from "../../base/types.js";
 import { frozenStrides } from "../../native/frozen.js";
@@ -26,7 +27,8 @@ export async function openFrozen(directory: string, options: OpenFrozenOptions =
     throw new TypeError(`directory is ${show(directory)}; expected a path, not empty and without NUL`);
   }
   const verify = checkOneOf("verify", options.verify ?? "lazy", VERIFY);
-  return new FrozenIndex(directory, { verify }, await FrozenReader.open(directory, { verify }));
+  const path = resolve(directory); // `refresh` and `verify` look there again
+  return new FrozenIndex(path, { verify }, await FrozenReader.open(path, { verify }));
 }
 
 /**
@@ -111,7 +113,7 @@ export class FrozenIndex {
     const { dimensions, metric } = reader.parameters;
     const rows = checkRows("queries", queries, dimensions);
     checkValues("queries", rows, dimensions, metric === "cosine", (row) => `query ${row}`);
-    return reader.searchMany(rows, planOf(reader.parameters, options));
+    return reader.inFlight(reader.searchMany(rows, planOf(reader.parameters, options)));
   }
 
   /** The row of an id, or undefined. */
@@ -206,12 +208,15 @@ export class FrozenIndex {
   /**
    * Writes ids and vectors as an `rbpx0001` container. Its rotation is not portable: whoever reads it codes the vectors
    * anew. Payloads, graph and learned shifts stay behind.
-   * @throws {RangeError} for an id that is no integer from 0 to 4,294,967,295, as the container holds no other; nothing
+   * @throws {TypeError | RangeError} for a path that is none, or in the bundle itself; for an id that is no integer from 0 to 4,294,967,295, as the container holds no other; nothing
    *   is written then
    * @throws {HebbError} DISK_FULL, IO_ERROR
    */
   async exportRbpx(path: string): Promise<void> {
     const reader = this.#open();
+    if (typeof path === "string" && resolve(dirname(path)) === this.#directory) {
+      throw new RangeError(`path is ${show(path)}, in the bundle itself; expected another directory`);
+    }
     const { dimensions, rerankFactor, seed, rows } = reader.parameters;
     const header = { dimensions, seed: BigInt(seed), rerankFactor, count: rows };
     const all = function* () {

@@ -66,7 +66,7 @@ export const sectionNumber = (name: BundleSection): number => BUNDLE_SECTIONS.in
 export function checkParameters(given: { [key: string]: Json }, where: string): FrozenParameters {
   const parsed = SCHEMA.safeParse(given, { jitless: true }); // once: compiling would take longer
   const refuse = (name: string, problem: string): never => {
-    const field = `parameters.${name}`;
+    const field = name === "" ? "parameters" : `parameters.${name}`;
     throw corruptBundle(`${where}: ${field}: ${problem}`, { path: where, field });
   };
   if (!parsed.success) {

@@ -1,5 +1,6 @@
 /** A bundle in memory: mapped, attached, searched. What is damaged is found where it is first touched, and named. */
 import { HebbError } from "../../base/errors.js";
+import { inSlices } from "../../base/slices.js";
 import type { Id, Payload } from "../../base/types.js";
 import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
 import { createGraph, type Graph, type ManyResults } from "../../native/graph.js";
@@ -23,9 +24,10 @@ import {
 import { FrozenTexts } from "./frozen-texts.js";
 import { compareIds } from "./id-order.js";
 
-/** Queries of `searchMany` go in parts: while one's hits are put together on this thread, the next is searched. */
+/** Queries of `searchMany` that are searched together. */
 const LEAST_TOGETHER = 32;
-const MOST_PARTS = 16;
+const MOST_TOGETHER = 512;
+const PARTS = 16;
 
 /** Search options, validated and complete. */
 export interface FrozenPlan {
@@ -83,9 +85,9 @@ export class FrozenReader {
         section: "head",
       });
     }
-    const codes = attachCodes(graph, { bits, haar: rotation === "haar", seed, clusters, blocks, coded });
     const read = (name: BundleSection, at: number, length: number) => region.read(sectionNumber(name), at, length);
     const overlay = FrozenOverlay.read(parameters, (name) => read(name, 0, bundle.bytesOf(name) ?? 0));
+    const codes = attachCodes(graph, { bits, haar: rotation === "haar", seed, clusters, blocks, coded });
     return new FrozenReader(
       bundle,
       parameters,
@@ -115,43 +117,49 @@ export class FrozenReader {
     });
   }
 
-  /** @param queries n x dimensions, copied */
+  /**
+   * In parts: while the hits of one are put together on this thread, in slices, the next is searched on all cores.
+   * @param queries n x dimensions, copied
+   */
   async searchMany(queries: Float32Array, plan: FrozenPlan): Promise<Hit[][]> {
     const d = this.parameters.dimensions;
     const n = queries.length / d;
-    const size = Math.max(LEAST_TOGETHER, Math.ceil(n / MOST_PARTS));
-    const parts: Promise<Hit[][]>[] = [];
-    for (let at = 0; at < n; at += size) {
-      parts.push(this.inFlight(this.searchPart(queries.slice(at * d, (at + size) * d), plan)));
-    }
-    return (await Promise.all(parts)).flat();
+    const size = Math.min(MOST_TOGETHER, Math.max(LEAST_TOGETHER, Math.ceil(n / PARTS)));
+    const parts: Float32Array[] = [];
+    for (let at = 0; at < n; at += size) parts.push(this.asked(queries.slice(at * d, (at + size) * d)));
+    return inBundleLater(async () => {
+      const lists: Hit[][] = [];
+      let found = this.findMany(parts[0], plan);
+      for (const [i, part] of parts.entries()) {
+        const { nodes, distances, counts } = await found;
+        if (i + 1 < parts.length) found = this.findMany(parts[i + 1], plan);
+        const room = nodes.length / counts.length;
+        await inSlices(counts, (count, j) => {
+          const own = [nodes.subarray(j * room), distances.subarray(j * room)] as const;
+          lists.push(this.hits(part.subarray(j * d, (j + 1) * d), plan, ...own, count));
+        });
+      }
+      return lists;
+    });
   }
 
-  private async searchPart(queries: Float32Array, plan: FrozenPlan): Promise<Hit[][]> {
+  /** Queries as they are asked with, in place. */
+  private asked(queries: Float32Array): Float32Array {
+    const d = this.parameters.dimensions;
+    for (let at = 0; at < queries.length; at += d) queries.set(this.overlay.ask(queries.subarray(at, at + d)), at);
+    return queries;
+  }
+
+  private async findMany(queries: Float32Array | undefined, plan: FrozenPlan): Promise<ManyResults> {
     const { graph, codes, parameters } = this;
-    const d = parameters.dimensions;
-    const n = queries.length / d;
     const room = Math.min(plan.k, parameters.rows);
-    const asked = Array.from({ length: n }, (_, i) => this.overlay.ask(queries.subarray(i * d, (i + 1) * d)));
-    asked.forEach((query, i) => {
-      queries.set(query, i * d);
-    });
-    return inBundleLater(async () => {
-      let found: ManyResults = {
-        nodes: new Uint32Array(0),
-        distances: new Float32Array(0),
-        counts: new Int32Array(n),
-      };
-      if (parameters.coded > 0) {
-        found = plan.byGraph
-          ? await graph.searchMany(queries, room, plan.ef, false, 0, ...this.unshifted())
-          : await codes.scanMany(queries, room, plan.rerankFactor);
-      }
-      return Array.from({ length: n }, (_, i) => {
-        const [nodes, distances] = [found.nodes.subarray(i * room), found.distances.subarray(i * room)];
-        return this.hits(queries.subarray(i * d, (i + 1) * d), plan, nodes, distances, found.counts[i]);
-      });
-    });
+    if (queries !== undefined && parameters.coded > 0) {
+      return plan.byGraph
+        ? graph.searchMany(queries, room, plan.ef, false, 0, ...this.unshifted())
+        : codes.scanMany(queries, room, plan.rerankFactor);
+    }
+    const n = (queries?.length ?? 0) / parameters.dimensions;
+    return { nodes: new Uint32Array(0), distances: new Float32Array(0), counts: new Int32Array(n) };
   }
 
   /** In the graph shifted rows lie where they were before: what it finds of them is no result. */
@@ -166,7 +174,9 @@ export class FrozenReader {
     distances: Float32Array,
     count: number,
   ): Hit[] {
-    if (byGraph && this.parameters.tier !== "hot") [nodes, distances] = this.measured(asked, nodes.slice(0, count));
+    const isOrdered = this.parameters.tier === "hot" && !hasTies(distances, count);
+    if (byGraph && !isOrdered)
+      [nodes, distances] = this.walked(asked, nodes.slice(0, count), distances.slice(0, count));
     if (this.overlay.size > 0) [nodes, distances, count] = this.overlay.merge(asked, k, nodes, distances, count);
     const ids = this.ids(nodes, count);
     const isCosine = this.parameters.metric === "cosine";
@@ -181,12 +191,16 @@ export class FrozenReader {
     return hits;
   }
 
-  /** Nodes by what their vectors decode to, as a scan compares them: a walk goes by estimates from their codes. */
-  private measured(asked: Float32Array, nodes: Uint32Array): [Uint32Array, Float32Array] {
-    const found = this.graph.distances(asked, nodes);
+  /**
+   * What a walk found, of equals the lower rows first, as a scan has it; and in a tier's codec by what vectors decode to,
+   * as a scan compares them: a walk goes by estimates then.
+   */
+  private walked(asked: Float32Array, nodes: Uint32Array, distances: Float32Array): [Uint32Array, Float32Array] {
+    const { tier, metric } = this.parameters;
+    const least = metric === "dot" ? -Infinity : 0; // rounding may take a distance below
+    const found = tier === "hot" ? distances : this.graph.distances(asked, nodes).map((x) => Math.max(x, least));
     const order = [...nodes.keys()].sort((a, b) => found[a] - found[b] || nodes[a] - nodes[b]);
-    const least = this.parameters.metric === "dot" ? -Infinity : 0; // rounding may take a distance below
-    return [Uint32Array.from(order, (i) => nodes[i]), Float32Array.from(order, (i) => Math.max(found[i], least))];
+    return [Uint32Array.from(order, (i) => nodes[i]), Float32Array.from(order, (i) => found[i])];
   }
 
   /** The row of a number. */
@@ -241,6 +255,11 @@ export class FrozenReader {
     this.region.close();
   }
 }
+
+const hasTies = (ascending: Float32Array, count: number): boolean => {
+  for (let i = 1; i < count; i++) if (ascending[i] === ascending[i - 1]) return true;
+  return false;
+};
 
 /** Every section is known, there where the parameters want it, and of the size that they imply. */
 function checkSections(bundle: Bundle, parameters: FrozenParameters): void {

@@ -3,6 +3,7 @@
  * of their originals, so the bundle's answers are exact for what its vectors decode to.
  */
 import { HebbError } from "../../base/errors.js";
+import { Slices } from "../../base/slices.js";
 import { TIERS, type Tier } from "../../base/types.js";
 import { createSnapshot } from "../../native/frozen.js";
 import { createGraph, GRAPH_SECTIONS, type Graph, graphStrides } from "../../native/graph.js";
@@ -11,7 +12,7 @@ import type { Session } from "./session.js";
 import { LEAST_TRAINED, trainingOptions } from "./tiering.js";
 
 /** Rows that are copied at once. */
-const TOGETHER = 4096;
+const TOGETHER = 512;
 /** What is taken over as it is; vectors, places and all else follow from `setVectors`. */
 const COPIED = ["head", "state", "rows", "upper", "ids", "projection"] as const;
 
@@ -38,6 +39,7 @@ export async function copyInTier(session: Session, nodes: Uint32Array, tier: Tie
   snapshot.prepare();
   const region = createRegion(reserved(options, snapshot.size(GRAPH_SECTIONS.indexOf("upper")).count));
   try {
+    const slices = new Slices();
     const fresh = createGraph(region, options);
     const numbers = fresh.allocate(nodes.length)!; // as many as there are, in their order
     for (let at = 0; at < nodes.length; at += TOGETHER) {
@@ -46,6 +48,7 @@ export async function copyInTier(session: Session, nodes: Uint32Array, tier: Tie
         session.graph.vectors(nodes.subarray(at, at + TOGETHER)),
         0,
       );
+      await slices.pause();
     }
     fresh.close();
     for (const name of COPIED) {
@@ -53,6 +56,7 @@ export async function copyInTier(session: Session, nodes: Uint32Array, tier: Tie
       const { stride, count } = snapshot.size(section);
       for (let at = 0; at < count; at += TOGETHER) {
         region.load(section, at * stride, snapshot.read(section, at, Math.min(TOGETHER, count - at)));
+        await slices.pause();
       }
     }
     const graph = createGraph(region, options);
@@ -62,6 +66,8 @@ export async function copyInTier(session: Session, nodes: Uint32Array, tier: Tie
   } catch (error) {
     region.close();
     throw error;
+  } finally {
+    snapshot.close();
   }
 }
 

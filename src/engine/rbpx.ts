@@ -18,6 +18,8 @@ const HEADER_BYTES = 32;
 const ID_BYTES = 4;
 const MOST_ID = 2 ** 32 - 1;
 const PIECE_BYTES = 1 << 20;
+/** 4 GiB, as much as a typed array holds. */
+const MOST_VALUES = 2 ** 30;
 
 export interface RbpxVectors {
   dimensions: number;
@@ -62,6 +64,8 @@ export async function readRbpx(path: string): Promise<RbpxVectors> {
     const expected = HEADER_BYTES + count * stride;
     if (size !== expected)
       refuse(`it has ${size} bytes, and ${count} vectors of ${dimensions} values take ${expected}`);
+    if (count * dimensions > MOST_VALUES)
+      refuse(`its ${count * dimensions} values do not fit into one array of ${MOST_VALUES}; split it`);
     const ids = new Array<number>(count);
     const vectors = new Float32Array(count * dimensions);
     const together = Math.max(1, Math.floor(PIECE_BYTES / stride));

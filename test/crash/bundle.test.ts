@@ -167,10 +167,13 @@ test("a bundle that is replaced between its manifest and its files is not mixed 
   const files = new Simulator(1).files();
   await freezeState(files, 1);
   let next = 2;
+  let freezing: Promise<unknown> = Promise.resolve();
   const racing: Files = {
     ...files,
     kind: async (path, follow) => {
-      if (path.endsWith(".bin") && next < 6) await freezeState(files, next++);
+      // Sections are looked at together; freezes go one after the other.
+      if (path.endsWith(".bin")) freezing = freezing.then(() => (next < 6 ? freezeState(files, next++) : undefined));
+      await freezing;
       return files.kind(path, follow);
     },
   };

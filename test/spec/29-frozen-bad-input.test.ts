@@ -77,10 +77,20 @@ describe("freeze refuses", () => {
   const by = (options: unknown) => () => index.freeze(path("never"), options as object);
   afterEach(() => expect(existsSync(path("never"))).toBe(false));
   refuses([
-    ["no directory", into(undefined), TypeError, /^directory is undefined; expected a path without NUL$/],
+    [
+      "no directory",
+      into(undefined),
+      TypeError,
+      /^directory is undefined; expected a path, not empty and without NUL$/,
+    ],
     ["a number", into(7), TypeError, /^directory is 7; expected a path/],
     ["an empty path", into(""), TypeError, /^directory is ""; expected a path/],
-    ["NUL in a path", into("a\0b"), TypeError, /^directory is "a\\u0000b"; expected a path without NUL$/],
+    [
+      "NUL in a path",
+      into("a\0b"),
+      TypeError,
+      /^directory is "a\\u0000b"; expected a path, not empty and without NUL$/,
+    ],
     [
       "null for options",
       by(null),
@@ -139,13 +149,13 @@ describe("freeze refuses", () => {
     [
       "a class of more than 4 KiB",
       { memoryClass: "x".repeat(4097) },
-      /memoryClass has 4097 bytes of UTF-8; expected at most 4096/,
+      /memoryClass has 4097 bytes of UTF-8; expected well-formed text of at most 4096/,
     ],
     ["a lineage of more than 4 KiB", { lineage: "é".repeat(2049) }, /lineage has 4098 bytes of UTF-8/],
     [
       "half a surrogate pair",
       { generation: "\ud800" },
-      /generation has half a surrogate pair; expected well-formed Unicode/,
+      /generation has 3 bytes of UTF-8; expected well-formed text of at most 4096/,
     ],
   ])("%s, and leaves the bundle before", async (_, options, message) => {
     await (await index.freeze(path("kept"))).close();
@@ -295,7 +305,12 @@ describe("a freeze that fails half-way leaves the bundle before, and nothing els
 describe("openFrozen refuses", () => {
   const from = (directory: unknown, options?: unknown) => () => openFrozen(directory as string, options as object);
   refuses([
-    ["no directory", from(undefined), TypeError, /^directory is undefined; expected a path without NUL$/],
+    [
+      "no directory",
+      from(undefined),
+      TypeError,
+      /^directory is undefined; expected a path, not empty and without NUL$/,
+    ],
     ["NUL in a path", from("\0"), TypeError, /^directory is "\\u0000"; expected a path/],
     [
       "null for options",
@@ -470,7 +485,12 @@ describe("openFrozen refuses", () => {
         set("dimensions", 8192),
         /section vectors has \d+ bytes; the parameters imply \d+/,
       ],
-      ["one row less", set("rows", n - 1), /section state has 300 bytes; the parameters imply 299/],
+      ["one row less", set("rows", n - 1), /coded: 300; expected 299/],
+      [
+        "one row and code less",
+        (p) => Object.assign(p, { rows: n - 1, coded: n - 1 }),
+        /section state has 300 bytes; the parameters imply 299/,
+      ],
       [
         "one cluster more",
         (p) => set("clusters", Number(p.clusters) + 1)(p),
@@ -514,13 +534,13 @@ describe("openFrozen refuses", () => {
       ],
       [
         "shifts that are not there",
-        set("overlay", { adapterRank: 0, shifted: 1 }),
+        (p) => Object.assign(p, { overlay: { adapterRank: 0, shifted: 1 }, coded: n - 1 }),
         /section shifted has 0 bytes; the parameters imply 4/,
       ],
       [
         "shifts by the million",
         set("overlay", { adapterRank: 0, shifted: 1e8 }),
-        /section shifted has 0 bytes; the parameters imply 400000000/,
+        /overlay\.shifted: 100000000 of 300 rows/,
       ],
       [
         "an adapter beyond all ranks",
@@ -599,19 +619,23 @@ describe("openFrozen refuses", () => {
       [
         "text offsets past the end",
         (c) => Object.assign(c, { "text-offsets": u64(...range(n + 1).map(() => 2 ** 52)) }),
-        /section text-offsets: what it has of row \d+ is none/,
+        /section text-offsets: row \d+ has its text from \d+ to \d+; expected/,
       ],
       [
         "text offsets that go back",
         (c) => Object.assign(c, { "text-offsets": u64(...range(n + 1, 1).reverse()) }),
-        /section text-offsets: what it has of row \d+ is none/,
+        /section text-offsets: row \d+ has its text from \d+ to \d+; expected/,
       ],
-      ["a text that is no JSON", (c) => c.texts.fill(0x7b, 2), /section texts: what it has of row \d+ is none/],
-      ["a long id past its text", (c) => c.texts.fill(0xff, 0, 2), /section texts: what it has of row \d+ is none/],
+      [
+        "a text that is no JSON",
+        (c) => c.texts.fill(0x7b, 2),
+        /section texts: row \d+ has (a payload that is no JSON|an id of \d+ bytes)/,
+      ],
+      ["a long id past its text", (c) => c.texts.fill(0xff, 0, 2), /section texts: row \d+ has an id of \d+ bytes/],
       [
         "long ids that are gone",
         (c) => Reflect.deleteProperty(c, "texts") && Reflect.deleteProperty(c, "text-offsets"),
-        /section ids: what it has of row \d+ is none/,
+        /section ids: row \d+ has a long id, and none in its text/,
       ],
       ["ids of no kind", (c) => c.ids.fill(0xff), /ids/],
     ])("%s", async (_, change, message) => {
@@ -625,7 +649,7 @@ describe("openFrozen refuses", () => {
     /** The same with an overlay: an adapter of rank 1, and two rows that are said to be shifted. */
     const overlaid = (shifted: number[], values: number) =>
       forged((content, parameters) => {
-        Object.assign(parameters, { overlay: { adapterRank: 1, shifted: shifted.length } });
+        Object.assign(parameters, { overlay: { adapterRank: 1, shifted: shifted.length }, coded: n - shifted.length });
         Object.assign(content, {
           adapter: new Uint8Array(new Float32Array(2 * d).fill(values).buffer),
           shifted: new Uint8Array(Uint32Array.from(shifted).buffer),
@@ -844,15 +868,25 @@ describe("rbpx0001", () => {
   );
 
   refuses([
-    ["a path that is none, to write", () => bundle.exportRbpx(""), TypeError, /^path is ""; expected one without NUL$/],
+    [
+      "a path that is none, to write",
+      () => bundle.exportRbpx(""),
+      TypeError,
+      /^path is ""; expected one, not empty and without NUL$/,
+    ],
     ["NUL in a path, to write", () => bundle.exportRbpx("a\0"), TypeError, /^path is "a\\u0000"; expected/],
     [
       "a path that is none, to read",
       () => readRbpx(7 as unknown as string),
       TypeError,
-      /^path is 7; expected one without NUL$/,
+      /^path is 7; expected one, not empty and without NUL$/,
     ],
-    ["NUL in a path, to read", () => readRbpx("a\0"), TypeError, /^path is "a\\u0000"; expected one without NUL$/],
+    [
+      "NUL in a path, to read",
+      () => readRbpx("a\0"),
+      TypeError,
+      /^path is "a\\u0000"; expected one, not empty and without NUL$/,
+    ],
     ["a folder that is not there", () => bundle.exportRbpx(path("absent/x.rbpx")), "IO_ERROR", /absent/],
     ["a path that is a directory", () => bundle.exportRbpx(path("good")), "IO_ERROR", /good/],
     [

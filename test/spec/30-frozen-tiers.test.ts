@@ -175,7 +175,7 @@ describe("hebb freeze, verify and add", () => {
     expect(verified.out).toContain(stats.witness);
     const another = await hebb("verify", bundle, "--witness", "0".repeat(64));
     expect(another.code).toBe(1);
-    expect(another.err).toMatch(/^hebb: WITNESS_MISMATCH: .* It is whole, and another one\n$/m);
+    expect(another.err).toMatch(/^hebb: WITNESS_MISMATCH: .* It is another bundle: .*\n$/m);
     flipIn(bundle, "codes", 9);
     const damaged = await hebb("verify", bundle);
     expect(damaged.code).toBe(1);
