@@ -24,7 +24,7 @@ export type ErrorCode =
   | "CATALOG_CORRUPT" // damage in catalog.sqlite
   | "NOT_A_BUNDLE" // no frozen bundle at the path, or a directory that holds something else where one is to be written
   | "BUNDLE_VERSION" // a frozen bundle of a newer release
-  | "BUNDLE_CORRUPT" // a manifest that breaks a rule, or a section's file that is gone or of another size
+  | "BUNDLE_CORRUPT" // a manifest that breaks a rule, a section's file that is gone or of another size, or one that contradicts itself
   | "WITNESS_MISMATCH" // a section's file does not hold what the bundle's witness vouches for
   | "DISK_FULL" // no space left; nothing was changed
   | "IO_ERROR" // any other failed read, write or sync

@@ -24,7 +24,7 @@ namespace hebb {
 
 enum class Metric : uint32_t { kL2 = 0, kDot = 1, kCosine = 2 };
 
-// Standard deviations within which an estimate is believed where nothing may be missed: one in 700 is off by more.
+// Standard deviations within which an estimate is believed where nothing may be missed: one in 741 is too high by more.
 constexpr float kSure = 3;
 
 constexpr uint32_t kLanes = 32;  // codes that are scanned together

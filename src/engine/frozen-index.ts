@@ -17,7 +17,8 @@ const MODES = ["scan", "graph"] as const;
 const VERIFY = ["eager", "lazy", "off"] as const;
 
 /**
- * Opens a frozen bundle. It is mapped, not read: opening takes milliseconds whatever its size.
+ * Opens a frozen bundle. It is mapped, not read: opening takes milliseconds, and more only for shifted rows, which are
+ * copied, and with `eager`.
  * @throws {TypeError} on a bad directory or option
  * @throws {HebbError} NOT_A_BUNDLE, BUNDLE_VERSION, BUNDLE_CORRUPT, WITNESS_MISMATCH, KERNEL_UNAVAILABLE, IO_ERROR
  */

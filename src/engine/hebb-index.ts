@@ -318,7 +318,8 @@ export class Index {
    * @throws {TypeError | RangeError} on a bad directory or option, or more than 8,192 dimensions or 100,000,000 rows
    * @throws {HebbError} INDEX_EMPTY, NOT_A_BUNDLE where the directory holds something else, STORE_LOCKED where another
    *   freeze writes there, STORE_READ_ONLY where rows are deleted or not linked and this handle only reads,
-   *   KERNEL_UNAVAILABLE, INDEX_CORRUPT, DISK_FULL, IO_ERROR; what was there is as it was then
+   *   TIER_UNTRAINED, KERNEL_UNAVAILABLE, INDEX_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR; what was there is as it was
+   *   then, unless the last sync failed, or opening what was written: then the new bundle may be there
    */
   async freeze(directory: string, options: FreezeOptions = {}): Promise<FrozenIndex> {
     const session = this.#open();
