@@ -27,7 +27,9 @@ import { compareIds } from "./id-order.js";
 /** Queries of `searchMany` that are searched together. */
 const LEAST_TOGETHER = 32;
 const MOST_TOGETHER = 512;
-const PARTS = 16;
+const PARTS = 4;
+/** Parts under way at once: the next one is waiting when one ends. */
+const AHEAD = 4;
 
 /** Search options, validated and complete. */
 export interface FrozenPlan {
@@ -129,10 +131,15 @@ export class FrozenReader {
     for (let at = 0; at < n; at += size) parts.push(this.asked(queries.slice(at * d, (at + size) * d)));
     return inBundleLater(async () => {
       const lists: Hit[][] = [];
-      let found = this.findMany(parts[0], plan);
-      for (const [i, part] of parts.entries()) {
-        const { nodes, distances, counts } = await found;
-        if (i + 1 < parts.length) found = this.findMany(parts[i + 1], plan);
+      const underWay: Promise<ManyResults>[] = [];
+      let begun = 0;
+      for (const part of parts) {
+        while (underWay.length < AHEAD && begun < parts.length) {
+          const search = this.findMany(parts[begun++], plan);
+          search.catch(() => {}); // whoever waits for it gets the error; one before it may have failed first
+          underWay.push(search);
+        }
+        const { nodes, distances, counts } = await underWay.shift()!;
         const room = nodes.length / counts.length;
         await inSlices(counts, (count, j) => {
           const own = [nodes.subarray(j * room), distances.subarray(j * room)] as const;
@@ -150,16 +157,16 @@ export class FrozenReader {
     return queries;
   }
 
-  private async findMany(queries: Float32Array | undefined, plan: FrozenPlan): Promise<ManyResults> {
+  private async findMany(queries: Float32Array, plan: FrozenPlan): Promise<ManyResults> {
     const { graph, codes, parameters } = this;
     const room = Math.min(plan.k, parameters.rows);
-    if (queries !== undefined && parameters.coded > 0) {
+    if (parameters.coded > 0) {
       return plan.byGraph
         ? graph.searchMany(queries, room, plan.ef, false, 0, ...this.unshifted())
         : codes.scanMany(queries, room, plan.rerankFactor);
     }
-    const n = (queries?.length ?? 0) / parameters.dimensions;
-    return { nodes: new Uint32Array(0), distances: new Float32Array(0), counts: new Int32Array(n) };
+    const counts = new Int32Array(queries.length / parameters.dimensions);
+    return { nodes: new Uint32Array(0), distances: new Float32Array(0), counts };
   }
 
   /** In the graph shifted rows lie where they were before: what it finds of them is no result. */
