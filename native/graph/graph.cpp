@@ -116,9 +116,10 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
     graph->coded_ = graph->projection()->fitted > 0;
     if (graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
+    uint32_t linked = 0;
     for (uint32_t node = 0; node < h->nodes; node++) {
       const uint8_t s = graph->states()[node];
-      if (s & kLinked) graph->linked_++;
+      if (s & kLinked) linked++;
       if ((s & (kLive | kLinked)) != kLive) continue;
       if (!graph->ensureVector(node)) {
         *error = "checksum";
@@ -126,6 +127,7 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
       }
       graph->addToBacklog(node);
     }
+    graph->linked_ = linked;
     return graph;
   }
   return nullptr;
