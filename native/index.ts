@@ -45,7 +45,7 @@ export { BLOCK_BYTES, PAGE_BYTES } from "./layout.js";
  * (zeros until written). Changed pages are remembered until cleaned.
  */
 export interface Region {
-  /** Backs [at, at + length) of a section with a file, from `fileOffset`. Multiples of BLOCK_BYTES. Whatever was there is replaced. */
+  /** Backs [at, at + length) of a section with a file, from `fileOffset`. Multiples of PAGE_BYTES. Whatever was there is replaced. */
   map(section: number, at: number, length: number, fd: number, fileOffset: number): void;
   /** Copies bytes in without marking them as changed: for files that cannot be mapped, and for recovery. */
   load(section: number, at: number, bytes: Uint8Array): void;

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
-import { BLOCK_BYTES, type Region } from "../native/index.js";
+import type { Region } from "../native/index.js";
 import { corruptBundle, witnessMismatch } from "./bundle-errors.js";
 import type { Files, StoredFile } from "./files.js";
 import {
@@ -75,16 +75,14 @@ export class Bundle {
   }
 
   /**
-   * Backs section `number` of a region with a section's file, up to its last whole block; what is behind is copied,
-   * for memory that is mapped ends with the file. States the blocks' checksums, unless nothing is verified.
+   * Backs section `number` of a region with a section's file, which ends with a page; behind it are zeros, as its last
+   * checksum has them. States the blocks' checksums, unless nothing is verified.
    */
   async map(region: Region, number: number, name: string): Promise<void> {
     const { section, file } = this.get(name);
-    const mapped = file.fd < 0 ? 0 : Math.floor(section.bytes / BLOCK_BYTES) * BLOCK_BYTES;
-    if (mapped > 0) region.map(number, 0, mapped, file.fd, 0);
-    for (let at = mapped; at < section.bytes; at += PIECE_BYTES) {
-      region.load(number, at, await this.read(name, at, Math.min(PIECE_BYTES, section.bytes - at)));
-    }
+    if (section.bytes === 0) return;
+    if (file.fd >= 0) region.map(number, 0, paddedBytes(section.bytes), file.fd, 0);
+    else region.load(number, 0, await this.read(name, 0, section.bytes));
     const checksums = this.checksums?.get(name);
     if (checksums !== undefined) region.expectChecksums(number, 0, checksums);
   }

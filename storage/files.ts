@@ -6,7 +6,7 @@
  * `sync` is fdatasync: data and the metadata needed to read it back. On macOS it reaches the
  * drive's cache only; see docs/format.md.
  */
-import { constants, promises as fs, writeSync } from "node:fs";
+import { constants, promises as fs, fstatSync, lstatSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { HebbError } from "../base/errors.js";
 import { allocate, tryLock } from "../native/index.js";
@@ -152,7 +152,10 @@ export class WindowReader {
   }
 }
 
-/** Up to here a write is a copy into the system's memory, which takes less time than handing it to another thread. */
+/**
+ * Up to here a write is a copy into the system's memory, which takes less time than handing it to another thread; so is
+ * asking for a file's kind or size.
+ */
 const SMALL_WRITE = 64 << 10;
 
 class DiskFile implements StoredFile {
@@ -189,7 +192,7 @@ class DiskFile implements StoredFile {
   }
 
   async size(): Promise<number> {
-    return (await this.attempt("stat", undefined, () => this.handle.stat())).size;
+    return this.attempt("stat", undefined, async () => fstatSync(this.handle.fd).size);
   }
 
   async truncate(length: number): Promise<void> {
@@ -271,7 +274,7 @@ export const diskFiles: Files = {
     }),
   async kind(path, follow = false) {
     try {
-      const stats = await (follow ? fs.stat(path) : fs.lstat(path));
+      const stats = follow ? statSync(path) : lstatSync(path);
       return stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
