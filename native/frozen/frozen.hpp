@@ -38,8 +38,8 @@ class Frozen {
   bool scanMany(const float* queries, uint32_t count, uint32_t k, uint32_t rerank, unsigned threads, uint32_t* outNodes,
                 float* outDistances, int32_t* outCounts);
 
-  // What all scans did since attaching, for measurements: blocks looked at, codes that one bit did not rule out at once, codes in
-  // planes looked at, vectors compared.
+  // What all scans did since attaching, for measurements: blocks looked at, codes that one bit did not rule out at
+  // once, codes in planes looked at, vectors compared.
   struct Work {
     uint64_t queries, clusters, blocks, candidates, looked, compared;
   };

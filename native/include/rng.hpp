@@ -1,6 +1,6 @@
 // Seeded chance that is the same on every machine: xoshiro256** (Blackman & Vigna 2018), its state filled by
-// splitmix64. docs/frozen-format.md has test vectors. Nothing here calls the system's mathematics library, whose last bits
-// differ from one system to the next; additions, products, quotients and square roots do not.
+// splitmix64. docs/frozen-format.md has test vectors. Nothing here calls the system's mathematics library, whose last
+// bits differ from one system to the next; additions, products, quotients and square roots do not.
 #pragma once
 
 #include <bit>

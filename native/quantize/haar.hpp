@@ -1,6 +1,7 @@
 // A rotation drawn evenly from all there are (Haar's measure): Gaussian rows made orthonormal, which is the Q of their
 // QR decomposition with a positive diagonal in R (Mezzadri 2007, math-ph/0609050). It takes d^3
-// products to draw, d^2 to apply and d^2 values to keep, where the fast kind (rotation.hpp) takes d log d; RaBitQ's bounds are proved for this one.
+// products to draw, d^2 to apply and d^2 values to keep, where the fast kind (rotation.hpp) takes d log d; RaBitQ's
+// bounds are proved for this one.
 #pragma once
 
 #include <cstdint>

@@ -222,8 +222,8 @@ void testFastRotation() {
     const uint32_t n = rotation.padded();
     padding &= n % 64 == 0 && n >= d && n < d + 64;
     const std::vector<float> x = random.gauss(d);
-    std::vector<float> y(n, NAN);
-    rotation.apply(x.data(), y.data());
+    std::vector<float> y(n, NAN), z(n, NAN);
+    rotation.apply(x.data(), 1, y.data());
     other.apply(x.data(), 1, z.data());
     different &= !sameBits(y, z);
     const double squares = product(x.data(), x.data(), d);

@@ -40,7 +40,7 @@ struct Turn {
   }
   std::vector<float> operator()(const std::vector<float>& x) const {
     std::vector<float> out(fast.padded(), NAN);
-    if (haar.empty()) fast.apply(x.data(), out.data());
+    if (haar.empty()) fast.apply(x.data(), 1, out.data());
     else applyHaar(haar.data(), d, fast.padded(), x.data(), out.data());
     return out;
   }
