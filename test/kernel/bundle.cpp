@@ -77,6 +77,7 @@ std::vector<Neighbor> Bundle::exhaustive(const std::vector<float>& query) const 
   check(count == static_cast<int32_t>(counts.coded), "all are compared");
   std::vector<Neighbor> all;
   for (int32_t i = 0; i < count; i++) all.push_back({distances[i], nodes[i]});
+  std::sort(all.begin(), all.end(), nearer);  // rounding below 0 has put some of distance 0 before others
   return all;
 }
 
