@@ -18,7 +18,7 @@ import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
 import { candidates } from "./candidates.js";
 import type { Fault } from "./check.js";
-import { type EntryRow, EntryRows, parsePayload } from "./entry-rows.js";
+import { EntryRows, parsePayload } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRecord, FeedbackRows, type StoredFeedback } from "./feedback-rows.js";
 import { canonical, matcher, parseFilter, textScreen } from "./filter.js";
 import { FullText, type TextHit, textOf } from "./full-text.js";
@@ -348,15 +348,11 @@ export class Catalog {
 
   /** All rows in the order of nodes. Changes between steps are allowed; those further on are seen. */
   *entries(): Generator<CatalogEntry> {
-    for (const [node, id, text] of this.#rows()) yield { node, id, payload: parsePayload(text) };
-  }
-
-  *#rows(): Generator<EntryRow> {
     let last = -1;
     for (;;) {
       const page = this.#read("read rows", () => this.#entries.page(last));
       if (page.length === 0) return;
-      yield* page;
+      for (const [node, id, text] of page) yield { node, id, payload: parsePayload(text) };
       last = page[page.length - 1][0];
     }
   }
