@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { filterOf, idOf, integerOf, vectorOf } from "../../src/cli/arguments.js";
 import { curveChart } from "../../src/cli/curve-chart.js";
 import { hitTable } from "../../src/cli/print.js";
-import { run } from "../../src/cli/program.js";
 import { counted, during, formatBytes, formatDuration, Progress, progressState } from "../../src/cli/progress.js";
 import { ndcgAt10 } from "../../src/cli/ranking.js";
+import { hebb, type Said } from "../support/cli.js";
 
 const main = fileURLToPath(new URL("../../dist/src/cli/main.js", import.meta.url));
 const started = process.cwd();
@@ -23,29 +23,6 @@ afterAll(() => {
   process.chdir(started);
   rmSync(folder, { recursive: true, force: true });
 });
-
-interface Said {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
-/** Runs the command in this process: the same from the arguments to the exit code, without starting Node each time. */
-async function hebb(...args: string[]): Promise<Said> {
-  const said: Said = { code: null, out: "", err: "" };
-  const spies = (["out", "err"] as const).map((to) =>
-    vi.spyOn(process[`std${to}`], "write").mockImplementation((text) => {
-      said[to] += String(text);
-      return true;
-    }),
-  );
-  try {
-    said.code = await run(args);
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-  return said;
-}
 
 /** Runs the program. */
 function hebbProgram(...args: string[]): Said {

@@ -1,9 +1,9 @@
 /** Bundles whose vectors are in a tier's codec: exact for what the codec gives back, which is what `get` returns. */
 import { existsSync, statSync, writeFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TIERS } from "../../base/types.js";
-import { run } from "../../src/cli/program.js";
 import { type FreezeOptions, type FrozenIndex, type Index, open, openFrozen, readRbpx } from "../../src/index.js";
+import { hebb } from "../support/cli.js";
 import { bare, flipIn, idsOf, touchAll } from "../support/frozen.js";
 import { distanceOf, errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
 import { range } from "../support/tiers.js";
@@ -138,22 +138,6 @@ test("damage in a tier's records is found where it is touched, and by verify", a
 });
 
 describe("hebb freeze, verify and add", () => {
-  async function hebb(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-    const said = { code: 0, out: "", err: "" };
-    const spies = (["out", "err"] as const).map((to) =>
-      vi.spyOn(process[`std${to}`], "write").mockImplementation((text) => {
-        said[to] += String(text);
-        return true;
-      }),
-    );
-    try {
-      said.code = await run(args);
-    } finally {
-      for (const spy of spies) spy.mockRestore();
-    }
-    return said;
-  }
-
   test("from a file to a store, a bundle, a container and back", async () => {
     const [store, bundle, container] = [path("cli.hebb"), path("cli.frozen"), path("cli.rbpx")];
     const lines = range(40).map((id) => JSON.stringify({ id, vector: [id, 1, -id], name: `n${id}` }));
