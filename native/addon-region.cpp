@@ -9,11 +9,14 @@ Napi::Function RegionObject::define(Napi::Env env) {
   return DefineClass(
       env, "Region",
       {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
-       InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
-       InstanceMethod("checksumsOf", &RegionObject::checksumsOf), InstanceMethod("read", &RegionObject::read),
+       InstanceMethod("expectChecksums", &RegionObject::expectChecksums), InstanceMethod("read", &RegionObject::read),
        InstanceMethod("write", &RegionObject::write), InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
-       InstanceMethod("copyPages", &RegionObject::copyPages), InstanceMethod("cleanPages", &RegionObject::cleanPages),
-       InstanceMethod("discard", &RegionObject::discard), InstanceMethod("kept", &RegionObject::kept),
+       InstanceMethod("dirtyCount", &RegionObject::dirtyCount), InstanceMethod("discard", &RegionObject::discard),
+       InstanceMethod("kept", &RegionObject::kept), InstanceMethod("snapshot", &RegionObject::snapshot),
+       InstanceMethod("include", &RegionObject::include), InstanceMethod("takeBlocks", &RegionObject::takeBlocks),
+       InstanceMethod("restore", &RegionObject::restore),
+       InstanceMethod("forgetSnapshot", &RegionObject::forgetSnapshot),
+       InstanceMethod("dropPages", &RegionObject::dropPages),
        InstanceMethod("residentBytes", &RegionObject::residentBytes), InstanceMethod("close", &RegionObject::close)});
 }
 
@@ -43,6 +46,13 @@ bool RegionObject::within(const Napi::CallbackInfo& info, uint64_t section, uint
   return true;
 }
 
+bool RegionObject::pagesWithin(const Napi::CallbackInfo& info, uint64_t section, const Span<uint32_t>& pages) {
+  for (size_t i = 0; i < pages.length; i++) {
+    if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return false;
+  }
+  return within(info, section, 0, 0);
+}
+
 Napi::Value RegionObject::map(const Napi::CallbackInfo& info) {
   const uint64_t section = whole(info[0]), at = whole(info[1]), bytes = whole(info[2]), offset = whole(info[4]);
   if (!within(info, section, at, bytes)) return info.Env().Undefined();
@@ -67,17 +77,6 @@ Napi::Value RegionObject::expectChecksums(const Napi::CallbackInfo& info) {
     region_->expectChecksums(static_cast<uint32_t>(section), first, sums.data, sums.length);
   }
   return info.Env().Undefined();
-}
-
-Napi::Value RegionObject::checksumsOf(const Napi::CallbackInfo& info) {
-  const auto blocks = span<Napi::Uint32Array>(info[1]);
-  const uint64_t section = whole(info[0]);
-  Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), blocks.length);
-  for (size_t i = 0; i < blocks.length; i++) {
-    if (!within(info, section, blocks.data[i] * kBlockBytes, kBlockBytes)) return info.Env().Undefined();
-    out[i] = region_->checksumOf(static_cast<uint32_t>(section), blocks.data[i]);
-  }
-  return out;
 }
 
 Napi::Value RegionObject::read(const Napi::CallbackInfo& info) {
@@ -113,27 +112,54 @@ Napi::Value RegionObject::dirtyPages(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value RegionObject::copyPages(const Napi::CallbackInfo& info) {
-  const auto pages = span<Napi::Uint32Array>(info[1]);
+Napi::Value RegionObject::dirtyCount(const Napi::CallbackInfo& info) {
+  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), static_cast<double>(region_->dirtyCount()));
+}
+
+Napi::Value RegionObject::snapshot(const Napi::CallbackInfo& info) {
   const uint64_t section = whole(info[0]);
-  Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), pages.length * kPageBytes);
-  for (size_t i = 0; i < pages.length; i++) {
-    if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return info.Env().Undefined();
-    std::memcpy(out.Data() + i * kPageBytes, region_->base(static_cast<uint32_t>(section)) + pages.data[i] * kPageBytes,
-                kPageBytes);
+  if (!within(info, section, 0, 0)) return info.Env().Undefined();
+  return copied<Napi::Uint32Array>(info.Env(), region_->snapshot(static_cast<uint32_t>(section)));
+}
+
+Napi::Value RegionObject::include(const Napi::CallbackInfo& info) {
+  const uint64_t section = whole(info[0]), first = whole(info[1]), blocks = whole(info[2]);
+  if (within(info, section, first * kBlockBytes, blocks * kBlockBytes))
+    region_->include(static_cast<uint32_t>(section), first, blocks);
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::takeBlocks(const Napi::CallbackInfo& info) {
+  const auto blocks = span<Napi::Uint32Array>(info[1]);
+  const uint64_t section = whole(info[0]);
+  Napi::Uint8Array out = Napi::Uint8Array::New(info.Env(), blocks.length * kBlockBytes);
+  for (size_t i = 0; i < blocks.length; i++) {
+    if (!within(info, section, blocks.data[i] * kBlockBytes, kBlockBytes)) return info.Env().Undefined();
+    if (!region_->take(static_cast<uint32_t>(section), blocks.data[i], out.Data() + i * kBlockBytes))
+      return fail(info.Env(), "a block that the snapshot does not have");
   }
   return out;
 }
 
-Napi::Value RegionObject::cleanPages(const Napi::CallbackInfo& info) {
+Napi::Value RegionObject::restore(const Napi::CallbackInfo& info) {
   const auto pages = span<Napi::Uint32Array>(info[1]);
   const uint64_t section = whole(info[0]);
-  for (size_t i = 0; i < pages.length; i++) {
-    if (!within(info, section, pages.data[i] * kPageBytes, kPageBytes)) return info.Env().Undefined();
-  }
-  if (within(info, section, 0, 0)) {
-    region_->cleanPages(static_cast<uint32_t>(section), pages.data, pages.length, info[2].ToBoolean().Value());
-  }
+  if (pagesWithin(info, section, pages))
+    region_->restore(static_cast<uint32_t>(section), pages.data, pages.length, whole(info[2]));
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::forgetSnapshot(const Napi::CallbackInfo& info) {
+  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
+  for (uint32_t section = 0; section < region_->sectionCount(); section++) region_->forgetSnapshot(section);
+  return info.Env().Undefined();
+}
+
+Napi::Value RegionObject::dropPages(const Napi::CallbackInfo& info) {
+  const auto pages = span<Napi::Uint32Array>(info[1]);
+  const uint64_t section = whole(info[0]);
+  if (pagesWithin(info, section, pages)) region_->dropPages(static_cast<uint32_t>(section), pages.data, pages.length);
   return info.Env().Undefined();
 }
 

@@ -97,17 +97,22 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   Napi::Value map(const Napi::CallbackInfo& info);
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value expectChecksums(const Napi::CallbackInfo& info);
-  Napi::Value checksumsOf(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value dirtyPages(const Napi::CallbackInfo& info);
-  Napi::Value copyPages(const Napi::CallbackInfo& info);
-  Napi::Value cleanPages(const Napi::CallbackInfo& info);
+  Napi::Value dirtyCount(const Napi::CallbackInfo& info);
+  Napi::Value snapshot(const Napi::CallbackInfo& info);
+  Napi::Value include(const Napi::CallbackInfo& info);
+  Napi::Value takeBlocks(const Napi::CallbackInfo& info);
+  Napi::Value restore(const Napi::CallbackInfo& info);
+  Napi::Value forgetSnapshot(const Napi::CallbackInfo& info);
+  Napi::Value dropPages(const Napi::CallbackInfo& info);
   Napi::Value discard(const Napi::CallbackInfo& info);
   Napi::Value kept(const Napi::CallbackInfo& info);
   Napi::Value residentBytes(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   bool within(const Napi::CallbackInfo& info, uint64_t section, uint64_t at, uint64_t bytes);
+  bool pagesWithin(const Napi::CallbackInfo& info, uint64_t section, const Span<uint32_t>& pages);
 
   std::shared_ptr<Region> region_;
 };

@@ -45,32 +45,49 @@ export { BLOCK_BYTES, PAGE_BYTES } from "./layout.js";
  * (zeros until written). Changed pages are remembered until cleaned.
  */
 export interface Region {
-  /** Backs [at, at + length) of a section with a file, from `fileOffset`. Multiples of PAGE_BYTES. Whatever was there is replaced. */
+  /**
+   * Backs [at, at + length) of a section with a file, from `fileOffset`. Multiples of PAGE_BYTES. Whatever was there is
+   * replaced, but for pages that were changed since the last snapshot, which keep their bytes.
+   */
   map(section: number, at: number, length: number, fd: number, fileOffset: number): void;
   /** Copies bytes in without marking them as changed: for files that cannot be mapped, and for recovery. */
   load(section: number, at: number, bytes: Uint8Array): void;
   /** States the checksums (CRC-32C) of blocks from `firstBlock` on; each is verified when first touched. */
   expectChecksums(section: number, firstBlock: number, checksums: Uint32Array): void;
-  /** The checksums of these blocks as they are in memory now. */
-  checksumsOf(section: number, blocks: Uint32Array): Uint32Array;
   /** A copy of bytes, verified. */
   read(section: number, at: number, length: number): Uint8Array;
   /** Changes bytes (verified first) and marks their pages. */
   write(section: number, at: number, bytes: Uint8Array): void;
   /** Numbers of the section's changed pages, ascending. */
   dirtyPages(section: number): Uint32Array;
-  /** Copies of whole pages, one after the other, in the given order. */
-  copyPages(section: number, pages: Uint32Array): Uint8Array;
+  /** Changed pages of all sections. */
+  dirtyCount(): number;
   /**
    * Gives up a section's bytes from `from` (a multiple of BLOCK_BYTES) to its end: they are zeros from
    * now on, neither changed nor backed by a file, and their memory is given back. Reading them
    * meanwhile is harmless; nothing may write there. The next checkpoint shortens the section in the file.
    */
   discard(section: number, from: number): void;
-  /** Bytes from a section's start that no discard reached since the last cleanPages; all that is reserved where there was none. */
+  /** Bytes from a section's start that no discard reached since its last snapshot; all that is reserved where there was none. */
   kept(section: number): number;
-  /** Forgets that pages were changed, and the section's discards. With `drop`, gives the private copies back: their content must be in the file by now, and mapped. */
-  cleanPages(section: number, pages: Uint32Array, drop: boolean): void;
+  /**
+   * The section's changed pages, ascending, which count as unchanged from now on, as do discards. Their blocks can be
+   * taken as they are at this moment, whatever is written meanwhile. Nothing may be writing during the call.
+   */
+  snapshot(section: number): Uint32Array;
+  /** More blocks of that moment, right after `snapshot`. */
+  include(section: number, firstBlock: number, blocks: number): void;
+  /** Whole blocks of the snapshot, one after the other in the given order. Each can be taken once. */
+  takeBlocks(section: number, blocks: Uint32Array): Uint8Array;
+  /** Where what was taken came to nothing: the pages count as changed again, and `kept` (as before the snapshot) as cut. */
+  restore(section: number, pages: Uint32Array, kept: number): void;
+  /** Lets go of what the snapshots of all sections still hold. */
+  forgetSnapshot(): void;
+  /**
+   * Gives the private copies of pages back that were not changed since the snapshot. Their content must be in the file by
+   * now, and the file mapped. Nothing may be writing during the call.
+   */
+  dropPages(section: number, pages: Uint32Array): void;
   /** Bytes of a section that are in memory now; without one, of all of them. */
   residentBytes(section?: number): number;
   /** Unmaps everything; any later use throws. */

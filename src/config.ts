@@ -163,6 +163,7 @@ const KEYS = {
   storage: {
     durability: oneOf("sync", DURABILITIES),
     checkpoint_wal_mb: integer(64, 1, 65536),
+    checkpoint_dirty_mb: integer(256, 1, 1_048_576),
     keep_originals: flag(true),
   },
   learning: {

@@ -82,7 +82,8 @@ export class BundleWriter {
       );
     }
     await makeDirectories(files, directory);
-    const lock = await files.lockDirectory(directory);
+    const lock = await files.lockDirectory(directory, "exclusive");
+    if (lock === undefined) throw directoryLockedError(directory);
     try {
       const present = new Set(await files.list(directory));
       const unknown = await replaceable(files, directory, present);
@@ -298,4 +299,10 @@ function saysBundle(text: string): boolean {
   } catch {
     return text.startsWith(`{\n  "format": "${MANIFEST_FORMAT}"`);
   }
+}
+
+/** The HebbError for a directory that someone else has locked to write a bundle into it. */
+function directoryLockedError(path: string): HebbError {
+  const message = `another freeze writes into ${path}; wait until it has ended, or freeze into another directory`;
+  return new HebbError("STORE_LOCKED", message, { path });
 }

@@ -3,8 +3,7 @@
  * a list of extents, one after the other. Each is at least a quarter of what comes before it, so that
  * a section of any size has few: 65 for 200 GiB. Blocks in no extent are free.
  */
-import { assert } from "../base/assert.js";
-import { BLOCK_BYTES, PAGE_BYTES, type Region } from "../native/index.js";
+import { BLOCK_BYTES, PAGE_BYTES } from "../native/index.js";
 import {
   CHECKSUMS_KIND,
   CHECKSUMS_PER_PAGE,
@@ -25,14 +24,15 @@ export class Space {
   private readonly free: Extent[] = [];
   private end: number;
 
-  constructor(sections: readonly SectionEntry[]) {
-    const extents = sections.flatMap((section) => section.extents).sort((a, b) => a.fileBlock - b.fileBlock);
+  /** @param states the section tables that somebody may still read by: what is free is free in all of them */
+  constructor(states: readonly (readonly SectionEntry[])[]) {
+    const extents = states.flat().flatMap((section) => section.extents);
     let at = 1; // block 0 holds the slots
-    for (const { fileBlock, blocks } of extents) {
+    for (const { fileBlock, blocks } of extents.sort((a, b) => a.fileBlock - b.fileBlock)) {
       if (fileBlock > at) this.free.push({ fileBlock: at, blocks: fileBlock - at });
-      at = fileBlock + blocks;
+      at = Math.max(at, fileBlock + blocks);
     }
-    this.end = endBlock(sections);
+    this.end = Math.max(...states.map(endBlock));
   }
 
   /** The first `blocks` free blocks that lie together. */
@@ -162,49 +162,6 @@ export function fileBlockOf(extents: readonly Extent[], block: number): number {
 export function pageOffset(extents: readonly Extent[], page: number): number {
   const block = fileBlockOf(extents, Math.floor(page / PAGES_PER_BLOCK));
   return block * BLOCK_BYTES + (page % PAGES_PER_BLOCK) * PAGE_BYTES;
-}
-
-/** Pages copied, written and checked in one go; the event loop runs in between. */
-const SLICE_PAGES = 1024;
-
-/**
- * Hands over the contents of pages (ascending) with their file offsets, in runs of at most 4 MiB that
- * lie together in the file. `bytes` is valid until `write` resolves.
- */
-export async function eachRun(
-  region: Region,
-  section: number,
-  extents: readonly Extent[],
-  pages: Uint32Array,
-  write: (offset: number, bytes: Uint8Array) => Promise<void>,
-): Promise<void> {
-  for (let from = 0; from < pages.length; from += SLICE_PAGES) {
-    const slice = pages.subarray(from, from + SLICE_PAGES);
-    const bytes = region.copyPages(section, slice);
-    assert(bytes.length === slice.length * PAGE_BYTES, "copyPages returns whole pages");
-    const offsets = Array.from(slice, (page) => pageOffset(extents, page));
-    for (let i = 0; i < slice.length; ) {
-      let end = i + 1;
-      while (end < slice.length && offsets[end] === offsets[end - 1] + PAGE_BYTES) end++;
-      await write(offsets[i], bytes.subarray(i * PAGE_BYTES, end * PAGE_BYTES));
-      i = end;
-    }
-  }
-}
-
-/** Hands over all pages of blocks that follow each other, as `eachRun` does. */
-export async function eachRunOf(
-  region: Region,
-  section: number,
-  extents: readonly Extent[],
-  { sectionBlock, blocks }: Run,
-  write: (offset: number, bytes: Uint8Array) => Promise<void>,
-): Promise<void> {
-  const end = (sectionBlock + blocks) * PAGES_PER_BLOCK;
-  for (let from = sectionBlock * PAGES_PER_BLOCK; from < end; from += SLICE_PAGES) {
-    const pages = Uint32Array.from({ length: Math.min(SLICE_PAGES, end - from) }, (_, i) => from + i);
-    await eachRun(region, section, extents, pages, write);
-  }
 }
 
 /** Lets the event loop run. */

@@ -8,6 +8,7 @@
  */
 import { constants, promises as fs, fstatSync, lstatSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { HebbError } from "../base/errors.js";
 import { allocate, tryLock } from "../native/index.js";
 
@@ -58,11 +59,11 @@ export interface Files {
    */
   lock(path: string, mode: "exclusive" | "shared"): Promise<Lock>;
   /**
-   * Locks a directory itself, exclusively and without waiting, so that no lock file is left in what
-   * is to be copied as it is; the lock dies with its process.
-   * @throws {HebbError} STORE_LOCKED
+   * Locks a directory itself without waiting, so that no lock file is left in what is to be copied as it is,
+   * and nobody needs the right to write in it; the lock dies with its process.
+   * @returns undefined where it is held elsewhere
    */
-  lockDirectory(path: string): Promise<Lock>;
+  lockDirectory(path: string, mode: "exclusive" | "shared"): Promise<Lock | undefined>;
 }
 
 /** The HebbError for a failed operation on a file. */
@@ -90,12 +91,6 @@ export function lockedError(path: string, mode: "exclusive" | "shared", holder: 
   const who = holder === undefined ? "another handle" : holder === process.pid ? "this process" : `process ${holder}`;
   const hint = mode === "exclusive" ? "close it there first, or open with readOnly" : "close it there first";
   return new HebbError("STORE_LOCKED", `${dirname(path)} is held by ${who}; ${hint}`, { path, holder });
-}
-
-/** The HebbError for a directory that someone else has locked to write a bundle into it. */
-export function directoryLockedError(path: string): HebbError {
-  const message = `another freeze writes into ${path}; wait until it has ended, or freeze into another directory`;
-  return new HebbError("STORE_LOCKED", message, { path });
 }
 
 /**
@@ -288,7 +283,7 @@ export const diskFiles: Files = {
     const present = (await this.kind(path)) === "file";
     const file = await this.open(path, mode === "shared" && present ? "read" : "create");
     try {
-      if (!tryLock(file.fd, mode)) {
+      if (!(await lockSoon(file.fd, mode))) {
         const holder = Number(Buffer.from(await file.pread(20, 0)).toString("latin1"));
         throw lockedError(path, mode, Number.isInteger(holder) && isAlive(holder) ? holder : undefined);
       }
@@ -310,14 +305,24 @@ export const diskFiles: Files = {
       },
     };
   },
-  lockDirectory: (path) =>
+  lockDirectory: (path, mode) =>
     attempt("lock directory", path, async () => {
       const handle = await fs.open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-      if (tryLock(handle.fd, "exclusive")) return { release: () => handle.close() };
+      if (tryLock(handle.fd, mode)) return { release: () => handle.close() };
       await handle.close();
-      throw directoryLockedError(path);
+      return undefined;
     }),
 };
+
+/** Who opens to read looks for a writer by holding the lock for a moment, which must not turn a writer away. */
+async function lockSoon(fd: number, mode: "exclusive" | "shared"): Promise<boolean> {
+  const attempts = mode === "exclusive" ? 5 : 1;
+  for (let attempt = 0; ; ) {
+    if (tryLock(fd, mode)) return true;
+    if (++attempt === attempts) return false;
+    await delay(5);
+  }
+}
 
 /** A process killed with -9 leaves its number in the lock file; a number that runs no more names nobody. */
 function isAlive(pid: number): boolean {

@@ -222,6 +222,8 @@ export function decodeChecksumPage(bytes: Uint8Array, page: number, table: Uint3
 
 // Journal: a header, then entries from byte 4,096 on.
 
+/** Since 2 more than one checkpoint may lie in a journal: a release that looks for one alone must not take it. */
+const JOURNAL_VERSION = 2;
 export const JOURNAL_HEADER_BYTES = 64;
 export const JOURNAL_BODY_AT = PAGE_BYTES;
 export const JOURNAL_ENTRY_BYTES = 24;
@@ -240,7 +242,7 @@ export interface JournalHeader {
 export function encodeJournalHeader(header: JournalHeader): Uint8Array {
   const bytes = Buffer.alloc(JOURNAL_HEADER_BYTES);
   JOURNAL_MAGIC.copy(bytes, 0);
-  bytes.writeUInt32LE(FORMAT_VERSION, 8);
+  bytes.writeUInt32LE(JOURNAL_VERSION, 8);
   bytes.set(header.storeId, 16);
   writeUint64(bytes, header.generation, 32);
   writeUint64(bytes, header.bodyBytes, 40);
@@ -254,7 +256,7 @@ export function decodeJournalHeader(bytes: Uint8Array, fileBytes: number): Journ
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.length < JOURNAL_HEADER_BYTES || !hasMagic(view, JOURNAL_MAGIC)) return undefined;
   if (view.readUInt32LE(12) !== crcWithout(view, 12)) return undefined;
-  checkVersion(view.readUInt32LE(8), "index.hebb-journal");
+  checkVersion(view.readUInt32LE(8), "index.hebb-journal", JOURNAL_VERSION);
   const generation = readUint64(view, 32);
   const bodyBytes = readUint64(view, 40);
   const entries = readUint64(view, 48);
@@ -441,15 +443,15 @@ export function decodeRecordHeader(bytes: Uint8Array, storeId: Uint8Array): Reco
 // Shared pieces.
 
 /** @throws {HebbError} STORE_VERSION */
-function checkVersion(version: number, what: string): void {
-  if (version > FORMAT_VERSION) throw versionError(version, what);
+function checkVersion(version: number, what: string, supported = FORMAT_VERSION): void {
+  if (version > supported) throw versionError(version, what, supported);
 }
 
-export function versionError(version: number, what: string): HebbError {
+export function versionError(version: number, what: string, supported = FORMAT_VERSION): HebbError {
   return new HebbError(
     "STORE_VERSION",
-    `${what} has format version ${version}; this release reads up to ${FORMAT_VERSION}. Use the newer release`,
-    { version, supported: FORMAT_VERSION },
+    `${what} has format version ${version}; this release reads up to ${supported}. Use the newer release`,
+    { version, supported },
   );
 }
 

@@ -4,18 +4,22 @@
  * checkpoint after another and never a mixture.
  *
  * A checkpoint, in the order that makes it safe:
- * 1. Blocks that are new to their section are written where they will stay, and synced: free ones, or
+ * 1. While nothing changes the region, `begin` says what is to be written and takes a snapshot. Writers
+ *    may go on at once: the region keeps each block as it was until this has taken it.
+ * 2. Blocks that are new to their section are written where they will stay, and synced: free ones, or
  *    ones behind the file's end. Nothing refers to them yet.
- * 2. All other changed pages, the checksum pages and the new meta go to the journal; its sync is the
+ * 3. All other changed pages, the checksum pages and the new meta go to the journal; its sync is the
  *    commit point. A failure up to here leaves the old checkpoint, and every page marked as changed.
- * 3. The journal is put in place and emptied (journal.ts). A failure here leaves it to be put in
- *    place by the next checkpoint or the next opening.
- * 4. Changed pages are given back; from now on they are read from the file. Free blocks at the
- *    file's end are cut off.
+ * 4. The journal is put in place and emptied (journal.ts), unless other processes read the file: then it
+ *    waits, and the next checkpoint is written behind it. A failure here leaves it to be put in place by
+ *    the next checkpoint or the next opening.
+ * 5. Pages that are in place, and did not change since, are given back: from now on they are read from
+ *    the file. Free blocks at the file's end are cut off.
  *
  * A section that was discarded from some block on keeps the blocks before it. The others are free once
- * the checkpoint is committed, and not before: a later checkpoint writes into them without the
- * journal, which is safe because the journal has been emptied by then, and nothing is mapped from them.
+ * the checkpoint is committed, and not before: a later checkpoint writes into them without the journal,
+ * which is safe because by then nobody reads by a section table that has them: not this handle, not a
+ * journal that could be put in place again, and no other process, as long as journals gather.
  *
  * Compaction writes the whole file anew beside the old one and renames it: one moment at which all of
  * it becomes true, with nothing to redo. Moving extents within the file would need no second copy on
@@ -31,8 +35,6 @@ import {
   breathe,
   cut,
   dense,
-  eachRun,
-  eachRunOf,
   fileBlockOf,
   grown,
   PAGES_PER_BLOCK,
@@ -52,10 +54,19 @@ import {
   endBlock,
   hex,
   type Meta,
+  type SectionEntry,
   SLOTS,
   ZERO_BLOCK_CHECKSUM,
 } from "./format.js";
-import { applyJournal, emptyJournal, type Journal, JournalWriter, type PatchedFile } from "./journal.js";
+import {
+  applyJournal,
+  type Committed,
+  cutJournal,
+  endOf,
+  JournalWriter,
+  type PatchedFile,
+  patchedFile,
+} from "./journal.js";
 import type { Poison } from "./poison.js";
 import { recoverIndex } from "./recover.js";
 
@@ -71,22 +82,22 @@ export interface SectionSpec {
   reserveBytes: number;
 }
 
-/** What a checkpoint is about to make true. */
-interface Plan {
+/** Runs a task while nothing changes the region. */
+export type Still = <T>(task: () => Promise<T>) => Promise<T>;
+
+/** What a checkpoint is about to make true: the region at one moment. */
+export interface Snapshot {
   meta: Meta;
-  table: Uint32Array;
-  /** Pages of the checksums section that change. */
-  checksumPages: number[];
   /** For each section in the region: */
   parts: {
-    /** Blocks from its start that the file has and no discard reached. */
+    /** Bytes from its start that no discard had reached. */
     kept: number;
-    /** Those of them, from the start, that stay where they are in the file. The others move. */
+    /** Blocks of the file, from its start, that stay where they are. The others move, or come in addition. */
     stay: number;
-    /** Changed pages in blocks that stay. */
-    changed: Uint32Array;
-    /** Changed pages in blocks that move or come in addition. */
-    added: Uint32Array;
+    /** Behind `stay`, up to here, blocks move; what comes in addition begins. */
+    moveEnd: number;
+    /** Changed pages. */
+    pages: Uint32Array;
   }[];
 }
 
@@ -98,21 +109,25 @@ export const NEW_INDEX_NAME = "index.hebb-new";
 
 const SLICE_BYTES = 4 << 20;
 const SLICE_BLOCKS = SLICE_BYTES / BLOCK_BYTES;
-/** Blocks whose checksums are computed in one go. */
-const CHECKSUM_BATCH = 64;
+/** Blocks that are taken from the region in one go: copying them and summing them up takes half a millisecond. */
+const TAKEN_BLOCKS = 16;
+/** Pages that are given back in one go. */
+const DROPPED_PAGES = 1024;
 
 export class IndexFile {
-  /** A committed journal is not in place yet. */
-  private pending: Journal | undefined;
-  /** The journal is not empty, or the file longer than it need be. */
+  /** Journal or file are longer than they need be. */
   private leftovers = false;
+  /** By section: pages that are in the journal and not in place. They must stay in memory until they are. */
+  private readonly waiting: Set<number>[];
 
   private constructor(
     private readonly files: Files,
     private file: StoredFile,
-    private readonly journal: StoredFile | undefined,
-    /** The file, as a committed journal that a read-only handle may not put in place changes it. */
-    private view: StoredFile,
+    private readonly journalFile: StoredFile | undefined,
+    /** Checkpoints that are committed and not in place yet. */
+    private journal: Committed[],
+    /** As of the checkpoint that is in place. */
+    private placed: Meta,
     /** As of the last checkpoint. */
     public meta: Meta,
     private table: Uint32Array,
@@ -122,7 +137,9 @@ export class IndexFile {
     private readonly poison: Poison,
     /** What opening had to put right, in words. */
     readonly recovered: readonly string[],
-  ) {}
+  ) {
+    this.waiting = specs.map(() => new Set());
+  }
 
   /** Writes an index without records to `path`, durably except for its name. */
   static async create(
@@ -145,30 +162,39 @@ export class IndexFile {
   /**
    * Recovers what a crash left half-way, reads the meta and maps the sections.
    * @param sectionsFor the sections wanted in a store of this meta
+   * @param readOnly nothing is written; checkpoints not in place whose LSN is larger than `upTo` are left out
    * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT
    */
   static async open(
     files: Files,
     directory: string,
     sectionsFor: (meta: Meta) => readonly SectionSpec[],
-    readOnly: boolean,
+    readOnly: { upTo: number } | undefined,
     poison: Poison,
   ): Promise<IndexFile> {
     const opened: { close(): void | Promise<void> }[] = [];
     try {
       const file = await files.open(join(directory, INDEX_NAME), readOnly ? "read" : "write");
       opened.push(file);
-      const journal = await openJournal(files, directory, readOnly);
-      if (journal !== undefined) opened.push(journal);
-      const { meta, view, notes } = await recoverIndex(file, journal, readOnly, poison);
+      const journalFile = await openJournal(files, directory, readOnly !== undefined);
+      if (journalFile !== undefined) opened.push(journalFile);
+      const alone = readOnly ? undefined : await files.lockDirectory(directory, "exclusive");
+      const recovered = await recoverIndex(
+        file,
+        journalFile,
+        { write: !readOnly, place: alone !== undefined },
+        readOnly?.upTo ?? Number.MAX_SAFE_INTEGER,
+        poison,
+      ).finally(() => alone?.release());
+      const { meta, placed, journal, view, notes } = recovered;
       if (!readOnly) await removeUnfinished(files, directory);
       const table = await readChecksums(view, meta);
       const specs = sectionsFor(meta);
       checkSections(meta, specs);
       const region = createRegion(specs.map(({ reserveBytes }) => Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES));
       opened.push(region);
-      const index = new IndexFile(files, file, journal, view, meta, table, specs, region, poison, notes);
-      await index.map();
+      const index = new IndexFile(files, file, journalFile, journal, placed, meta, table, specs, region, poison, notes);
+      await index.load(view);
       return index;
     } catch (error) {
       await closeAll(opened).catch(() => {}); // the first error tells more
@@ -177,8 +203,7 @@ export class IndexFile {
   }
 
   /** Fills the region from the file and states the checksums that its blocks must have. */
-  private async map(): Promise<void> {
-    const { view } = this;
+  private async load(view: StoredFile): Promise<void> {
     const patches = (view as Partial<PatchedFile>).patches ?? [];
     for (const [section, spec] of this.specs.entries()) {
       for (const { sectionBlock, fileBlock, blocks } of runsFrom(this.extentsOf(spec.kind), 0)) {
@@ -187,7 +212,10 @@ export class IndexFile {
           this.region.map(section, at, length, view.fd, offset);
           for (const [i, patch] of patches.entries()) {
             if (patch.offset < offset || patch.offset >= offset + length) continue;
-            this.region.load(section, at + patch.offset - offset, await (view as PatchedFile).patch(i));
+            const bytes = await (view as PatchedFile).patch(i);
+            this.region.load(section, at + patch.offset - offset, bytes);
+            const first = (at + patch.offset - offset) / PAGE_BYTES;
+            for (let page = first; page < first + bytes.length / PAGE_BYTES; page++) this.waiting[section].add(page);
           }
         } else {
           for (let done = 0; done < length; done += SLICE_BYTES) {
@@ -202,11 +230,17 @@ export class IndexFile {
 
   /** Whether any page changed, or went, since the last checkpoint. */
   isChanged(): boolean {
-    return this.specs.some(
-      ({ kind }, section) =>
-        this.region.dirtyPages(section).length > 0 ||
-        this.region.kept(section) < capacityBlocks(this.extentsOf(kind)) * BLOCK_BYTES,
+    return (
+      this.region.dirtyCount() > 0 ||
+      this.specs.some(
+        ({ kind }, section) => this.region.kept(section) < capacityBlocks(this.extentsOf(kind)) * BLOCK_BYTES,
+      )
     );
+  }
+
+  /** Bytes of the journal: more than 0 while checkpoints wait for other processes to end reading. */
+  get journalBytes(): number {
+    return this.journalEnd;
   }
 
   /** Bytes by which `compact` would make the file smaller, as of the last checkpoint. */
@@ -215,36 +249,20 @@ export class IndexFile {
     return (endBlock(sections) - endBlock(dense(sections))) * BLOCK_BYTES;
   }
 
-  /**
-   * Makes the file hold what memory holds, as of log record `lsn`. Nothing may change the region
-   * meanwhile; reading goes on.
-   */
-  async checkpoint(lsn: number, config: Json): Promise<void> {
+  /** Ends what an earlier checkpoint left to do. Comes before `begin`. */
+  async settle(still: Still): Promise<void> {
     this.poison.check();
-    await this.settle();
-    const plan = await this.plan(lsn, config);
-    this.leftovers = true;
-    let journal: Journal;
-    try {
-      await this.writeAdded(plan);
-      journal = await this.writeJournal(plan);
-    } catch (error) {
-      // Gives the disk space back; where that fails too, the next checkpoint tries again.
-      if (this.poison.cause === undefined) await this.discardLeftovers().catch(() => {});
-      throw error;
-    }
-    // Committed. What is new to a section is mapped before its old blocks can be used again.
-    this.meta = plan.meta;
-    this.table = plan.table;
-    await this.poison.guard(async () => this.mapAdded(plan));
-    await this.finish(journal);
-    for (const [i, { changed }] of plan.parts.entries()) this.region.cleanPages(i, changed, this.file.fd >= 0);
-    await this.discardLeftovers();
+    await this.place(still);
+    if (this.leftovers) await this.discardLeftovers();
   }
 
-  private async plan(lsn: number, config: Json): Promise<Plan> {
+  /**
+   * What a checkpoint is to write, as memory is now, as of log record `lsn`. While this runs nothing may change the
+   * region; afterwards everything may. `write` must follow.
+   */
+  begin(lsn: number, config: Json): Snapshot {
     const { region, specs } = this;
-    const space = new Space(this.meta.sections);
+    const space = new Space(this.states);
     const sections = this.meta.sections.map((entry) => ({ ...entry }));
     const parts = specs.map((spec, i) => {
       let entry = sections.find(({ kind }) => kind === spec.kind);
@@ -252,18 +270,15 @@ export class IndexFile {
         entry = { kind: spec.kind, name: spec.name, stride: spec.stride, length: 0, extents: [] };
         sections.push(entry);
       }
-      const dirty = region.dirtyPages(i);
-      const pages = (dirty.at(-1) ?? -1) + 1;
-      const bytes = region.kept(i);
+      const pages = region.dirtyPages(i);
+      const end = (pages.at(-1) ?? -1) + 1;
+      const kept = region.kept(i);
       const most = Math.ceil(spec.reserveBytes / BLOCK_BYTES);
-      const left = cut(entry.extents, bytes / BLOCK_BYTES);
-      const kept = capacityBlocks(left);
-      const { extents, stay } = grown(left, Math.ceil(pages / PAGES_PER_BLOCK), most, space);
-      entry.length = Math.max(Math.min(entry.length, bytes), pages * PAGE_BYTES);
+      const left = cut(entry.extents, kept / BLOCK_BYTES);
+      const { extents, stay } = grown(left, Math.ceil(end / PAGES_PER_BLOCK), most, space);
+      entry.length = Math.max(Math.min(entry.length, kept), end * PAGE_BYTES);
       entry.extents = extents;
-      const behind = dirty.findIndex((page) => page >= stay * PAGES_PER_BLOCK);
-      const changed = behind < 0 ? dirty.length : behind;
-      return { kept, stay, changed: dirty.subarray(0, changed), added: dirty.subarray(changed) };
+      return { kept, stay, moveEnd: Math.max(stay, capacityBlocks(left)), pages };
     });
     const checksums = sections.find(({ kind }) => kind === CHECKSUMS_KIND)!;
     let end: number;
@@ -278,107 +293,174 @@ export class IndexFile {
       checksums.extents = extents;
     }
     const meta = { ...this.meta, generation: this.meta.generation + 1, lsn, sections, config };
-    encodeSlot(meta); // throws where it does not fit, before anything is written
-
-    const table = new Uint32Array(end);
-    table.set(this.table.subarray(0, end));
-    const touched = new Set<number>();
-    const put = (block: number, checksum: number) => {
-      if (block >= end) return; // cut off
-      table[block] = checksum;
-      touched.add(Math.floor(block / CHECKSUMS_PER_PAGE));
-    };
-    for (const [i, { kind }] of specs.entries()) {
-      const { kept, stay, changed, added } = parts[i];
-      const { extents } = sections.find((entry) => entry.kind === kind)!;
-      const before = this.extentsOf(kind);
-      for (const { sectionBlock, fileBlock, blocks } of runsFrom(extents, stay)) {
-        for (let j = 0; j < blocks; j++) {
-          const block = sectionBlock + j;
-          put(fileBlock + j, block < kept ? this.table[fileBlockOf(before, block)] : ZERO_BLOCK_CHECKSUM);
-        }
-      }
-      for (const { fileBlock, blocks } of runsFrom(before, stay)) {
-        for (let j = 0; j < blocks; j++) put(fileBlock + j, 0); // free now
-      }
-      for (const pages of [changed, added]) {
-        const blocks = blocksOf(pages);
-        for (let from = 0; from < blocks.length; from += CHECKSUM_BATCH) {
-          const batch = blocks.subarray(from, from + CHECKSUM_BATCH);
-          const sums = region.checksumsOf(i, batch);
-          batch.forEach((block, j) => {
-            put(fileBlockOf(extents, block), sums[j]);
-          });
-          await breathe();
-        }
-      }
+    encodeSlot(meta); // throws where it does not fit, before anything is taken
+    for (const [i, { stay, moveEnd }] of parts.entries()) {
+      region.snapshot(i);
+      region.include(i, stay, moveEnd - stay);
     }
-    // Pages that come into use, or out of it in part.
-    const from = Math.min(this.table.length, end);
-    for (let page = Math.floor(from / CHECKSUMS_PER_PAGE); page * CHECKSUMS_PER_PAGE < end; page++) touched.add(page);
-    return { meta, table, checksumPages: [...touched].sort((a, b) => a - b), parts };
+    return { meta, parts };
   }
 
-  /** Ends what a checkpoint that failed left to do. */
-  private async settle(): Promise<void> {
-    if (this.pending !== undefined) await this.finish(this.pending);
-    if (this.leftovers) await this.discardLeftovers();
+  /**
+   * Writes a snapshot, and makes it the checkpoint once `ready` has resolved.
+   * @throws {HebbError} where it failed before the commit point: all is as if `begin` had not been; or behind it
+   */
+  async write(snapshot: Snapshot, still: Still, ready: Promise<unknown>): Promise<void> {
+    this.leftovers = true;
+    const table = new Uint32Array(endBlock(snapshot.meta.sections));
+    table.set(this.table.subarray(0, table.length));
+    let committed: Committed;
+    try {
+      this.poison.check();
+      await this.writeAdded(snapshot, table);
+      await ready;
+      committed = await this.writeJournal(snapshot, table);
+    } catch (error) {
+      for (const [i, { pages, kept }] of snapshot.parts.entries()) this.region.restore(i, pages, kept);
+      // Gives the disk space back; where that fails too, the next checkpoint tries again.
+      if (this.poison.cause === undefined) await this.discardLeftovers().catch(() => {});
+      throw error;
+    } finally {
+      this.region.forgetSnapshot();
+    }
+    this.journal = [...this.journal, committed];
+    this.meta = snapshot.meta;
+    this.table = table;
+    this.leftovers = false;
+    // What is new to a section is mapped before its old blocks can be used again.
+    await this.poison.guard(() => still(async () => this.mapAdded(snapshot)));
+    await this.place(still);
+  }
+
+  private get journalEnd(): number {
+    const last = this.journal.at(-1);
+    return last === undefined ? 0 : endOf(last);
   }
 
   private extentsOf(kind: number, meta = this.meta): Extent[] {
     return meta.sections.find((entry) => entry.kind === kind)?.extents ?? [];
   }
 
-  /** Step 1. */
-  private async writeAdded({ meta, parts }: Plan): Promise<void> {
-    const end = endBlock(this.meta.sections);
+  /** Step 2. */
+  private async writeAdded({ meta, parts }: Snapshot, table: Uint32Array): Promise<void> {
+    const end = this.endBlock;
     const newEnd = endBlock(meta.sections);
     let written = newEnd > end;
     if (newEnd > end) await this.file.allocate(end * BLOCK_BYTES, (newEnd - end) * BLOCK_BYTES);
-    const write = (offset: number, bytes: Uint8Array) => this.file.pwrite(bytes, offset);
+    const zeros = new Uint8Array(TAKEN_BLOCKS * BLOCK_BYTES);
     for (const [i, { kind }] of this.specs.entries()) {
-      const { kept, stay, added } = parts[i];
-      const extents = this.extentsOf(kind, meta);
-      for (const run of runsFrom(extents, stay)) {
+      const { stay, moveEnd, pages } = parts[i];
+      const before = this.extentsOf(kind);
+      const changed = new Set(blocksOf(pages));
+      for (const { fileBlock, blocks } of runsFrom(before, stay)) table.fill(0, fileBlock, fileBlock + blocks); // free now
+      for (const run of runsFrom(this.extentsOf(kind, meta), stay)) {
         written = true;
-        // Free blocks hold what somebody left there; behind the old end there are zeros, and only what moves needs all of its pages.
-        const moving = Math.min(Math.max(0, kept - run.sectionBlock), run.blocks);
-        const whole = run.fileBlock < end ? run.blocks : moving;
-        await eachRunOf(this.region, i, extents, { ...run, blocks: whole }, write);
-        const from = (run.sectionBlock + whole) * PAGES_PER_BLOCK;
-        const to = (run.sectionBlock + run.blocks) * PAGES_PER_BLOCK;
-        const pages = added.filter((page) => page >= from && page < to);
-        await eachRun(this.region, i, extents, pages, write);
+        for (let done = 0; done < run.blocks; ) {
+          const block = run.sectionBlock + done;
+          const isTaken = (one: number) => one < moveEnd || changed.has(one);
+          let count = 1;
+          while (count < TAKEN_BLOCKS && done + count < run.blocks && isTaken(block + count) === isTaken(block))
+            count++;
+          const at = run.fileBlock + done;
+          if (isTaken(block)) {
+            const taken = Uint32Array.from({ length: count }, (_, j) => block + j);
+            const bytes = this.region.takeBlocks(i, taken);
+            for (const [j, one] of taken.entries()) {
+              // What only moves keeps the checksum that it had: damage is never sealed under a fresh one.
+              table[at + j] = changed.has(one)
+                ? crc32c(bytes.subarray(j * BLOCK_BYTES, (j + 1) * BLOCK_BYTES))
+                : this.table[fileBlockOf(before, one)];
+            }
+            await this.file.pwrite(bytes, at * BLOCK_BYTES);
+          } else {
+            table.fill(ZERO_BLOCK_CHECKSUM, at, at + count);
+            // Free blocks hold what somebody left there; behind the old end there are zeros.
+            if (at < end) await this.file.pwrite(zeros.subarray(0, count * BLOCK_BYTES), at * BLOCK_BYTES);
+          }
+          done += count;
+          await breathe();
+        }
       }
     }
     if (written) await this.poison.sync(this.file);
   }
 
-  /** Step 2. */
-  private async writeJournal({ meta, table, checksumPages, parts }: Plan): Promise<Journal> {
-    const journal = this.journal!;
-    const writer = new JournalWriter(journal, meta);
+  /** Step 3. */
+  private async writeJournal({ meta, parts }: Snapshot, table: Uint32Array): Promise<Committed> {
+    const writer = new JournalWriter(this.journalFile!, meta, this.journalEnd);
     for (const [i, { kind }] of this.specs.entries()) {
+      const { stay, pages } = parts[i];
       const extents = this.extentsOf(kind);
-      await eachRun(this.region, i, extents, parts[i].changed, (offset, bytes) => writer.add(offset, bytes));
+      const staying = pages.subarray(0, pagesBelow(pages, stay));
+      const blocks = blocksOf(staying);
+      for (let from = 0, next = 0; from < blocks.length; from += TAKEN_BLOCKS) {
+        const taken = blocks.subarray(from, from + TAKEN_BLOCKS);
+        const bytes = this.region.takeBlocks(i, taken);
+        for (const [j, block] of taken.entries()) {
+          const at = j * BLOCK_BYTES;
+          const fileBlock = fileBlockOf(extents, block);
+          table[fileBlock] = crc32c(bytes.subarray(at, at + BLOCK_BYTES));
+          while (next < staying.length && Math.floor(staying[next] / PAGES_PER_BLOCK) === block) {
+            const first = staying[next] % PAGES_PER_BLOCK;
+            let count = 1;
+            while (staying[next + count] === staying[next] + count && first + count < PAGES_PER_BLOCK) count++;
+            const part = bytes.subarray(at + first * PAGE_BYTES, at + (first + count) * PAGE_BYTES);
+            await writer.add(fileBlock * BLOCK_BYTES + first * PAGE_BYTES, part);
+            next += count;
+          }
+        }
+        await breathe();
+      }
     }
     const extents = this.extentsOf(CHECKSUMS_KIND, meta);
-    for (const page of checksumPages) await writer.add(pageOffset(extents, page), encodeChecksumPage(table, page));
-    return { header: await writer.commit(this.poison), meta };
+    for (let page = 0; page * CHECKSUMS_PER_PAGE < table.length; page++) {
+      if (checksumsOfPage(table, page).equals(checksumsOfPage(this.table, page))) continue;
+      await writer.add(pageOffset(extents, page), encodeChecksumPage(table, page));
+    }
+    return writer.commit(this.poison);
   }
 
-  /** Step 3. */
-  private async finish(journal: Journal): Promise<void> {
-    this.pending = journal;
-    await applyJournal(this.file, this.journal!, journal, this.poison);
-    this.pending = undefined;
+  /** Step 4, and giving back what it makes needless in memory. Nothing happens while another process reads. */
+  private async place(still: Still): Promise<void> {
+    if (this.journal.length === 0) return;
+    const alone = await this.files.lockDirectory(dirname(this.file.path), "exclusive");
+    if (alone === undefined) return;
+    try {
+      await this.placeAlone();
+    } finally {
+      await alone.release();
+    }
+    for (const [i, waiting] of this.waiting.entries()) {
+      const pages = Uint32Array.from(waiting).sort();
+      waiting.clear();
+      for (let from = 0; from < pages.length; from += DROPPED_PAGES) {
+        const slice = pages.subarray(from, from + DROPPED_PAGES);
+        await still(async () => this.region.dropPages(i, slice));
+        await breathe();
+      }
+    }
   }
 
-  /** What step 1 wrote is in the file, so it is mapped from there, and the private copies go. */
-  private mapAdded({ parts }: Plan): void {
+  private async placeAlone(): Promise<void> {
+    this.leftovers = true;
+    await applyJournal(this.file, this.journalFile!, this.journal, this.poison);
+    this.placed = this.meta;
+    this.journal = [];
+    await this.discardLeftovers();
+  }
+
+  /**
+   * What step 2 wrote is in the file, so it is mapped from there, but for what was discarded since. The rest of what
+   * changed is in the journal.
+   */
+  private mapAdded({ parts }: Snapshot): void {
+    if (this.file.fd < 0) return;
     for (const [i, { kind }] of this.specs.entries()) {
-      if (this.file.fd >= 0) this.mapRuns(i, runsFrom(this.extentsOf(kind), parts[i].stay));
-      this.region.cleanPages(i, parts[i].added, false);
+      const { stay, pages } = parts[i];
+      const kept = this.region.kept(i) / BLOCK_BYTES;
+      this.mapRuns(i, runsFrom(cut(this.extentsOf(kind), kept), stay));
+      for (const page of this.waiting[i]) if (page >= stay * PAGES_PER_BLOCK) this.waiting[i].delete(page);
+      for (const page of pages.subarray(0, pagesBelow(pages, stay))) this.waiting[i].add(page);
     }
   }
 
@@ -391,24 +473,48 @@ export class IndexFile {
 
   /** Removes what the last checkpoint leaves behind, or an attempt did. The journal first, for it may have become whole. */
   private async discardLeftovers(): Promise<void> {
-    await emptyJournal(this.journal!, this.poison);
-    const end = endBlock(this.meta.sections) * BLOCK_BYTES;
+    await cutJournal(this.journalFile!, this.journalEnd, this.poison);
+    const end = this.endBlock * BLOCK_BYTES;
     if ((await this.file.size()) > end) await this.file.truncate(end);
     this.leftovers = false;
+  }
+
+  /** The section tables that somebody may read by: that in place, and those of the journal. */
+  private get states(): SectionEntry[][] {
+    return [this.placed, ...this.journal.map(({ meta }) => meta)].map(({ sections }) => sections);
+  }
+
+  /** Where the file ends for all of them. */
+  private get endBlock(): number {
+    return Math.max(...this.states.map(endBlock));
   }
 
   /**
    * Gives all free and spare blocks back: afterwards the file has what the sections use, and nothing
    * else. Needs as much disk again as that meanwhile. Everything must be in a checkpoint, and nothing
    * may change the region meanwhile; reading goes on.
-   * @throws {HebbError} INDEX_CORRUPT for a damaged block: the file stays as it is
+   * @throws {HebbError} INDEX_CORRUPT for a damaged block, STORE_LOCKED while another process reads: the file stays as it is
    */
   async compact(): Promise<void> {
     this.poison.check();
-    await this.settle();
     assert(!this.isChanged(), "a checkpoint comes before a compaction");
-    if (this.spareBytes === 0) return;
     const directory = dirname(this.file.path);
+    const alone = await this.files.lockDirectory(directory, "exclusive");
+    if (alone === undefined) {
+      const message = `${directory} is open for reading elsewhere, so index.hebb cannot be written anew; close it there, and compact again`;
+      throw new HebbError("STORE_LOCKED", message, { path: directory });
+    }
+    try {
+      await this.compactAlone(directory);
+    } finally {
+      await alone.release();
+    }
+  }
+
+  private async compactAlone(directory: string): Promise<void> {
+    if (this.journal.length > 0) await this.placeAlone();
+    if (this.leftovers) await this.discardLeftovers();
+    if (this.spareBytes === 0) return;
     const path = join(directory, NEW_INDEX_NAME);
     // Another generation: a journal belongs to one file alone.
     const meta = { ...this.meta, generation: this.meta.generation + 1, sections: dense(this.meta.sections) };
@@ -431,14 +537,15 @@ export class IndexFile {
     await this.poison.guard(async () => {
       await this.files.rename(path, old.path);
       await this.files.syncDirectory(directory);
-      this.file = this.view = await this.files.open(old.path, "write");
-      this.meta = meta;
+      this.file = await this.files.open(old.path, "write");
+      this.meta = this.placed = meta;
       this.table = table;
       for (const [i, { kind }] of this.specs.entries()) {
         const extents = this.extentsOf(kind);
         this.region.discard(i, capacityBlocks(extents) * BLOCK_BYTES); // spare blocks: zeros, as before
         if (this.file.fd >= 0) this.mapRuns(i, runsFrom(extents, 0));
-        this.region.cleanPages(i, new Uint32Array(0), false);
+        this.region.snapshot(i); // all that was discarded is gone from the file, too
+        this.waiting[i].clear();
       }
     });
     await old.close();
@@ -478,13 +585,24 @@ export class IndexFile {
 
   /** Reads the whole file, not memory, against its checksums. */
   async check(): Promise<Fault[]> {
-    if (this.pending !== undefined) await this.finish(this.pending);
-    return checkIndex(this.view, this.meta, this.table);
+    const view = this.journal.length > 0 ? await patchedFile(this.file, this.journalFile!, this.journal) : this.file;
+    return checkIndex(view, this.meta, this.table);
   }
 
   async close(): Promise<void> {
-    await closeAll([this.region, ...(this.journal ? [this.journal] : []), this.file]);
+    await closeAll([this.region, ...(this.journalFile ? [this.journalFile] : []), this.file]);
   }
+}
+
+function checksumsOfPage(table: Uint32Array, page: number): Buffer {
+  const part = table.subarray(page * CHECKSUMS_PER_PAGE, (page + 1) * CHECKSUMS_PER_PAGE);
+  return Buffer.from(part.buffer, part.byteOffset, part.byteLength);
+}
+
+/** How many of these pages (ascending) lie before a block. */
+function pagesBelow(pages: Uint32Array, block: number): number {
+  const behind = pages.findIndex((page) => page >= block * PAGES_PER_BLOCK);
+  return behind < 0 ? pages.length : behind;
 }
 
 /** The blocks that hold these pages (ascending), each once. */

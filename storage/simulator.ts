@@ -13,15 +13,7 @@
 import { dirname } from "node:path";
 import { HebbError } from "../base/errors.js";
 import { Prng } from "../base/prng.js";
-import {
-  directoryLockedError,
-  type Files,
-  ioError,
-  type Lock,
-  lockedError,
-  type OpenMode,
-  type StoredFile,
-} from "./files.js";
+import { type Files, ioError, type Lock, lockedError, type OpenMode, type StoredFile } from "./files.js";
 
 export type Operation =
   | "open"
@@ -288,11 +280,11 @@ export class Simulator {
         }
         return hold(path, mode);
       },
-      lockDirectory: async (path): Promise<Lock> => {
+      lockDirectory: async (path, mode): Promise<Lock | undefined> => {
         if (process !== this.process) throw new Killed();
         if (entry(path) !== "directory") throw new HebbError("IO_ERROR", `lock directory ${path}: no such directory`);
-        if (this.locks.has(path)) throw directoryLockedError(path);
-        return hold(path, "exclusive");
+        const held = this.locks.get(path);
+        return held === undefined || (held.mode === "shared" && mode === "shared") ? hold(path, mode) : undefined;
       },
     };
   }

@@ -8,19 +8,20 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { HebbError } from "../base/errors.js";
 import type { Json, Metric } from "../base/types.js";
 import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
-import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec } from "./index-file.js";
+import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
 import { type Group, Log } from "./log.js";
 import { Poison } from "./poison.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
-export type { SectionSpec } from "./index-file.js";
+export type { SectionSpec, Still } from "./index-file.js";
 export type { Group, LogRecord, NewRecord } from "./log.js";
 
 /** What a store is made with, and keeps for ever. */
@@ -38,19 +39,33 @@ export interface StoreOptions {
   create?: Identity;
   /** The sections wanted in a store of this identity; section i of the region is the i-th. */
   sections: (identity: Identity) => readonly SectionSpec[];
-  /** Default false. Excludes a writer while open, as a writer excludes every other handle. */
-  readOnly?: boolean;
+  /**
+   * Opens to read, beside a writer and other readers: one state, whatever the writer does. `begin` is called once
+   * nothing can change in place in index.hebb any more; it fixes the other followers' state and returns its LSN,
+   * up to which the caller replays. `true` where there are none: the newest state.
+   */
+  readOnly?: boolean | { begin: () => Promise<number> };
+}
+
+/** The region at the moment of a checkpoint. */
+export interface Moment {
+  /** The last log record that it holds. */
+  lsn: number;
+  /** Resolves to the lowest LSN that the other followers durably hold. */
+  followers?: Promise<number>;
 }
 
 export interface CheckpointOptions {
-  /** Makes the other followers durable and returns the lowest LSN they hold; called once the log is durable. */
-  prepareFollowers?: () => Promise<number>;
+  /** Runs a task while nothing changes the region. Default: nothing does while a checkpoint runs. */
+  still?: Still;
   /** Replaces `meta.config`. */
   config?: Json;
 }
 
 const LOCK_NAME = "LOCK";
 const LOG_NAME = "wal";
+/** How long who opens to read waits for a checkpoint to be in place. */
+const READER_WAITS_MS = 60_000;
 
 export class Store {
   private busy: Promise<unknown> = Promise.resolve();
@@ -83,7 +98,9 @@ export class Store {
     else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
     if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
 
-    const lock = await files.lock(join(directory, LOCK_NAME), readOnly ? "shared" : "exclusive");
+    const lock = readOnly
+      ? await lockToRead(files, directory)
+      : await files.lock(join(directory, LOCK_NAME), "exclusive");
     const poison = new Poison();
     const opened: { close(): Promise<void> }[] = [];
     try {
@@ -97,10 +114,11 @@ export class Store {
         if (create !== undefined) checkIdentity(directory, meta, create);
         return sections(meta);
       };
-      const index = await IndexFile.open(files, directory, wanted, readOnly, poison);
+      const upTo = typeof readOnly === "object" ? await readOnly.begin() : Number.MAX_SAFE_INTEGER;
+      const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison);
       opened.push(index);
-      const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly);
-      return new Store(created, readOnly, log, index, lock, poison);
+      const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly !== false);
+      return new Store(created, readOnly !== false, log, index, lock, poison);
     } catch (error) {
       // The first error tells more than one from closing.
       for (const one of opened) await one.close().catch(() => {});
@@ -142,28 +160,35 @@ export class Store {
   }
 
   /**
-   * Makes index.hebb hold the region as of log record `lsn`, durably, and cuts the log. What was
-   * discarded since is free in the file from then on, and cut off where it was the file's end. Nothing
-   * may change the region meanwhile; reading goes on. Costs what changed, not what there is.
+   * Makes index.hebb hold the region at one moment, durably, and cuts the log. What was discarded before is free in the
+   * file from then on, and cut off where it was the file's end. Costs what changed, not what there is.
+   * @param moment called while nothing changes the region and with the log durable: says what the region holds. From
+   *   then on it may change; the checkpoint does not have that. Or the LSN, where nothing changes anyway
    * @throws {HebbError} where it failed: the old checkpoint holds, or the new one, and the store goes
    *   on; after a failed sync it only reads (STORE_POISONED)
    */
-  checkpoint(lsn: number, options: CheckpointOptions = {}): Promise<void> {
-    return this.alone(() => this.checkpointAlone(lsn, options));
+  checkpoint(moment: number | (() => Promise<Moment>), options: CheckpointOptions = {}): Promise<void> {
+    return this.alone(() => this.checkpointAlone(moment, options));
   }
 
   /**
    * A checkpoint, and then index.hebb without a free or spare block: of the size that its sections
    * use. Does nothing more where there is none. Costs writing all there is, and as much disk again
    * meanwhile. Nothing may change the region meanwhile; reading goes on.
-   * @throws {HebbError} as `checkpoint`, and INDEX_CORRUPT for a damaged block. The old file holds, or
-   *   the new one; after a failure from the renaming on, the store only reads (STORE_POISONED)
+   * @throws {HebbError} as `checkpoint`, INDEX_CORRUPT for a damaged block, and STORE_LOCKED while another process
+   *   reads the store. The old file holds, or the new one; after a failure from the renaming on, the store only reads
+   *   (STORE_POISONED)
    */
-  compact(lsn: number, options: CheckpointOptions = {}): Promise<void> {
+  compact(moment: number | (() => Promise<Moment>)): Promise<void> {
     return this.alone(async () => {
-      await this.checkpointAlone(lsn, options);
+      await this.checkpointAlone(moment, {});
       await this.index.compact();
     });
+  }
+
+  /** Bytes that wait to be put in place in index.hebb until no other process reads it. */
+  get journalBytes(): number {
+    return this.index.journalBytes;
   }
 
   /** Bytes by which `compact` would make index.hebb smaller, as of the last checkpoint. */
@@ -207,19 +232,25 @@ export class Store {
   }
 
   private async checkpointAlone(
-    lsn: number,
-    { prepareFollowers, config = this.meta.config }: CheckpointOptions,
+    moment: number | (() => Promise<Moment>),
+    { still = (task) => task(), config = this.meta.config }: CheckpointOptions,
   ): Promise<void> {
     this.checkWritable();
-    await this.log.sync();
-    if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
-      throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
-    }
-    const followers = prepareFollowers === undefined ? lsn : await prepareFollowers();
-    const sameConfig = JSON.stringify(config) === JSON.stringify(this.meta.config);
-    const nothingNew = sameConfig && this.log.lastChangeLsn <= this.meta.lsn && !this.index.isChanged();
-    if (!nothingNew) await this.index.checkpoint(lsn, config);
-    await this.log.cut(Math.min(this.meta.lsn, followers));
+    await this.index.settle(still);
+    const { followers, snapshot } = await still(async () => {
+      await this.log.sync();
+      const { lsn, followers = Promise.resolve(lsn) }: Moment =
+        typeof moment === "number" ? { lsn: moment } : await moment();
+      followers.catch(() => {}); // reported below, unless something fails before
+      if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
+        throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
+      }
+      const sameConfig = JSON.stringify(config) === JSON.stringify(this.meta.config);
+      const nothingNew = sameConfig && this.log.lastChangeLsn <= this.meta.lsn && !this.index.isChanged();
+      return { followers, snapshot: nothingNew ? undefined : this.index.begin(lsn, config) };
+    });
+    if (snapshot !== undefined) await this.index.write(snapshot, still, followers);
+    await this.log.cut(Math.min(this.meta.lsn, await followers));
   }
 
   private checkWritable(): void {
@@ -232,6 +263,34 @@ export class Store {
     const result = this.busy.then(action);
     this.busy = result.catch(() => {}); // whoever asked gets the error
     return result;
+  }
+}
+
+/**
+ * Keeps everything in place in index.hebb for as long as it is held. A writer holds it exclusively while it puts a
+ * checkpoint in place, which takes milliseconds to seconds.
+ * @throws {HebbError} STORE_LOCKED
+ */
+async function lockToRead(files: Files, directory: string): Promise<Lock> {
+  for (const until = performance.now() + READER_WAITS_MS; ; ) {
+    const lock = await files.lockDirectory(directory, "shared");
+    if (lock !== undefined) return lock;
+    if (performance.now() > until) {
+      const message = `${directory} is being written to for more than ${READER_WAITS_MS / 1000} s (a checkpoint or a compaction); try again later`;
+      throw new HebbError("STORE_LOCKED", message, { path: directory });
+    }
+    await delay(2);
+  }
+}
+
+/** Whether some handle may write to the store in a directory now. */
+export async function hasWriter(directory: string, files: Files = diskFiles): Promise<boolean> {
+  try {
+    await (await files.lock(join(directory, LOCK_NAME), "shared")).release();
+    return false;
+  } catch (error) {
+    if (error instanceof HebbError && error.code === "STORE_LOCKED") return true;
+    throw error;
   }
 }
 

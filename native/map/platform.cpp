@@ -10,6 +10,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if defined(__APPLE__)
+#include <mach/mach.h>
+#include <mach/mach_vm.h>
+#endif
+
 #include <thread>
 
 #ifndef MAP_NORESERVE
@@ -42,6 +47,33 @@ bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset) {
   if (mapped == MAP_FAILED) return false;
   madvise(base, bytes, MADV_RANDOM);
   return true;
+}
+
+uint8_t* mapBeside(uint64_t bytes, int fd, uint64_t fileOffset) {
+  void* mapped =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, static_cast<off_t>(fileOffset));
+  if (mapped == MAP_FAILED) return nullptr;
+  madvise(mapped, bytes, MADV_RANDOM);
+  return static_cast<uint8_t*>(mapped);
+}
+
+bool moveMapping(uint8_t* base, uint8_t* beside, uint64_t bytes) {
+#if defined(__linux__)
+  if (mremap(beside, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, base) != MAP_FAILED) return true;
+#else
+  mach_vm_address_t target = reinterpret_cast<mach_vm_address_t>(base);
+  vm_prot_t now, most;
+  if (mach_vm_remap(mach_task_self(), &target, bytes, 0, VM_FLAGS_FIXED | VM_FLAGS_OVERWRITE, mach_task_self(),
+                    reinterpret_cast<mach_vm_address_t>(beside), FALSE, &now, &most, VM_INHERIT_COPY) == KERN_SUCCESS) {
+    munmap(beside, bytes);
+    return true;
+  }
+  errno = ENOMEM;
+#endif
+  const int error = errno;
+  munmap(beside, bytes);
+  errno = error;
+  return false;
 }
 
 bool mapZeros(uint8_t* base, uint64_t bytes) {

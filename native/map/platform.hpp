@@ -18,6 +18,11 @@ void preferLargePages(uint8_t* base, uint64_t bytes);
 // ahead: what a search touches lies anywhere. False with errno set.
 bool mapPrivate(uint8_t* base, uint64_t bytes, int fd, uint64_t fileOffset);
 
+// Such a view anywhere; null with errno set.
+uint8_t* mapBeside(uint64_t bytes, int fd, uint64_t fileOffset);
+// Puts that view, with what was written to it, in the place of [base, base + bytes): at one moment on Linux.
+bool moveMapping(uint8_t* base, uint8_t* beside, uint64_t bytes);
+
 // Replaces [base, base + bytes), whatever it was, with zeros that cost no memory until written; whoever
 // reads there meanwhile sees the old bytes or zeros. False with errno set.
 bool mapZeros(uint8_t* base, uint64_t bytes);

@@ -46,8 +46,9 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
     s.base = platform::reserve(s.reserved);
     s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
     s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
+    s.taking = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
-    if (!s.base || !s.dirty || !s.suspect || !s.expected) {
+    if (!s.base || !s.dirty || !s.suspect || !s.taking || !s.expected) {
       valid_ = false;
     } else {
       preferLarge(s.base, 0, s.reserved);
@@ -60,13 +61,27 @@ Region::~Region() {
     if (s.base) platform::release(s.base, s.reserved);
     releaseBookkeeping(s.dirty, pageWords(s.reserved));
     releaseBookkeeping(s.suspect, blockWords(s.reserved));
+    releaseBookkeeping(s.taking, blockWords(s.reserved));
     releaseBookkeeping(s.expected, blockCount(s.reserved));
   }
 }
 
 bool Region::map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset) {
   Section& s = sections_[section];
-  if (!platform::mapPrivate(s.base + at, bytes, fd, fileOffset)) return false;
+  std::vector<uint64_t> changed;
+  const uint64_t touched = s.touched.load();
+  for (uint64_t page = at / kPageBytes; page * kPageBytes < std::min(at + bytes, touched); page++) {
+    if (isDirty(s, page)) changed.push_back(page * kPageBytes);
+  }
+  if (changed.empty()) {
+    if (!platform::mapPrivate(s.base + at, bytes, fd, fileOffset)) return false;
+  } else {
+    // Put together elsewhere and moved here in one step: who reads meanwhile never sees a page's older bytes.
+    uint8_t* beside = platform::mapBeside(bytes, fd, fileOffset);
+    if (!beside) return false;
+    for (const uint64_t offset : changed) std::memcpy(beside + (offset - at), s.base + offset, kPageBytes);
+    if (!platform::moveMapping(s.base + at, beside, bytes)) return false;
+  }
   forgetExtents(s, at, at + bytes);
   s.extents.push_back({at, bytes, fileOffset, fd});
   return true;
@@ -88,9 +103,12 @@ void Region::forgetExtents(Section& s, uint64_t at, uint64_t end) {
 bool Region::discard(uint32_t section, uint64_t from) {
   Section& s = sections_[section];
   if (from >= s.reserved) return true;
+  if (s.toTake.load(std::memory_order_acquire) != 0) {
+    for (uint64_t block = from / kBlockBytes; block < s.takenEnd; block++) save(s, block);
+  }
   // No block is being summed up while its bytes go, or a sound one would look damaged.
   std::unique_lock<std::mutex> turns[kTurns];
-  for (uint64_t i = 0; i < kTurns; i++) turns[i] = std::unique_lock<std::mutex>(verifying_[i]);
+  for (uint64_t i = 0; i < kTurns; i++) turns[i] = std::unique_lock<std::mutex>(turns_[i]);
   if (!platform::mapZeros(s.base + from, s.reserved - from)) return false;
   preferLarge(s.base, from, s.reserved);
   for (uint64_t block = from / kBlockBytes; block * kBlockBytes < s.stated; block++) {
@@ -99,7 +117,8 @@ bool Region::discard(uint32_t section, uint64_t from) {
   }
   uint64_t touched = s.touched.load();
   for (uint64_t page = from / kPageBytes; page * kPageBytes < touched; page++) {
-    s.dirty[page / 64].fetch_and(~(1ull << (page % 64)), std::memory_order_relaxed);
+    const uint64_t bit = 1ull << (page % 64);
+    if (s.dirty[page / 64].fetch_and(~bit, std::memory_order_relaxed) & bit) dirtyCount_.fetch_sub(1);
   }
   while (touched > from && !s.touched.compare_exchange_weak(touched, from)) {
   }
@@ -135,7 +154,7 @@ bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
     const uint64_t bit = 1ull << (block % 64);
     if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
     // One thread at a time: whoever verified a block may write to it at once, while another still sums it up.
-    const std::lock_guard<std::mutex> turn(verifying_[block % kTurns]);
+    const std::lock_guard<std::mutex> turn(turns_[block % kTurns]);
     if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
     platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);  // one read, not one a page
     const uint32_t computed = checksumOf(section, block);
@@ -154,10 +173,14 @@ bool Region::touch(uint32_t section, uint64_t at, uint64_t bytes) {
   if (!ensure(section, at, bytes)) return false;
   Section& s = sections_[section];
   const uint64_t end = at + bytes;
+  if (s.toTake.load(std::memory_order_acquire) != 0) {
+    for (uint64_t block = at / kBlockBytes; block <= (end - 1) / kBlockBytes; block++) save(s, block);
+  }
   for (uint64_t page = at / kPageBytes; page <= (end - 1) / kPageBytes; page++) {
     const uint64_t bit = 1ull << (page % 64);
     std::atomic<uint64_t>& word = s.dirty[page / 64];
-    if (!(word.load(std::memory_order_relaxed) & bit)) word.fetch_or(bit, std::memory_order_relaxed);
+    if (word.load(std::memory_order_relaxed) & bit) continue;
+    if (!(word.fetch_or(bit, std::memory_order_relaxed) & bit)) dirtyCount_.fetch_add(1, std::memory_order_relaxed);
   }
   uint64_t seen = s.touched.load(std::memory_order_relaxed);
   while (seen < end && !s.touched.compare_exchange_weak(seen, end, std::memory_order_relaxed)) {
@@ -194,18 +217,93 @@ const Region::Extent* Region::extentOf(const Section& s, uint64_t at) const {
   return nullptr;
 }
 
-void Region::cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop) {
+std::vector<uint32_t> Region::snapshot(uint32_t section) {
   Section& s = sections_[section];
-  s.kept = s.reserved;
-  for (uint64_t i = 0; i < count; i++) {
-    s.dirty[pages[i] / 64].fetch_and(~(1ull << (pages[i] % 64)), std::memory_order_relaxed);
+  forgetSnapshot(section);
+  std::vector<uint32_t> pages = dirtyPages(section);
+  for (const uint32_t page : pages) {
+    s.dirty[page / 64].fetch_and(~(1ull << (page % 64)), std::memory_order_relaxed);
+    const uint64_t block = page * kPageBytes / kBlockBytes;
+    if (!(s.taking[block / 64].load(std::memory_order_relaxed) >> (block % 64) & 1)) include(section, block, 1);
   }
-  if (!drop) return;
+  dirtyCount_.fetch_sub(pages.size());
+  s.kept = s.reserved;
+  return pages;
+}
+
+void Region::include(uint32_t section, uint64_t firstBlock, uint64_t blocks) {
+  Section& s = sections_[section];
+  for (uint64_t block = firstBlock; block < firstBlock + blocks; block++) {
+    const uint64_t bit = 1ull << (block % 64);
+    if (!(s.taking[block / 64].fetch_or(bit, std::memory_order_release) & bit)) s.toTake.fetch_add(1);
+  }
+  s.takenEnd = std::max(s.takenEnd, firstBlock + blocks);
+}
+
+// Keeps a block for the snapshot that has not been taken, before it changes.
+void Region::save(Section& s, uint64_t block) {
+  const uint64_t bit = 1ull << (block % 64);
+  if (!(s.taking[block / 64].load(std::memory_order_acquire) & bit)) return;
+  const std::lock_guard<std::mutex> turn(turns_[block % kTurns]);
+  if (!(s.taking[block / 64].load(std::memory_order_acquire) & bit)) return;
+  auto copy = std::make_unique_for_overwrite<uint8_t[]>(kBlockBytes);
+  std::memcpy(copy.get(), s.base + block * kBlockBytes, kBlockBytes);
+  {
+    const std::lock_guard<std::mutex> guard(s.savedMutex);
+    s.saved[block] = std::move(copy);
+  }
+  s.taking[block / 64].fetch_and(~bit, std::memory_order_release);
+  s.toTake.fetch_sub(1);
+}
+
+bool Region::take(uint32_t section, uint64_t block, uint8_t* out) {
+  Section& s = sections_[section];
+  const uint64_t bit = 1ull << (block % 64);
+  const std::lock_guard<std::mutex> turn(turns_[block % kTurns]);
+  if (s.taking[block / 64].load(std::memory_order_acquire) & bit) {
+    std::memcpy(out, s.base + block * kBlockBytes, kBlockBytes);
+    s.taking[block / 64].fetch_and(~bit, std::memory_order_release);
+    s.toTake.fetch_sub(1);
+    return true;
+  }
+  const std::lock_guard<std::mutex> guard(s.savedMutex);
+  const auto found = s.saved.find(block);
+  if (found == s.saved.end()) return false;
+  std::memcpy(out, found->second.get(), kBlockBytes);
+  s.saved.erase(found);
+  return true;
+}
+
+void Region::restore(uint32_t section, const uint32_t* pages, uint64_t count, uint64_t kept) {
+  Section& s = sections_[section];
+  forgetSnapshot(section);
+  for (uint64_t i = 0; i < count; i++) {
+    const uint64_t bit = 1ull << (pages[i] % 64);
+    if (pages[i] * kPageBytes >= s.kept) continue;  // it was discarded meanwhile
+    if (!(s.dirty[pages[i] / 64].fetch_or(bit, std::memory_order_relaxed) & bit)) dirtyCount_.fetch_add(1);
+  }
+  s.kept = std::min(s.kept, kept);
+}
+
+void Region::forgetSnapshot(uint32_t section) {
+  Section& s = sections_[section];
+  for (uint64_t w = 0; w * 64 < s.takenEnd; w++) {
+    const uint64_t before = s.taking[w].exchange(0);
+    s.toTake.fetch_sub(static_cast<uint64_t>(__builtin_popcountll(before)));
+  }
+  s.takenEnd = 0;
+  const std::lock_guard<std::mutex> guard(s.savedMutex);
+  s.saved.clear();
+}
+
+void Region::dropPages(uint32_t section, const uint32_t* pages, uint64_t count) {
+  Section& s = sections_[section];
   for (uint64_t i = 0; i < count;) {  // runs of neighbouring pages within one extent, one call each
     const uint64_t at = pages[i] * kPageBytes;
-    const Extent* e = extentOf(s, at);
+    const Extent* e = isDirty(s, pages[i]) ? nullptr : extentOf(s, at);
     uint64_t run = 1;
-    while (i + run < count && pages[i + run] == pages[i] + run && e && (pages[i] + run) * kPageBytes < e->at + e->bytes)
+    while (i + run < count && e && pages[i + run] == pages[i] + run && !isDirty(s, pages[i + run]) &&
+           (pages[i] + run) * kPageBytes < e->at + e->bytes)
       run++;
     if (e) platform::dropPrivate(s.base + at, run * kPageBytes, e->fd, e->fileOffset + (at - e->at));
     i += run;

@@ -1,14 +1,17 @@
 // Mapped memory: sections that are contiguous ranges of addresses which never move.
 //
 // A section is backed by extents of a file, mapped privately and copy-on-write, and past them by
-// zeros. Writing therefore never touches the file: a checkpoint copies the changed pages out,
-// writes them, and gives the private copies back. Whoever writes says so first (`touch`), which
-// also verifies the block's checksum, so that rot is never sealed under a fresh one.
+// zeros. Writing therefore never touches the file: a checkpoint takes the changed blocks as they are at
+// one moment, writes them, and gives the private copies back. Whoever writes says so first (`touch`),
+// which also verifies the block's checksum, so that rot is never sealed under a fresh one, and keeps a
+// copy of a block that a checkpoint has not taken yet.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 namespace hebb {
@@ -44,6 +47,8 @@ class Region {
   uint64_t reserved(uint32_t section) const { return sections_[section].reserved; }
   uint8_t* base(uint32_t section) const { return sections_[section].base; }
 
+  // Backs a range with a file. What was there is gone, but for pages that were changed since the last
+  // snapshot: they keep their bytes. Nobody may write there meanwhile; reading goes on.
   bool map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset);
   void load(uint32_t section, uint64_t at, const uint8_t* bytes, uint64_t count);
   void expectChecksums(uint32_t section, uint64_t firstBlock, const uint32_t* checksums, uint64_t count);
@@ -55,16 +60,30 @@ class Region {
     return sections_[section].suspects.load(std::memory_order_relaxed) == 0 || verify(section, at, bytes);
   }
 
-  // Before writing: verifies, and marks the pages as changed.
+  // Before writing: verifies, marks the pages as changed, and saves what a snapshot has still to take.
   bool touch(uint32_t section, uint64_t at, uint64_t bytes);
 
   // Gives up the section's bytes from `from`, a whole block, to its end: zeros from now on, neither
   // dirty nor suspect nor backed by a file, and their memory is free. Other threads may be reading
-  // there; nobody may write there, nor map or clean meanwhile. False with errno set: nothing changed.
+  // there; nobody may write there, nor map or drop meanwhile. False with errno set: nothing changed.
   bool discard(uint32_t section, uint64_t from);
 
-  // Bytes from the section's start that no discard reached since the last cleanPages.
+  // Bytes from the section's start that no discard reached since the last snapshot.
   uint64_t kept(uint32_t section) const { return sections_[section].kept; }
+
+  // ---- one moment of a section, taken block by block while writers go on ----
+
+  // The changed pages, ascending, which count as unchanged from now on; so do discards. Their blocks can be
+  // taken as they are now, until the next snapshot. No thread may be between a touch and its writing.
+  std::vector<uint32_t> snapshot(uint32_t section);
+  // More blocks of the same moment; right after `snapshot`.
+  void include(uint32_t section, uint64_t firstBlock, uint64_t blocks);
+  // A block as it was at that moment, once; false where it is not, or not any more, one of the snapshot's.
+  bool take(uint32_t section, uint64_t block, uint8_t* out);
+  // Where what was taken came to nothing: the pages are changed again, and the discard before holds again.
+  void restore(uint32_t section, const uint32_t* pages, uint64_t count, uint64_t kept);
+  // Lets go of what nobody took.
+  void forgetSnapshot(uint32_t section);
 
   // Remembers a fault that a reader of the bytes found.
   void refuse(uint32_t section, uint64_t offset, const char* reason);
@@ -73,8 +92,11 @@ class Region {
   BlockFault fault() const;
 
   std::vector<uint32_t> dirtyPages(uint32_t section) const;
-  // Forgets that these pages were changed, and all discards; with `drop`, gives private copies back.
-  void cleanPages(uint32_t section, const uint32_t* pages, uint64_t count, bool drop);
+  // Pages of all sections that were changed since their last snapshot.
+  uint64_t dirtyCount() const { return dirtyCount_.load(std::memory_order_relaxed); }
+  // Gives the private copies of pages back that were not changed since the last snapshot and are backed by
+  // a file, which has their content by now. Nobody may write there meanwhile; reading goes on.
+  void dropPages(uint32_t section, const uint32_t* pages, uint64_t count);
   // Bytes of a section that are in memory now; of all of them.
   uint64_t residentBytes(uint32_t section) const;
   uint64_t residentBytes() const;
@@ -91,13 +113,22 @@ class Region {
     uint64_t stated = 0;                       // bytes from the start within which blocks may be suspect
     std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
     std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
+    std::atomic<uint64_t>* taking = nullptr;   // a bit a block that the snapshot has not given out yet
     uint32_t* expected = nullptr;              // a checksum a block
     std::atomic<uint64_t> suspects{0};         // bits set in `suspect`
     std::atomic<uint64_t> touched{0};          // bytes from the start within which pages may be dirty
+    std::atomic<uint64_t> toTake{0};           // bits set in `taking`
+    uint64_t takenEnd = 0;                     // blocks from the start within which such bits may be
     std::vector<Extent> extents;
+    std::mutex savedMutex;
+    std::unordered_map<uint64_t, std::unique_ptr<uint8_t[]>> saved;  // blocks that changed before they were taken
   };
 
   bool verify(uint32_t section, uint64_t at, uint64_t bytes);
+  void save(Section& s, uint64_t block);
+  bool isDirty(const Section& s, uint64_t page) const {
+    return s.dirty[page / 64].load(std::memory_order_relaxed) >> (page % 64) & 1;
+  }
   static void forgetExtents(Section& s, uint64_t at, uint64_t end);
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
@@ -105,7 +136,8 @@ class Region {
 
   std::vector<Section> sections_;
   bool valid_ = true;
-  std::mutex verifying_[kTurns];  // by block number
+  std::mutex turns_[kTurns];  // by block number: who sums a block up, saves it or takes it
+  std::atomic<uint64_t> dirtyCount_{0};
   mutable std::mutex faultMutex_;
   BlockFault fault_{};
 };

@@ -8,7 +8,8 @@
  * What may take long runs on a worker (checkpoints, building indexes, the check) or in slices (bulk changes).
  */
 import { existsSync, statSync } from "node:fs";
-import { resolve } from "node:path";
+import { open as openFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setImmediate as breath } from "node:timers/promises";
 import type Database from "better-sqlite3";
@@ -41,8 +42,8 @@ const ROW_BYTES = 64;
 const LARGE_LOG_BYTES = 64 << 20;
 
 export interface CatalogOptions {
-  /** The store's 16 bytes; a catalog of another store is refused. */
-  storeId: Uint8Array;
+  /** The store's 16 bytes; a catalog of another store is refused. Where it is not known yet, `checkStore` must follow. */
+  storeId?: Uint8Array;
   /** Reads one fixed state, that of the moment of opening. Default false. */
   readOnly?: boolean;
   /** Payload fields (dotted) with expression indexes. Default: those the catalog has. */
@@ -98,7 +99,6 @@ export class Catalog {
    */
   static async open(path: string, options: CatalogOptions): Promise<Catalog> {
     const file = resolve(path);
-    const store = Buffer.from(options.storeId).toString("hex");
     const { readOnly = false, create = false } = options;
     const indexes = options.indexes && [...new Set(options.indexes)].sort();
     if (indexes !== undefined) checkIndexes(indexes);
@@ -111,16 +111,12 @@ export class Catalog {
       const meta = guarded("open", () => {
         if (readOnly) db.exec("BEGIN"); // one state for as long as it is open
         if (create && isEmpty(db)) {
-          createTables(db, store, indexes ?? []);
+          createTables(db, Buffer.from(options.storeId!).toString("hex"), indexes ?? []);
           db.pragma("wal_checkpoint(TRUNCATE)");
         }
         return readMeta(db);
       });
-      if (meta.store !== store) {
-        throw new HebbError("STORE_MISMATCH", `${file} belongs to store ${meta.store}; expected ${store}`, {
-          path: file,
-        });
-      }
+      if (options.storeId !== undefined) checkStoreOf(meta, options.storeId, file);
       if (indexes !== undefined && !readOnly && indexes.join("\n") !== meta.indexes.join("\n")) {
         await background.run({ task: "indexes", indexes });
       }
@@ -147,6 +143,11 @@ export class Catalog {
     this.#nodesEnd = this.#entries.nodesEnd();
     this.#begin = db.prepare("BEGIN IMMEDIATE");
     this.#end = db.prepare("COMMIT");
+  }
+
+  /** @throws {HebbError} STORE_MISMATCH where the catalog belongs to another store */
+  checkStore(storeId: Uint8Array): void {
+    checkStoreOf(this.#committed, storeId, this.#path);
   }
 
   /** Rows, those not yet committed included. */
@@ -265,8 +266,8 @@ export class Catalog {
   /**
    * Makes what is committed durable: SQLite's log is written into the database file and synced, on the worker. Where no
    * transaction is open afterwards, that log is emptied, and changes wait for it: so commit just before.
-   * @returns the LSN up to which the database file is durable; an earlier one where a reader of another process
-   *   still needs an older state
+   * Where readers of other processes still need that log, it is synced as it is.
+   * @returns the LSN up to which the catalog is durable: that of the last commit before the call
    */
   checkpoint(): Promise<number> {
     this.#checkWritable();
@@ -282,9 +283,10 @@ export class Catalog {
     let open = isQuiet() && this.#logBytes > LARGE_LOG_BYTES ? this.#closeGate() : undefined;
     try {
       const isComplete = await this.#background.run({ task: "checkpoint" });
-      if (!isComplete) return this.#checkpointedLsn;
+      // Readers of other processes keep parts of SQLite's log in use; then it is made durable as it is.
+      if (!isComplete) await syncFile(`${this.#path}-wal`);
       this.#checkpointedLsn = lsn;
-      if (isQuiet()) {
+      if (isComplete && isQuiet()) {
         open ??= this.#closeGate();
         await this.#background.run({ task: "truncate" });
       }
@@ -448,6 +450,7 @@ export class Catalog {
 
   /** Runs synchronously to its first pause, so that a single change is visible as soon as it was asked for. */
   async #inSlices<T>(what: string, lsn: number, items: Iterable<T>, apply: (item: T) => number): Promise<void> {
+    if (this.readOnly && lsn <= this.#committed.lsn) return; // replayed to bring the rest of a store to this state
     this.#checkWritable();
     if (this.#gate !== undefined) await this.#untilWritable();
     let sliceEnds = performance.now() + SLICE_MS;
@@ -511,6 +514,32 @@ type TextRow = [node: number, id: Id, text: string | null];
 function* withText(rows: Iterable<CatalogRow>): Generator<TextRow> {
   for (const { node, id, payload, json } of rows) {
     yield [node, id, json ?? (payload === undefined ? null : JSON.stringify(payload))];
+  }
+}
+
+function checkStoreOf({ store }: Meta, storeId: Uint8Array, path: string): void {
+  const expected = Buffer.from(storeId).toString("hex");
+  if (store === expected) return;
+  throw new HebbError("STORE_MISMATCH", `${path} belongs to store ${store}; expected ${expected}`, { path });
+}
+
+/** Makes what a file holds, and its name, survive a power failure. */
+async function syncFile(path: string): Promise<void> {
+  try {
+    const file = await openFile(path, "r");
+    try {
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    const directory = await openFile(dirname(path), "r");
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  } catch (cause) {
+    throw new HebbError("IO_ERROR", `sync ${path}: ${(cause as Error).message}`, { path, operation: "sync" }, cause);
   }
 }
 

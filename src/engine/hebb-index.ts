@@ -334,7 +334,7 @@ export class Index {
   /** Verifies every checksum, the catalog, and that graph and catalog agree. Changes nothing; writes wait meanwhile. */
   async check(): Promise<{ ok: boolean; faults: Fault[] }> {
     const session = this.#open();
-    const faults = await session.still(() => checkStore(session));
+    const faults = await session.inspect(() => checkStore(session));
     return { ok: faults.length === 0, faults };
   }
 

@@ -1,7 +1,7 @@
 /** Opening a store: settings, files, catalog, graph, and whatever the log has that they have not. */
 import { join } from "node:path";
 import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
-import { DURABILITIES, type Json, METRICS, type Metric } from "../../base/types.js";
+import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
 import {
   createGraph,
   GRAPH_SECTIONS,
@@ -10,7 +10,8 @@ import {
   type GraphProfile,
   graphStrides,
 } from "../../native/graph.js";
-import { type SectionSpec, Store } from "../../storage/store.js";
+import { diskFiles, type Files } from "../../storage/files.js";
+import { hasWriter, type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
 import { type Config, loadConfig } from "../config.js";
@@ -38,6 +39,8 @@ const LEVEL_SEED = 1;
 const REPLAY_ROWS = 4096;
 /** Bytes of the log that are, whatever they hold. */
 const REPLAY_BYTES = 16 << 20;
+/** A writer may cut the log while it is opened to be read; then it is opened anew, so often at most. */
+const READ_ATTEMPTS = 20;
 
 /** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
 interface StoredConfig {
@@ -51,15 +54,21 @@ interface StoredConfig {
 }
 
 /**
- * Opens the index in a directory, or creates it. One handle writes at a time; `readOnly` handles
- * share the store among themselves.
+ * Opens the index in a directory, or creates it. One handle writes at a time. Any number of `readOnly` handles, of this
+ * process and others, read beside it: each one state, which the writer had acknowledged half a second before the opening
+ * or later, and which never changes.
  * @param directory created when missing; its parent too
  * @throws {TypeError | RangeError} on an option that is none, or out of range
  * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID,
  *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE; with
  *   `readOnly` also STORE_READ_ONLY, where a writer was killed and only writing can bring the store up to its log
  */
-export async function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+export function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+  return openWith(diskFiles, directory, options);
+}
+
+/** `open`, on files that may fail as a test wants them to. */
+export async function openWith(files: Files, directory: string, options: OpenOptions): Promise<Index> {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -92,41 +101,78 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   if (dimensions !== undefined && metric !== undefined) {
     checkBudget(graphOptions({ dimensions, metric, config: { ...fresh } }, config), config); // before anything is made
   }
-  const store = await Store.open(directory, {
-    readOnly,
-    create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },
-    sections: (identity) => sectionsOf(graphOptions(identity, config)),
-  });
-  let catalog: Catalog | undefined;
-  let graph: Graph | undefined;
+  const opening: Opening = { files, directory, options, config, durability };
+  if (dimensions !== undefined && metric !== undefined) opening.create = { dimensions, metric, config: { ...fresh } };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openOnce(opening);
+    } catch (error) {
+      if (!readOnly || attempt === READ_ATTEMPTS || !isTorn(error) || !(await hasWriter(directory, files))) throw error;
+    }
+  }
+}
+
+/** What a file that a writer is changing may look like. */
+function isTorn(error: unknown): boolean {
+  const codes = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT", "IO_ERROR"];
+  return error instanceof HebbError && codes.includes(error.code);
+}
+
+/** Checked arguments of `open`. */
+interface Opening {
+  files: Files;
+  directory: string;
+  options: OpenOptions;
+  config: Config;
+  durability: Durability;
+  create?: { dimensions: number; metric: Metric; config: Json };
+}
+
+async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Index> {
+  const { readOnly = false } = options;
+  const path = join(directory, "catalog.sqlite");
+  let [catalog, store, graph]: [Catalog?, Store?, Graph?] = [];
   try {
+    store = await Store.open(directory, {
+      files,
+      ...(readOnly && {
+        readOnly: {
+          begin: async () => {
+            catalog = await Catalog.open(path, { readOnly });
+            return catalog.committedLsn;
+          },
+        },
+      }),
+      ...(create && { create }),
+      sections: (identity) => sectionsOf(graphOptions(identity, config)),
+    });
     config.checkAgainst({ dimensions: store.meta.dimensions });
     const settings = graphOptions(store.meta, config);
     graph = createGraph(store.region, settings);
-    catalog = await Catalog.open(join(directory, "catalog.sqlite"), {
+    catalog ??= await Catalog.open(path, {
       storeId: store.meta.storeId,
-      readOnly,
-      indexes,
-      create: !readOnly && store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
+      indexes: options.indexes,
+      create: store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
     });
+    catalog.checkStore(store.meta.storeId);
     if (catalog.committedLsn < store.meta.lsn) {
       throw new HebbError(
         "CATALOG_CORRUPT",
         `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`,
       );
     }
-    const { metric: stored, dimensions: d } = store.meta;
+    const { metric, dimensions } = store.meta;
     const tiering = new Tiering(graph, settings, config, readOnly);
-    const searcher = new Searcher(graph, catalog, tiering, d, stored, config.ruvector.hnsw_ef_search);
+    const searcher = new Searcher(graph, catalog, tiering, dimensions, metric, config.ruvector.hnsw_ef_search);
     const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
     const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
     const at = sectionsOf(settings).findIndex(({ kind }) => kind === GRADIENTS_KIND);
-    const gradients = new GradientSlots(store.region, at, d, settings.maxNodes);
+    const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes);
     const parts: Parts = { graph, catalog, learned, gradients, tiering };
-    if (readOnly) await checkNothingToReplay(directory, store, catalog);
-    else await replay(store, parts);
+    const missing = await replay(store, parts);
+    if (missing > 0 && !(await hasWriter(directory, files))) throw unreplayed(directory, missing);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
-    const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
+    const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
     const session = new Session(
       {
@@ -151,7 +197,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     // The first error tells more than one from closing.
     graph?.close();
     await catalog?.close().catch(() => {});
-    await store.close().catch(() => {});
+    await store?.close().catch(() => {});
     throw error;
   }
 }
@@ -253,21 +299,24 @@ async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
   await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
 }
 
-/** A handle that only reads cannot bring the followers up to the log. */
-async function checkNothingToReplay(directory: string, store: Store, catalog: Catalog): Promise<void> {
-  let changes = 0;
-  for await (const { records } of store.replay([catalog.committedLsn])) changes += records.length;
-  if (changes === 0) return;
-  throw new HebbError(
+/** A handle that only reads cannot bring the catalog up to the log. */
+function unreplayed(directory: string, changes: number): HebbError {
+  return new HebbError(
     "STORE_READ_ONLY",
-    `the log of ${directory} holds ${changes} ${changes === 1 ? "change" : "changes"} that index.hebb and the catalog lack, because the writer was ` +
+    `the log of ${directory} holds ${changes} ${changes === 1 ? "change" : "changes"} that the catalog lacks, because the writer was ` +
       "killed; open it once without readOnly to recover",
     { changes },
   );
 }
 
-/** Applies what the log has and the store has not, some thousand rows at a time. */
-async function replay(store: Store, parts: Parts): Promise<void> {
+/**
+ * Applies what the log has and the store has not, some thousand rows at a time. A handle that only reads stops where the
+ * catalog does: its state is the one that it shows.
+ * @returns changes that are left
+ */
+async function replay(store: Store, parts: Parts): Promise<number> {
+  const end = store.readOnly ? parts.catalog.committedLsn : Number.POSITIVE_INFINITY;
+  let left = 0;
   let changes: Change[] = [];
   let rows = 0;
   let bytes = 0;
@@ -278,6 +327,10 @@ async function replay(store: Store, parts: Parts): Promise<void> {
     bytes = 0;
   };
   for await (const group of store.replay([parts.catalog.committedLsn])) {
+    if (group.lsn > end) {
+      left += group.records.length;
+      continue;
+    }
     for (const { lsn, type, payload } of group.records) {
       if (type === RECORD.put) {
         const { nodes } = decodePut(payload);
@@ -297,4 +350,5 @@ async function replay(store: Store, parts: Parts): Promise<void> {
     if (rows >= REPLAY_ROWS || bytes >= REPLAY_BYTES) await flush();
   }
   await flush();
+  return left;
 }

@@ -5,7 +5,8 @@
 import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
-import type { Store } from "../../storage/store.js";
+import { PAGE_BYTES } from "../../native/index.js";
+import type { Moment, Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
@@ -25,6 +26,10 @@ import { type Queued, WriteQueue } from "./write-queue.js";
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
+/** What readers of other processes see is this old at most, and what a busy commit takes. */
+const COMMIT_AFTER_MS = 500;
+/** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
+const BEHIND = 4;
 
 /** What the graph's sections hold of a row. */
 export interface Layout {
@@ -79,6 +84,8 @@ export class Session {
   private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
   private committing: Promise<void> | undefined;
+  private commitTimer: NodeJS.Timeout | undefined;
+  private housework: Promise<unknown> = Promise.resolve();
   /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
   private maintenanceFailure: string | undefined;
   private tieringFailure: string | undefined;
@@ -200,9 +207,10 @@ export class Session {
     return flight;
   }
 
-  /** Queues a change and resolves once it is durable and searchable. */
-  write(operation: Operation, bytes: number): Promise<void> {
-    return this.queue.submit(operation, bytes);
+  /** Queues a change and resolves once it is durable and searchable; later where checkpoints do not keep up. */
+  async write(operation: Operation, bytes: number): Promise<void> {
+    await this.queue.submit(operation, bytes);
+    if (this.exceeds(BEHIND)) await this.maintenance;
   }
 
   /** Runs a task with no write under way. */
@@ -213,6 +221,23 @@ export class Session {
   /** Runs a task with no write under way, and no row of the graph being written. */
   still<T>(task: () => Promise<T>): Promise<T> {
     return this.inFlight(() => this.linker.turn(() => this.alone(task)));
+  }
+
+  /**
+   * Runs a checkpoint, a compaction or a check, one at a time. Comes before turns and the write queue: who has one of
+   * those never waits for this.
+   */
+  private keepHouse<T>(task: () => Promise<T>): Promise<T> {
+    return this.inFlight(() => {
+      const done = this.housework.then(task);
+      this.housework = done.catch(() => {}); // whoever asked gets the error
+      return done;
+    });
+  }
+
+  /** Runs a check of the whole store while nothing in it changes. */
+  inspect<T>(task: () => Promise<T>): Promise<T> {
+    return this.keepHouse(() => this.still(task));
   }
 
   drain(): Promise<void> {
@@ -314,7 +339,7 @@ export class Session {
   }
 
   checkpoint(): Promise<void> {
-    return this.still(() => this.checkpointNow());
+    return this.keepHouse(() => this.checkpointNow());
   }
 
   retier(options: { now?: number; force?: Tier }): Promise<RetierReport> {
@@ -354,6 +379,7 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
+    clearTimeout(this.commitTimer);
     await this.tiering.stop();
     const linked = this.linker.stop();
     while (this.queue.busy || this.flights.size > 0) {
@@ -412,6 +438,7 @@ export class Session {
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
       if (this.catalog.needsCommit) this.commitSoon();
+      else this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
@@ -423,9 +450,12 @@ export class Session {
    * The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time.
    */
   private commitSoon(): void {
+    clearTimeout(this.commitTimer);
+    this.commitTimer = undefined;
+    if (this.closing) return;
     this.committing ??= this.alone(async () => {
       this.committing = undefined;
-      if (!this.catalog.needsCommit) return; // a checkpoint came first
+      if (this.catalog.pendingRows === 0) return; // a checkpoint came first
       await this.store.log.sync(); // no follower passes the log's durable LSN
       this.catalog.commit(this.appliedLsn);
     }).catch((error: unknown) => {
@@ -438,13 +468,13 @@ export class Session {
     this.linker.start();
     if (this.maintenance) return;
     const { graph } = this;
-    const full = this.store.log.bytes() > this.config.storage.checkpoint_wal_mb * 2 ** 20;
+    const full = this.exceeds(1);
     const stale = graph.dead > Math.max(DEAD_LEAST, graph.live * DEAD_SHARE);
     if (!full && !stale) return;
-    this.maintenance = this.still(async () => {
+    this.maintenance = this.keepHouse(async () => {
       let what = "consolidation";
       try {
-        if (stale) await this.consolidate();
+        if (stale) await this.still(() => this.consolidate());
         what = "checkpoint";
         if (full) await this.checkpointNow();
       } catch (error) {
@@ -456,30 +486,44 @@ export class Session {
     });
   }
 
-  /** Gives back to the disk what deleted rows and moved vectors left behind in index.hebb. */
-  compact(): Promise<void> {
-    return this.still(async () => {
-      if (this.graph.dead > 0) await this.consolidate();
-      await this.tiering.squeeze();
-      await this.checkpointNow(true);
-    });
+  /** Whether the log, or what a checkpoint would write, is so many times the limit of the settings. */
+  private exceeds(times: number): boolean {
+    const { checkpoint_wal_mb: log, checkpoint_dirty_mb: dirty } = this.config.storage;
+    return (
+      this.store.log.bytes() > times * log * 2 ** 20 ||
+      this.store.region.dirtyCount() * PAGE_BYTES > times * dirty * 2 ** 20
+    );
   }
 
-  private async checkpointNow(dense = false): Promise<void> {
-    const lsn = this.appliedLsn;
+  /** Gives back to the disk what deleted rows and moved vectors left behind in index.hebb. */
+  compact(): Promise<void> {
+    return this.inspect(() =>
+      this.tiering.withoutCounting(async () => {
+        if (this.graph.dead > 0) await this.consolidate();
+        await this.tiering.squeeze();
+        await this.store.compact(() => this.moment());
+      }),
+    );
+  }
+
+  private async checkpointNow(): Promise<void> {
+    await this.store.checkpoint(() => this.moment(), { still: (task) => this.still(task) });
+    this.maintenanceFailure = undefined;
+  }
+
+  /** Brings all that a checkpoint takes to one LSN, while nothing else writes. */
+  private async moment(): Promise<Moment> {
+    this.checkSound();
     // The log, which tells what waits for rows to be linked, ends here.
     while (this.learned.awaitsRows) await this.linkNow();
     this.tiering.prepareCheckpoint();
+    const lsn = this.appliedLsn;
     try {
-      await this.store[dense ? "compact" : "checkpoint"](lsn, {
-        prepareFollowers: async () => {
-          this.catalog.commit(lsn);
-          return await this.catalog.checkpoint();
-        },
-      });
-    } finally {
-      this.tiering.checkpointed();
+      this.catalog.commit(lsn);
+    } catch (error) {
+      this.broken ??= error; // the catalog is back at its last commit, and nobody would bring it the rest
+      throw error;
     }
-    this.maintenanceFailure = undefined;
+    return { lsn, followers: this.catalog.checkpoint() };
   }
 }

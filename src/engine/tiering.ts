@@ -118,8 +118,8 @@ export class Tiering {
 
   private prefetching: Promise<void> | undefined;
   private waitsForRound = false;
-  /** A checkpoint is copying the region: nothing in it may change, so that accesses are only noted. */
-  private copying = false;
+  /** Nothing in the region may change, so that accesses are only noted. */
+  private onlyNoting = false;
   private stopped = false;
   private host: TieringHost | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -276,7 +276,7 @@ export class Tiering {
 
   /** Counts what was noted, and queues what deserves a more precise tier. */
   private countNoted(): void {
-    if (this.copying || this.notedCount === 0) return;
+    if (this.onlyNoting || this.notedCount === 0) return;
     const nodes = this.noted.slice(0, this.notedCount);
     this.notedCount = 0;
     const { tiers, heats } = this.graph.places(nodes);
@@ -357,12 +357,16 @@ export class Tiering {
     // Time alone is no change worth a checkpoint.
     const changed = [NOTE.base, NOTE.begun, NOTE.inserted].some((at) => before[at] !== notes[at]);
     if (changed || this.policy.pace > 0 || this.graph.live > 0) this.graph.setNotes(notes);
-    this.copying = true;
   }
 
-  /** After a checkpoint, whether it succeeded or not. */
-  checkpointed(): void {
-    this.copying = false;
+  /** Runs a task meanwhile searches change nothing in the region. */
+  async withoutCounting(task: () => Promise<void>): Promise<void> {
+    this.onlyNoting = true;
+    try {
+      await task();
+    } finally {
+      this.onlyNoting = false;
+    }
   }
 
   private *slices(): Generator<Uint32Array> {

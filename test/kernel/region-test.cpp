@@ -19,9 +19,10 @@ void testMemory() {
   check(region.dirtyPages(1) == std::vector<uint32_t>{0, 1}, "both pages are dirty");
   const uint64_t far = (4ull << 30) + 5;
   check(region.touch(1, far, 1) && region.dirtyPages(1).back() == far / kPageBytes, "a page past 4 GiB");
-  const uint32_t pages[] = {0, 1};
-  region.cleanPages(1, pages, 2, false);
-  check(region.dirtyPages(1).size() == 1, "cleaned pages are clean");
+  check(region.dirtyCount() == 3, "all of them are counted");
+  check(region.snapshot(1) == std::vector<uint32_t>{0, 1, far / kPageBytes} && region.dirtyPages(1).empty(),
+        "a snapshot has them, and they are clean");
+  check(region.dirtyCount() == 0, "none is counted");
   std::vector<uint8_t> block(kBlockBytes, 42);
   region.load(0, kBlockBytes, block.data(), block.size());
   const uint32_t good = region.checksumOf(0, 1), bad = good ^ 1;
@@ -95,9 +96,52 @@ void testDiscard() {
   check(region.discard(0, 30 * kBlockBytes) && region.kept(0) == 4 * kBlockBytes, "the lowest discard counts");
   check(region.dirtyPages(0).size() == 2, "a discard behind the end changes nothing");
   check(region.discard(0, kBlocks * kBlockBytes) && region.kept(0) == 4 * kBlockBytes, "nor does an empty one");
-  region.cleanPages(0, nullptr, 0, false);
-  check(region.kept(0) == kBlocks * kBlockBytes, "cleaning forgets discards");
+  region.snapshot(0);
+  check(region.kept(0) == kBlocks * kBlockBytes, "a snapshot forgets discards");
   check(region.discard(0, 0) && region.dirtyPages(0).empty() && region.base(0)[0] == 0, "all of a section");
+}
+
+// A snapshot is one moment, whatever is written while it is taken.
+void testSnapshot() {
+  constexpr uint64_t kBlocks = 64;
+  Region region({kBlocks * kBlockBytes});
+  std::vector<uint8_t> out(kBlockBytes);
+  for (uint64_t block = 0; block < kBlocks; block += 2) {
+    check(region.touch(0, block * kBlockBytes + 5, 1), "changed");
+    region.base(0)[block * kBlockBytes + 5] = 1;
+  }
+  const std::vector<uint32_t> pages = region.snapshot(0);
+  check(pages.size() == kBlocks / 2, "a page of every other block");
+  region.include(0, 1, 1);
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    for (uint64_t i = 0; !done; i++) {
+      const uint64_t at = i % kBlocks * kBlockBytes + 5;
+      region.touch(0, at, 1);
+      region.base(0)[at] = static_cast<uint8_t>(2 + i / kBlocks % 200);
+    }
+  });
+  uint64_t wrong = 0;
+  for (uint64_t block = 0; block < kBlocks; block += 2) {
+    if (!region.take(0, block, out.data()) || out[5] != 1 || out[6] != 0) wrong++;
+  }
+  if (!region.take(0, 1, out.data()) || out[5] != 0) wrong++;
+  done = true;
+  writer.join();
+  check(wrong == 0, "every block is as it was at that moment");
+  check(!region.take(0, 0, out.data()) && !region.take(0, 3, out.data()), "each is given once, and no other");
+  check(region.dirtyPages(0).size() == kBlocks, "what was written meanwhile is changed");
+
+  region.snapshot(0);
+  check(region.touch(0, 5, 1), "changed again");
+  region.base(0)[5] = 9;
+  check(region.discard(0, 4 * kBlockBytes), "and some of it discarded");
+  check(region.take(0, 0, out.data()) && out[5] != 9, "the old block is there");
+  check(region.take(0, 6, out.data()) && out[5] >= 1, "and a discarded one");
+  region.restore(0, pages.data(), pages.size(), kBlocks * kBlockBytes);
+  check(region.dirtyPages(0) == std::vector<uint32_t>{pages[0], pages[1]}, "what came to nothing is changed as before");
+  check(region.kept(0) == 4 * kBlockBytes, "but for what is discarded");
+  check(!region.take(0, 2, out.data()), "nothing is left to be taken");
 }
 
 // Mapped from a file: the part before a discard stays mapped, the part behind it can be mapped anew.
@@ -148,7 +192,10 @@ void testDiscardMapped() {
   check(region.discard(0, 5 * kBlockBytes), "discarded in the middle of an extent");
   const std::vector<uint32_t> dirty = region.dirtyPages(0);
   check(dirty.size() == 1 && region.base(0)[6 * kBlockBytes] == 0, "the change behind went");
-  region.cleanPages(0, dirty.data(), dirty.size(), true);
+  region.dropPages(0, dirty.data(), dirty.size());
+  check(region.base(0)[2 * kBlockBytes] == 99, "what is changed is not dropped");
+  region.snapshot(0);
+  region.dropPages(0, dirty.data(), dirty.size());
   check(region.base(0)[2 * kBlockBytes] == 3, "the private copy went, the file shows");
   check(region.map(0, 4 * kBlockBytes, 2 * kBlockBytes, fd, 0), "another place of the file, over the end");
   check(region.base(0)[4 * kBlockBytes] == 1 && region.base(0)[5 * kBlockBytes] == 2, "shows from there on");
@@ -157,8 +204,20 @@ void testDiscardMapped() {
   check(region.touch(0, 4 * kBlockBytes, 1), "changed");
   region.base(0)[4 * kBlockBytes] = 99;
   const uint32_t page = 4 * kBlockBytes / kPageBytes;
-  region.cleanPages(0, &page, 1, true);
+  region.snapshot(0);
+  region.dropPages(0, &page, 1);
   check(region.base(0)[4 * kBlockBytes] == 1, "and given back to its new place");
+
+  const uint64_t changed = 6 * kBlockBytes + kPageBytes;
+  check(region.touch(0, changed, 1), "changed where no file is");
+  region.base(0)[changed] = 77;
+  check(region.map(0, 6 * kBlockBytes, kBlockBytes, fd, 3 * kBlockBytes), "mapped around the change");
+  check(region.base(0)[changed] == 77 && region.base(0)[changed + 1] == 0, "the changed page keeps its bytes");
+  check(region.base(0)[6 * kBlockBytes] == 4 && region.base(0)[7 * kBlockBytes - 1] == 4, "the file shows elsewhere");
+  region.snapshot(0);
+  const uint32_t mapped = static_cast<uint32_t>(changed / kPageBytes);
+  region.dropPages(0, &mapped, 1);
+  check(region.base(0)[changed] == 4, "and there, once it is given back");
   std::fclose(file);
 }
 
@@ -168,6 +227,7 @@ void testRegion() {
   testMemory();
   testRegionThreads();
   testDiscard();
+  testSnapshot();
   testDiscardMapped();
 }
 
