@@ -39,8 +39,10 @@ const LEVEL_SEED = 1;
 const REPLAY_ROWS = 4096;
 /** Bytes of the log that are, whatever they hold. */
 const REPLAY_BYTES = 16 << 20;
-/** A writer may cut the log while it is opened to be read; then it is opened anew, so often at most. */
+/** A writer may cut the log while a store is opened to be read; then it is opened anew, so often at most. */
 const READ_ATTEMPTS = 20;
+/** Where the writer has gone since, one more attempt would do. */
+const READ_ATTEMPTS_ALONE = 3;
 
 /** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
 interface StoredConfig {
@@ -107,7 +109,8 @@ export async function openWith(files: Files, directory: string, options: OpenOpt
     try {
       return await openOnce(opening);
     } catch (error) {
-      if (!readOnly || attempt === READ_ATTEMPTS || !isTorn(error) || !(await hasWriter(directory, files))) throw error;
+      if (!readOnly || !isTorn(error)) throw error;
+      if (attempt >= ((await hasWriter(directory, files)) ? READ_ATTEMPTS : READ_ATTEMPTS_ALONE)) throw error;
     }
   }
 }
@@ -130,7 +133,7 @@ interface Opening {
 
 async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Index> {
   const { readOnly = false } = options;
-  const path = join(directory, "catalog.sqlite");
+  const pathOfCatalog = () => join(directory, "catalog.sqlite"); // once the directory is known to be one
   let [catalog, store, graph]: [Catalog?, Store?, Graph?] = [];
   try {
     store = await Store.open(directory, {
@@ -138,7 +141,7 @@ async function openOnce({ files, directory, options, config, durability, create 
       ...(readOnly && {
         readOnly: {
           begin: async () => {
-            catalog = await Catalog.open(path, { readOnly });
+            catalog = await Catalog.open(pathOfCatalog(), { readOnly });
             return catalog.committedLsn;
           },
         },
@@ -149,7 +152,7 @@ async function openOnce({ files, directory, options, config, durability, create 
     config.checkAgainst({ dimensions: store.meta.dimensions });
     const settings = graphOptions(store.meta, config);
     graph = createGraph(store.region, settings);
-    catalog ??= await Catalog.open(path, {
+    catalog ??= await Catalog.open(pathOfCatalog(), {
       storeId: store.meta.storeId,
       indexes: options.indexes,
       create: store.meta.lsn === 0, // until the first checkpoint, the log can make it anew

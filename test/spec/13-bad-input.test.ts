@@ -733,12 +733,6 @@ describe("opening", () => {
       /never\.hebb holds no store; give dimensions and metric to create one$/,
     ],
     ["what this process writes", opening({}, "a.hebb"), "STORE_LOCKED", /a\.hebb is held by this process.*close it/],
-    [
-      "what this process writes, to read",
-      opening({ readOnly: true }, "a.hebb"),
-      "STORE_LOCKED",
-      /held by this process/,
-    ],
   ]);
 
   test("none of that made anything", () => {
@@ -808,7 +802,7 @@ describe("opening", () => {
       stdio: ["pipe", "pipe", "inherit"],
     });
     await once(createInterface({ input: child.stdout }), "line");
-    for (const options of [{}, { readOnly: true }, good]) {
+    for (const options of [{}, good]) {
       const error = await errorOf(opening(options, "theirs.hebb"));
       expect(error).toMatchObject({
         code: "STORE_LOCKED",

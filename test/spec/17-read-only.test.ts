@@ -57,10 +57,37 @@ test.each<[string, (index: Index) => unknown]>([
   expect(answers(reader)).toEqual(expected);
 });
 
-test("many read at once, beside no writer", async () => {
+test("many read at once, beside a writer: each its own state", async () => {
   const others = await Promise.all([1, 2].map(() => open(path("a.hebb"), { readOnly: true })));
   for (const other of others) expect(answers(other)).toEqual(expected);
+  const writer = await open(path("a.hebb"));
   expect(await errorOf(() => open(path("a.hebb")))).toMatchObject({ code: "STORE_LOCKED" });
-  for (const other of others) await other.close();
-  expect(await errorOf(() => open(path("a.hebb")))).toMatchObject({ code: "STORE_LOCKED" }); // `reader` is still open
+  await writer.put(7, [9, 9, 9, 9, 9], { i: 7, even: false });
+  await writer.learn([{ query: rowOf(rows, 3, d), chosen: [4] }]);
+  await writer.delete([5]);
+  const early = await open(path("a.hebb"), { readOnly: true });
+  await writer.checkpoint();
+  const late = await open(path("a.hebb"), { readOnly: true });
+  expect(late.size).toBe(299);
+  expect(late.get(7)).toEqual({ vector: Float32Array.of(9, 9, 9, 9, 9), payload: { i: 7, even: false } });
+  expect(late.stats().learning.events).toBe(2);
+  for (const other of [reader, ...others]) expect(answers(other)).toEqual(expected);
+  // What was acknowledged shortly before is in the one state or in the other, and never in part.
+  expect([300, 299]).toContain(early.size);
+  await writer.close();
+  for (const other of [reader, ...others]) expect(answers(other)).toEqual(expected);
+  for (const other of [...others, early, late]) await other.close();
+});
+
+test("what was acknowledged is there for who opens half a second later, without a checkpoint", async () => {
+  const writer = await open(path("b.hebb"), { dimensions: 2, metric: "l2" });
+  await writer.put("a", [1, 2]);
+  let seen = 0;
+  while (seen === 0) {
+    const other = await open(path("b.hebb"), { readOnly: true });
+    seen = other.size;
+    await other.close();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await writer.close();
 });

@@ -1,0 +1,1 @@
+export function vectorOf(id: number, op: number, dimensions: number): Float32Array;
