@@ -69,7 +69,7 @@ test("many read at once, beside a writer: each its own state", async () => {
   await writer.checkpoint();
   const late = await open(path("a.hebb"), { readOnly: true });
   expect(late.size).toBe(299);
-  expect(late.get(7)).toEqual({ vector: Float32Array.of(9, 9, 9, 9, 9), payload: { i: 7, even: false } });
+  expect(late.get(7)).toMatchObject({ vector: Float32Array.of(9, 9, 9, 9, 9), payload: { i: 7, even: false } });
   expect(late.stats().learning.events).toBe(2);
   for (const other of [reader, ...others]) expect(answers(other)).toEqual(expected);
   // What was acknowledged shortly before is in the one state or in the other, and never in part.

@@ -7,6 +7,7 @@ import { HebbError } from "../../base/errors.js";
 import type { Prng } from "../../base/prng.js";
 import { BLOCK_BYTES } from "../../native/index.js";
 import type { Files } from "../../storage/files.js";
+import { Killed } from "../../storage/simulator.js";
 import { Store, type StoreOptions } from "../../storage/store.js";
 
 export const DIRECTORY = "/data/store";
@@ -106,6 +107,9 @@ function writeRow(rows: Buffer, place: number, value: number, lsn: number): void
 
 /** A store, its follower and its model. */
 export class Subject {
+  /** Changes of the region, and what needs it to stand still, one after the other. */
+  private turns: Promise<unknown> = Promise.resolve();
+
   private constructor(
     readonly store: Store,
     readonly model: Model,
@@ -150,7 +154,17 @@ export class Subject {
     if (counted !== count) throw new Error(`${counted} changes counted at LSN ${lsn}, ${count} made`);
   }
 
-  async put(group: Change[], sync: boolean): Promise<void> {
+  private readonly still = <T>(task: () => Promise<T>): Promise<T> => {
+    const done = this.turns.then(task);
+    this.turns = done.catch(() => {}); // whoever asked gets the error
+    return done;
+  };
+
+  put(group: Change[], sync: boolean): Promise<void> {
+    return this.still(() => this.putNow(group, sync));
+  }
+
+  private async putNow(group: Change[], sync: boolean): Promise<void> {
     const { log } = this.store;
     const first = log.lastLsn + 1;
     this.model.attempt(first, group);
@@ -179,7 +193,19 @@ export class Subject {
   }
 
   async checkpoint(): Promise<void> {
-    await this.store.checkpoint(this.store.log.lastLsn);
+    await this.store.checkpoint(async () => ({ lsn: this.store.log.lastLsn }), { still: this.still });
+  }
+
+  /** Puts groups while a checkpoint is under way; throws what failed first. */
+  async putBesideCheckpoint(groups: Change[][]): Promise<void> {
+    const results = await Promise.allSettled([
+      this.checkpoint(),
+      (async () => {
+        for (const group of groups) await this.put(group, true);
+      })(),
+    ]);
+    const failures = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+    if (failures.length > 0) throw failures.find((one) => one instanceof Killed) ?? failures[0];
   }
 
   async compact(): Promise<void> {
@@ -236,10 +262,12 @@ export async function live(
   for (let step = 0; step < steps; step++) {
     const choice = prng.below(11);
     const group = randomGroup(prng, (step + 1) / steps);
+    const beside = [1, 2, 3].map(() => randomGroup(prng, (step + 1) / steps));
     try {
       if (subject === undefined) subject = await Subject.open(files, directory, model);
       if (choice < 7) await subject.put(group, choice < 5);
-      else if (choice < 9) await subject.checkpoint();
+      else if (choice < 8) await subject.checkpoint();
+      else if (choice < 9) await subject.putBesideCheckpoint([group, ...beside]);
       else if (choice < 10) await subject.compact();
       else {
         const closing: Subject = subject;
