@@ -499,6 +499,27 @@ export interface FrozenStats {
   scans: { queries: number; clusters: number; blocks: number; candidates: number; looked: number; compared: number };
 }
 
+/** What opening a store found that the last writer had left. */
+export interface RecoveryReport {
+  /** Records of the log that were applied, because no checkpoint had them. */
+  replayed: number;
+  /** Records at the log's end that a power failure left in pieces, and that were cut off. They had never been synced. */
+  torn: number;
+  /**
+   * Milliseconds before a power failure of which acknowledged writes may be missing, where the last writer did not close
+   * the store: 0 under durability "sync", `flush_interval_ms` under "interval", Infinity under "off".
+   */
+  windowMs: number;
+  /** What had to be put right, in words. */
+  notes: string[];
+}
+
+/** What `backup` wrote. */
+export interface BackupReport {
+  /** Number in the log of the last change that the copy holds. */
+  lsn: number;
+}
+
 export interface Fault {
   code: string;
   section: string;

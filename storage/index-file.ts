@@ -523,7 +523,7 @@ export class IndexFile {
       await removeUnfinished(this.files, directory);
       const file = await this.files.open(path, "create");
       try {
-        table = await this.copyTo(file, meta);
+        table = await this.writeDense(this.file, file, meta);
       } finally {
         await file.close();
       }
@@ -552,7 +552,7 @@ export class IndexFile {
   }
 
   /** Writes the sections as `meta` has them to an empty file, durably. @returns the checksums of its blocks */
-  private async copyTo(file: StoredFile, meta: Meta): Promise<Uint32Array> {
+  private async writeDense(from: StoredFile, file: StoredFile, meta: Meta): Promise<Uint32Array> {
     const end = endBlock(meta.sections);
     const table = new Uint32Array(end);
     await file.allocate(0, end * BLOCK_BYTES);
@@ -561,12 +561,12 @@ export class IndexFile {
       const [{ fileBlock: to, blocks }] = extents;
       for (const run of runsFrom(cut(this.extentsOf(kind), blocks), 0)) {
         for (let done = 0; done < run.blocks; done += SLICE_BLOCKS) {
-          const from = run.fileBlock + done;
-          const sums = this.table.subarray(from, from + Math.min(SLICE_BLOCKS, run.blocks - done));
-          const bytes = await this.file.pread(sums.length * BLOCK_BYTES, from * BLOCK_BYTES);
+          const first = run.fileBlock + done;
+          const sums = this.table.subarray(first, first + Math.min(SLICE_BLOCKS, run.blocks - done));
+          const bytes = await from.pread(sums.length * BLOCK_BYTES, first * BLOCK_BYTES);
           for (const [i, sum] of sums.entries()) {
             const computed = crc32c(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
-            if (computed !== sum) throw damagedBlock(name, run.sectionBlock + done + i, from + i, sum, computed);
+            if (computed !== sum) throw damagedBlock(name, run.sectionBlock + done + i, first + i, sum, computed);
           }
           const at = to + run.sectionBlock + done;
           await file.pwrite(bytes, at * BLOCK_BYTES);
@@ -583,10 +583,27 @@ export class IndexFile {
     return table;
   }
 
+  /**
+   * Writes the last checkpoint to `path` as a whole index.hebb without a free block, durably but for its name.
+   * @throws {HebbError} INDEX_CORRUPT for a damaged block
+   */
+  async copyTo(path: string): Promise<void> {
+    const file = await this.files.open(path, "create");
+    try {
+      await this.writeDense(await this.view(), file, { ...this.meta, sections: dense(this.meta.sections) });
+    } finally {
+      await file.close();
+    }
+  }
+
   /** Reads the whole file, not memory, against its checksums. */
   async check(): Promise<Fault[]> {
-    const view = this.journal.length > 0 ? await patchedFile(this.file, this.journalFile!, this.journal) : this.file;
-    return checkIndex(view, this.meta, this.table);
+    return checkIndex(await this.view(), this.meta, this.table);
+  }
+
+  /** The file as it will be once the journal is in place. */
+  private async view(): Promise<StoredFile> {
+    return this.journal.length > 0 ? await patchedFile(this.file, this.journalFile!, this.journal) : this.file;
   }
 
   async close(): Promise<void> {

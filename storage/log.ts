@@ -30,7 +30,7 @@ import {
   segmentName,
 } from "./format.js";
 import { Poison } from "./poison.js";
-import { type LogRecord, provenDurable, wholeRecords } from "./segment.js";
+import { behindDamage, type LogRecord, wholeRecords } from "./segment.js";
 
 export type { LogRecord } from "./segment.js";
 
@@ -62,6 +62,16 @@ export interface LogDamage {
   segment: string;
   offset: number;
   lsn: number;
+}
+
+/** What `recover` found. */
+export interface LogRecovery {
+  /** What was cut off, in words. */
+  cut: string | undefined;
+  /** Records that were: seen by their headers, never synced, and never to be seen again. */
+  torn: number;
+  /** Whether the log ends with the mark of a writer that closed the store. */
+  closed: boolean;
 }
 
 /** A segment that has grown to this is followed by a new one. */
@@ -129,19 +139,21 @@ export class Log {
    * further. Must be called once, before anything else.
    * @param needed the followers hold everything up to here; older segments are dropped
    * @param knownDurable an LSN that something outside the log proves to have been durable
-   * @returns what was cut, in words, or undefined
    * @throws {HebbError} WAL_CORRUPT where a record that is needed, or was durable, is damaged or gone
    */
-  async recover(needed: number, knownDurable: number): Promise<string | undefined> {
+  async recover(needed: number, knownDurable: number): Promise<LogRecovery> {
     const unneeded = await this.takeUnneeded(needed);
     const damage = await this.scan();
     let proven = knownDurable;
+    let torn = 0;
     for (const [i, segment] of this.segments.entries()) {
       if (damage === undefined || i < damage.index) continue;
       if (i > damage.index) segment.end = 0; // nothing behind the damage counts, except as proof
       if (await this.hasHeader(segment)) proven = Math.max(proven, segment.firstLsn - 1);
       const size = await segment.file.size();
-      proven = Math.max(proven, await provenDurable(segment.file, size, this.storeId, segment.end));
+      const found = await behindDamage(segment.file, size, this.storeId, segment.end);
+      proven = Math.max(proven, found.proven);
+      torn += found.records;
     }
     if (proven > this.lastLsn) {
       const last = this.segments.at(-1)!;
@@ -160,7 +172,8 @@ export class Log {
     for (const segment of unneeded) await this.remove(segment);
     this.durableLsn = this.lastLsn;
     this.recovered = true;
-    return damage && `log cut at record ${this.lastLsn + 1} (wal/${damage.segment}): the rest was never synced`;
+    const cut = damage && `log cut at record ${this.lastLsn + 1} (wal/${damage.segment}): the rest was never synced`;
+    return { cut, torn, closed: this.lastLsn > this.lastChangeLsn };
   }
 
   /**
@@ -388,6 +401,30 @@ export class Log {
     this.segments.push(made);
   }
 
+  /**
+   * Copies the segments to another directory, durably, up to the end of record `upTo`, which ends a group.
+   */
+  async copyTo(directory: string, upTo: number): Promise<void> {
+    for (const { file, firstLsn, end } of this.segments.map((segment) => ({ ...segment }))) {
+      if (firstLsn > upTo + 1) break;
+      let length = SEGMENT_HEADER_BYTES;
+      for await (const found of wholeRecords(file, end, this.storeId, firstLsn)) {
+        if (found.header.lsn > upTo) break;
+        length = found.end;
+      }
+      const copy = await this.files.open(join(directory, segmentName(firstLsn)), "create");
+      try {
+        for (let at = 0; at < length; at += WRITE_BYTES) {
+          await copy.pwrite(await file.pread(Math.min(WRITE_BYTES, length - at), at), at);
+        }
+        await copy.sync();
+      } finally {
+        await copy.close();
+      }
+    }
+    await this.files.syncDirectory(directory);
+  }
+
   /** Bytes of all segments. */
   bytes(): number {
     return this.segments.reduce((sum, segment) => sum + segment.end, 0);
@@ -410,10 +447,13 @@ export class Log {
     return damages;
   }
 
-  /** Ends the log with a record that proves everything before it durable, where anything is left to prove. */
-  async markClosed(): Promise<void> {
-    const nothingToProve = this.segments.at(-1)!.end === SEGMENT_HEADER_BYTES || this.lastLsn > this.lastChangeLsn;
-    if (!this.recovered || nothingToProve) return;
+  /**
+   * Ends the log with a record that proves everything before it durable, and that nothing came after.
+   * @param inAnyCase also where the segment has no record, and so nothing to prove
+   */
+  async markClosed(inAnyCase = false): Promise<void> {
+    const isEmpty = this.segments.at(-1)!.end === SEGMENT_HEADER_BYTES;
+    if (!this.recovered || (isEmpty && !inAnyCase) || this.lastLsn > this.lastChangeLsn) return;
     await this.sync();
     await this.enqueue(() => this.write([{ type: CLOSING_TYPE, payload: [] }]));
     await this.sync();

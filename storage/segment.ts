@@ -56,21 +56,23 @@ export async function* wholeRecords(
 }
 
 /**
- * The highest LSN that anything whole behind `from` proves to have been durable: each record says
- * what was when it was written. 0 where there is nothing. Record boundaries are lost behind damage,
- * so this looks for headers at every offset; a header counts by itself, which keeps this linear.
+ * What is left behind damage: the highest LSN that anything whole there proves to have been durable, 0 where there is
+ * nothing, for each record says what was when it was written; and how many records lie there, by their headers. Record
+ * boundaries are lost behind damage, so this looks for headers at every offset; a header counts by itself, which keeps
+ * this linear.
  */
-export async function provenDurable(
+export async function behindDamage(
   file: StoredFile,
   size: number,
   storeId: Uint8Array,
   from: number,
-): Promise<number> {
+): Promise<{ proven: number; records: number }> {
   const reader = new WindowReader(file, size);
   let proven = 0;
+  let records = 0;
   const step = 1 << 20;
   for (let at = from; at < size; at += step) {
-    // Windows overlap, so that a header across two of them is seen.
+    // Windows overlap, so that a header across two of them is seen; one that begins in the overlap is the next one's.
     const length = Math.min(step + RECORD_HEADER_BYTES - 1, size - at);
     const bytes = await reader.bytes(at, length);
     if (bytes === undefined) break;
@@ -78,8 +80,10 @@ export async function provenDurable(
     for (let i = view.indexOf(RECORD_MAGIC); i >= 0; i = view.indexOf(RECORD_MAGIC, i + 1)) {
       if (i + RECORD_HEADER_BYTES > view.length) break;
       const header = decodeRecordHeader(view.subarray(i, i + RECORD_HEADER_BYTES), storeId);
-      if (header !== undefined) proven = Math.max(proven, header.syncedLsn);
+      if (header === undefined) continue;
+      proven = Math.max(proven, header.syncedLsn);
+      if (i < step) records++;
     }
   }
-  return proven;
+  return { proven, records };
 }

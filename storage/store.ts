@@ -16,13 +16,13 @@ import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
 import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
-import { type Group, Log } from "./log.js";
+import { type Group, Log, type LogRecovery } from "./log.js";
 import { Poison } from "./poison.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
 export type { SectionSpec, Still } from "./index-file.js";
-export type { Group, LogRecord, NewRecord } from "./log.js";
+export type { Group, LogRecord, LogRecovery, NewRecord } from "./log.js";
 
 /** What a store is made with, and keeps for ever. */
 export interface Identity {
@@ -76,6 +76,7 @@ export class Store {
     readonly created: boolean,
     readonly readOnly: boolean,
     readonly log: Log,
+    private readonly files: Files,
     private readonly index: IndexFile,
     private readonly lock: Lock,
     private readonly poison: Poison,
@@ -118,7 +119,7 @@ export class Store {
       const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison);
       opened.push(index);
       const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly !== false);
-      return new Store(created, readOnly !== false, log, index, lock, poison);
+      return new Store(created, readOnly !== false, log, files, index, lock, poison);
     } catch (error) {
       // The first error tells more than one from closing.
       for (const one of opened) await one.close().catch(() => {});
@@ -144,6 +145,8 @@ export class Store {
 
   /** What opening had to put right, in words. */
   readonly recovered: string[] = [];
+  /** Of the log; set by `replay`. */
+  logRecovery: LogRecovery | undefined;
 
   /**
    * Recovers the log and hands out its groups after the lowest of the followers' LSNs, in order. A
@@ -154,7 +157,8 @@ export class Store {
   async *replay(followerLsns: readonly number[] = []): AsyncGenerator<Group> {
     const lsns = [this.meta.lsn, ...followerLsns];
     const needed = Math.min(...lsns);
-    const cut = await this.log.recover(needed, Math.max(...lsns));
+    this.logRecovery = await this.log.recover(needed, Math.max(...lsns));
+    const { cut } = this.logRecovery;
     this.recovered.push(...this.index.recovered, ...(cut === undefined ? [] : [cut]));
     yield* this.log.read(needed);
   }
@@ -196,6 +200,22 @@ export class Store {
     return this.index.spareBytes;
   }
 
+  /**
+   * Writes the last checkpoint and the log up to record `upTo` into a new or empty directory, as a store of its own: what
+   * else belongs to it is there already. Durable, and no store until all of it is.
+   * @throws {HebbError} INDEX_CORRUPT for a damaged block, DISK_FULL, IO_ERROR
+   */
+  async copyTo(directory: string, upTo: number): Promise<void> {
+    const log = join(directory, LOG_NAME);
+    await this.files.makeDirectory(log);
+    await this.log.copyTo(log, upTo);
+    const path = join(directory, NEW_INDEX_NAME);
+    await this.index.copyTo(path);
+    await this.files.syncDirectory(directory); // everything index.hebb counts on, before it
+    await this.files.rename(path, join(directory, INDEX_NAME));
+    await this.files.syncDirectory(directory);
+  }
+
   /** Reads index.hebb and the log whole, from disk, and reports all damage. A checkpoint waits meanwhile. */
   check(): Promise<Fault[]> {
     return this.alone(async () => {
@@ -211,8 +231,9 @@ export class Store {
   /**
    * Marks the log as cleanly ended and gives everything back, whatever fails on the way; then throws
    * the first failure. What the region holds beyond the last checkpoint is in the log.
+   * @param options `mark`: that it was closed is marked also where the log is empty
    */
-  close(): Promise<void> {
+  close({ mark = false }: { mark?: boolean } = {}): Promise<void> {
     this.closing ??= this.alone(async () => {
       const failures: unknown[] = [];
       const attempt = async (step: () => Promise<void>) => {
@@ -222,7 +243,7 @@ export class Store {
           failures.push(error);
         }
       };
-      if (!this.readOnly && this.poison.cause === undefined) await attempt(() => this.log.markClosed());
+      if (!this.readOnly && this.poison.cause === undefined) await attempt(() => this.log.markClosed(mark));
       await attempt(() => this.log.close());
       await attempt(() => this.index.close());
       await attempt(() => this.lock.release());

@@ -307,6 +307,19 @@ export class Catalog {
     return () => open();
   }
 
+  /**
+   * Writes what a handle that only reads sees to a new file, durably but for its name, in pieces between which others run.
+   * @throws {HebbError} DISK_FULL, IO_ERROR, CATALOG_CORRUPT
+   */
+  async copyTo(path: string): Promise<void> {
+    try {
+      await this.#db.backup(path);
+    } catch (error) {
+      throw asHebbError("copy", error);
+    }
+    await syncFile(path);
+  }
+
   /** Drops what is not committed, and checkpoints and closes. */
   async close(): Promise<void> {
     if (this.#isClosed) return;

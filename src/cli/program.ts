@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCommand } from "./commands/add.js";
+import { backupCommand } from "./commands/backup.js";
 import { benchCommand } from "./commands/bench.js";
 import { checkCommand, FAULTS_FOUND } from "./commands/check.js";
 import { compactCommand } from "./commands/compact.js";
@@ -28,6 +29,7 @@ const COMMANDS = [
   compactCommand,
   statsCommand,
   checkCommand,
+  backupCommand,
   freezeCommand,
   verifyCommand,
   demoCommand,

@@ -4,6 +4,7 @@ import type { Filter, Id, Metric, Payload } from "../../base/types.js";
 import { TIERS } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type {
+  BackupReport,
   Entry,
   EntryColumns,
   Fault,
@@ -309,6 +310,19 @@ export class Index {
    */
   async compact(): Promise<void> {
     await this.#writable().compact();
+  }
+
+  /**
+   * Copies the store into a directory, as it is now: all that was acknowledged before the call is in the copy, which is a
+   * store like any other. Searches and writes go on. Damage is never copied. A handle that only reads copies what the
+   * store has committed, which may be newer than what it shows.
+   * @param directory new or empty
+   * @throws {TypeError} on a path that is none
+   * @throws {HebbError} STORE_EXISTS where the directory holds something; INDEX_CORRUPT or CATALOG_CORRUPT where the store
+   *   is damaged; DISK_FULL, IO_ERROR. What is in the directory then is no store
+   */
+  async backup(directory: string): Promise<BackupReport> {
+    return this.#open().backup(directory);
   }
 
   /**

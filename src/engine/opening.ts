@@ -11,7 +11,7 @@ import {
   graphStrides,
 } from "../../native/graph.js";
 import { diskFiles, type Files } from "../../storage/files.js";
-import { hasWriter, type SectionSpec, Store } from "../../storage/store.js";
+import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
 import { type Config, loadConfig } from "../config.js";
@@ -22,7 +22,9 @@ import { GRADIENTS_KIND, GradientSlots, gradientSections } from "./gradient-slot
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
+import { checkNothingMissing, readingSteadily } from "./reading.js";
 import { decodePut, encodeSetting, RECORD } from "./records.js";
+import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
 import { checkBudget, Tiering } from "./tiering.js";
@@ -39,10 +41,6 @@ const LEVEL_SEED = 1;
 const REPLAY_ROWS = 4096;
 /** Bytes of the log that are, whatever they hold. */
 const REPLAY_BYTES = 16 << 20;
-/** A writer may cut the log while a store is opened to be read; then it is opened anew, so often at most. */
-const READ_ATTEMPTS = 20;
-/** Where the writer has gone since, one more attempt would do. */
-const READ_ATTEMPTS_ALONE = 3;
 
 /** What a store keeps of its settings: they shaped its graph, so a config that says otherwise is refused. */
 interface StoredConfig {
@@ -105,20 +103,7 @@ export async function openWith(files: Files, directory: string, options: OpenOpt
   }
   const opening: Opening = { files, directory, options, config, durability };
   if (dimensions !== undefined && metric !== undefined) opening.create = { dimensions, metric, config: { ...fresh } };
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await openOnce(opening);
-    } catch (error) {
-      if (!readOnly || !isTorn(error)) throw error;
-      if (attempt >= ((await hasWriter(directory, files)) ? READ_ATTEMPTS : READ_ATTEMPTS_ALONE)) throw error;
-    }
-  }
-}
-
-/** What a file that a writer is changing may look like. */
-function isTorn(error: unknown): boolean {
-  const codes = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT", "IO_ERROR"];
-  return error instanceof HebbError && codes.includes(error.code);
+  return readOnly ? readingSteadily(files, directory, () => openOnce(opening)) : openOnce(opening);
 }
 
 /** Checked arguments of `open`. */
@@ -172,8 +157,10 @@ async function openOnce({ files, directory, options, config, durability, create 
     const at = sectionsOf(settings).findIndex(({ kind }) => kind === GRADIENTS_KIND);
     const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes);
     const parts: Parts = { graph, catalog, learned, gradients, tiering };
-    const missing = await replay(store, parts);
-    if (missing > 0 && !(await hasWriter(directory, files))) throw unreplayed(directory, missing);
+    const { applied, left } = await replay(store, parts);
+    await checkNothingMissing(files, directory, left);
+    const recovery = recoveryReport(store, catalog, applied);
+    if (!readOnly) await rememberDurability(store, parts, durability, config.ruvector.flush_interval_ms);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
@@ -190,6 +177,7 @@ async function openOnce({ files, directory, options, config, durability, create 
         tiering,
         config,
         durability,
+        recovery,
         encoder,
         searcher,
       },
@@ -302,23 +290,14 @@ async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
   await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
 }
 
-/** A handle that only reads cannot bring the catalog up to the log. */
-function unreplayed(directory: string, changes: number): HebbError {
-  return new HebbError(
-    "STORE_READ_ONLY",
-    `the log of ${directory} holds ${changes} ${changes === 1 ? "change" : "changes"} that the catalog lacks, because the writer was ` +
-      "killed; open it once without readOnly to recover",
-    { changes },
-  );
-}
-
 /**
  * Applies what the log has and the store has not, some thousand rows at a time. A handle that only reads stops where the
  * catalog does: its state is the one that it shows.
- * @returns changes that are left
+ * @returns records applied, and records left
  */
-async function replay(store: Store, parts: Parts): Promise<number> {
+async function replay(store: Store, parts: Parts): Promise<{ applied: number; left: number }> {
   const end = store.readOnly ? parts.catalog.committedLsn : Number.POSITIVE_INFINITY;
+  let applied = 0;
   let left = 0;
   let changes: Change[] = [];
   let rows = 0;
@@ -334,6 +313,7 @@ async function replay(store: Store, parts: Parts): Promise<number> {
       left += group.records.length;
       continue;
     }
+    applied += group.records.length;
     for (const { lsn, type, payload } of group.records) {
       if (type === RECORD.put) {
         const { nodes } = decodePut(payload);
@@ -353,5 +333,5 @@ async function replay(store: Store, parts: Parts): Promise<number> {
     if (rows >= REPLAY_ROWS || bytes >= REPLAY_BYTES) await flush();
   }
   await flush();
-  return left;
+  return { applied, left };
 }

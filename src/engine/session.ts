@@ -6,9 +6,12 @@ import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
+import { diskFiles } from "../../storage/files.js";
 import type { Moment, Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { Config } from "../config.js";
+import type { BackupReport, RecoveryReport } from "../types.js";
+import { backupStore } from "./backup.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
 import type { GradientSlots } from "./gradient-slots.js";
@@ -16,6 +19,7 @@ import type { Learned } from "./learned.js";
 import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
 import type { Querier } from "./querying.js";
+import { recoveryWarnings } from "./recovery.js";
 import type { Searcher } from "./searching.js";
 import { type TextRow, TextWriter } from "./text-writer.js";
 import type { RetierReport, Tiering } from "./tiering.js";
@@ -30,6 +34,8 @@ const DEAD_LEAST = 1000;
 const COMMIT_AFTER_MS = 500;
 /** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
 const BEHIND = 4;
+/** From here on users should know that checkpoints gather. */
+const MUCH_JOURNAL_BYTES = 1 << 30;
 
 /** What the graph's sections hold of a row. */
 export interface Layout {
@@ -45,6 +51,7 @@ export interface SessionParts extends Parts {
   store: Store;
   config: Config;
   durability: Durability;
+  recovery: RecoveryReport;
   encoder: TextEncoder;
   searcher: Searcher;
 }
@@ -67,6 +74,8 @@ export class Session {
   readonly encoder: TextEncoder;
   readonly searcher: Searcher;
   readonly durability: Durability;
+  /** What opening found. */
+  readonly recovery: RecoveryReport;
   readonly querier: Querier;
   readonly trainer: Trainer;
   readonly texts = new TextWriter(this);
@@ -104,7 +113,8 @@ export class Session {
     this.encoder = parts.encoder;
     this.searcher = parts.searcher;
     this.durability = parts.durability;
-    this.appliedLsn = parts.store.log.lastLsn;
+    this.recovery = parts.recovery;
+    this.appliedLsn = parts.store.readOnly ? parts.catalog.committedLsn : parts.store.log.lastLsn;
     this.queue = new WriteQueue((group) => this.commit(group));
     this.linker = new Linker(this.graph, {
       linked: () => this.audit(),
@@ -158,6 +168,12 @@ export class Session {
     if (this.config.given.has("ruvector.graph_profile") && asked !== this.layout.profile) {
       warnings.push(
         `ruvector.graph_profile is "${asked}", but the store was made with "${this.layout.profile}" and keeps it; build a new store to change it`,
+      );
+    }
+    warnings.push(...recoveryWarnings(this.recovery));
+    if (this.store.journalBytes > MUCH_JOURNAL_BYTES) {
+      warnings.push(
+        `other processes have been reading this store for long: ${Math.round(this.store.journalBytes / 2 ** 20)} MB of checkpoints wait in index.hebb-journal until they close it`,
       );
     }
     if (this.maintenanceFailure) warnings.push(this.maintenanceFailure);
@@ -342,6 +358,20 @@ export class Session {
     return this.keepHouse(() => this.checkpointNow());
   }
 
+  /** Copies the store as it is after all that waits. */
+  backup(target: string): Promise<BackupReport> {
+    return this.inFlight(async () => {
+      if (!this.store.readOnly) {
+        await this.alone(async () => {
+          if (this.catalog.pendingRows === 0) return;
+          await this.store.log.sync();
+          this.catalog.commit(this.appliedLsn);
+        });
+      }
+      return backupStore(diskFiles, this.directory, target);
+    });
+  }
+
   retier(options: { now?: number; force?: Tier }): Promise<RetierReport> {
     return this.inFlight(async () => {
       await this.drain();
@@ -399,7 +429,7 @@ export class Session {
     if (!this.store.readOnly && sound) await attempt(() => this.checkpointNow());
     this.graph.close();
     await attempt(() => this.catalog.close());
-    await attempt(() => this.store.close());
+    await attempt(() => this.store.close({ mark: this.durability !== "sync" }));
     if (failures.length > 0) throw failures[0];
   }
 

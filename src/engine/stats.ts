@@ -3,8 +3,9 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Metric, Tier } from "../../base/types.js";
 import { GRAPH_SECTIONS, type GraphProfile } from "../../native/graph.js";
-import { kernelName } from "../../native/index.js";
+import { kernelName, PAGE_BYTES } from "../../native/index.js";
 import type { LearningReport } from "../../training/report.js";
+import type { RecoveryReport } from "../types.js";
 import type { Session } from "./session.js";
 import type { TierStats } from "./tiering.js";
 
@@ -46,8 +47,15 @@ export interface Stats {
    * opening.
    */
   cache: { hits: number; misses: number; hitRate: number };
-  /** On disk, but for `resident`: what of the mapped file is in memory. */
-  bytes: { file: number; wal: number; catalog: number; resident: number };
+  /**
+   * On disk, but for `resident`: what of the mapped file is in memory; and `dirty`: what of it was changed and is in no
+   * checkpoint yet. `journal` is more than 0 while checkpoints wait for other processes to end reading.
+   */
+  bytes: { file: number; journal: number; wal: number; catalog: number; resident: number; dirty: number };
+  /** Number in the log of the last change that this handle shows. */
+  lsn: number;
+  /** What opening found. */
+  recovery: RecoveryReport;
   learning: LearningReport;
   /** "hashed-tfidf", "custom", or undefined without an encoder. */
   encoder: string | undefined;
@@ -74,10 +82,14 @@ export function statsOf(session: Session): Stats {
     vectors: { bytes, bytesPerVector: graph.live && bytes / graph.live, ratio: bytes && raw / bytes },
     bytes: {
       file: statSync(join(directory, "index.hebb")).size,
+      journal: store.journalBytes,
       wal: store.log.bytes(),
       catalog: catalog.bytes,
       resident: store.region.residentBytes(),
+      dirty: store.region.dirtyCount() * PAGE_BYTES,
     },
+    lsn: session.appliedTo,
+    recovery: session.recovery,
     learning: session.learned.report(),
     encoder: session.encoder.name,
     warnings: session.warnings,

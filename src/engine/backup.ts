@@ -1,0 +1,56 @@
+/**
+ * Copying a store while it is in use. A copy is made by a reader (docs/format.md, "Readers"): of one state, whatever the
+ * writer does meanwhile.
+ */
+import { join, resolve } from "node:path";
+import { HebbError } from "../../base/errors.js";
+import { type Files, makeDirectories } from "../../storage/files.js";
+import { Store } from "../../storage/store.js";
+import { Catalog } from "../catalog/catalog.js";
+import type { BackupReport } from "../types.js";
+import { checkNothingMissing, readingSteadily } from "./reading.js";
+import { show } from "./validate.js";
+
+/**
+ * Copies the state of a store that is committed, into a directory of its own.
+ * @param target new or empty
+ * @throws {TypeError} on a path that is none
+ * @throws {HebbError} STORE_EXISTS where `target` holds something; what opening to read throws; INDEX_CORRUPT or
+ *   CATALOG_CORRUPT where what is to be copied is damaged, DISK_FULL, IO_ERROR. What is in `target` then is no store
+ */
+export async function backupStore(files: Files, directory: string, target: string): Promise<BackupReport> {
+  if (typeof target !== "string" || target === "" || target.includes("\0")) {
+    throw new TypeError(`the directory of a backup is ${show(target)}; expected a path without NUL`);
+  }
+  const kind = await files.kind(target, true);
+  if ((kind !== undefined && kind !== "directory") || (kind === "directory" && (await files.list(target)).length > 0)) {
+    const what = kind === "directory" ? "is there already and not empty" : "is a file";
+    throw new HebbError("STORE_EXISTS", `${target} ${what}; back up into a new or empty directory`, { path: target });
+  }
+  await makeDirectories(files, resolve(target));
+  return readingSteadily(files, directory, async () => {
+    let catalog: Catalog | undefined;
+    const begin = async () => {
+      catalog = await Catalog.open(join(directory, "catalog.sqlite"), { readOnly: true });
+      return catalog.committedLsn;
+    };
+    let store: Store | undefined;
+    try {
+      store = await Store.open(directory, { files, readOnly: { begin }, sections: () => [] });
+      catalog!.checkStore(store.meta.storeId);
+      const lsn = catalog!.committedLsn;
+      let missing = 0;
+      for await (const group of store.replay([lsn])) if (group.lsn > lsn) missing += group.records.length;
+      await checkNothingMissing(files, directory, missing);
+      for (const name of await files.list(target)) {
+        if ((await files.kind(join(target, name))) === "file") await files.unlink(join(target, name)); // of an attempt before
+      }
+      await catalog!.copyTo(join(target, "catalog.sqlite"));
+      await store.copyTo(target, lsn);
+      return { lsn };
+    } finally {
+      await catalog?.close();
+      await store?.close();
+    }
+  });
+}
