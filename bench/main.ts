@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run bench -- ann|learn|recommend|gnn|tiers|frozen|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+/** `npm run bench -- ann|learn|recommend|gnn|tiers|frozen|durability|smoke [options]`; what each measures and how to read it is in bench/README.md. */
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
@@ -7,6 +7,8 @@ import { scaleSizes } from "./ann/options.js";
 import { hasStored, PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
 import { UsageError } from "./data.js";
+import { DURABILITY_PARTS } from "./durability/options.js";
+import { runDurability } from "./durability/run.js";
 import { FROZEN_PARTS } from "./frozen/options.js";
 import { runFrozen } from "./frozen/run.js";
 import { GNN_PARTS, memorySizes } from "./gnn/options.js";
@@ -74,6 +76,12 @@ frozen  frozen bundles: scans beside exhaustive search, freezing, opening, what 
   --queries N             (1000)
   --repeats N             timed passes (5)
 
+durability  rows that are on disk before they are acknowledged, beside SQLite and LMDB; searches during checkpoints; the log
+            of a long ingest
+  --only PART,...         ${DURABILITY_PARTS.join(",")} (all)
+  --rows N                put with many callers, and searched (100000; ingest: a fifth)
+  --repeats N             runs of each engine (3)
+
 smoke  all of them on small seeded data, in seconds; needs no data and no rivals
 
 all    --out DIR          where records go (bench/results)
@@ -94,6 +102,8 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return tiers(args);
     case "frozen":
       return frozen(args);
+    case "durability":
+      return durability(args);
     case "smoke":
       return runSmoke(resolve(new Options(args, ["out"]).text("out", RESULTS)));
     case undefined:
@@ -103,7 +113,7 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return true;
     default:
       throw new UsageError(
-        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers, frozen and smoke (npm run bench -- --help)`,
+        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers, frozen, durability and smoke (npm run bench -- --help)`,
       );
   }
 }
@@ -262,6 +272,24 @@ function tiers(args: string[]): Promise<boolean> {
     smoke: false,
     out: resolve(options.text("out", RESULTS)),
     name: `{date}-tiers${parts.length === TIER_PARTS.length ? "" : `-${parts.join("-")}`}`,
+  });
+}
+
+function durability(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "rows", "repeats", "out"]);
+  const parts = options.words("only", DURABILITY_PARTS);
+  const rows = options.count("rows", 100_000);
+  return runDurability({
+    parts,
+    dimensions: 128,
+    ingest: { before: 20_000, rows: Math.ceil(rows / 5), smallRows: 3000 },
+    callers: [1, 32],
+    search: { rows, changed: Math.ceil(rows / 10), checkpoints: 5 },
+    long: { rows: rows * 2, checkpointWalMb: 8 },
+    repeats: options.count("repeats", 3),
+    smoke: false,
+    out: resolve(options.text("out", RESULTS)),
+    name: `{date}-durability-${parts.join("-")}`,
   });
 }
 

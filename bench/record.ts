@@ -48,7 +48,7 @@ export const versionAt = (path: string): string =>
   (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 
 export interface Record {
-  bench: "ann" | "learn" | "recommend" | "gnn" | "tiers" | "frozen";
+  bench: "ann" | "learn" | "recommend" | "gnn" | "tiers" | "frozen" | "durability";
   data: string;
   settings: object;
   claims: Claim[];

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { CHECKOUT, versionAt } from "./record.js";
 
-const RIVALS = ["usearch", "hnswlib-node", "@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm"] as const;
+const RIVALS = ["usearch", "hnswlib-node", "lmdb", "@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm"] as const;
 export type Rival = (typeof RIVALS)[number];
 
 export const INSTALL_RIVALS = "npm --prefix bench ci";

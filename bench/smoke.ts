@@ -2,6 +2,7 @@
 import { ENGINES } from "./ann/engine.js";
 import { PARTS } from "./ann/parts.js";
 import { runAnn } from "./ann/run.js";
+import { smokeDurability } from "./durability/smoke.js";
 import { smokeFrozen } from "./frozen/smoke.js";
 import { smokeGnn } from "./gnn/smoke.js";
 import { smokeLearn } from "./learn/smoke.js";
@@ -36,5 +37,7 @@ export async function runSmoke(out: string): Promise<boolean> {
   const tiers = await smokeTiers(out);
   console.log();
   const frozen = await smokeFrozen(out);
-  return ann && learn && recommend && gnn && tiers && frozen;
+  console.log();
+  const durability = await smokeDurability(out);
+  return ann && learn && recommend && gnn && tiers && frozen && durability;
 }
