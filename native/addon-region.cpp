@@ -10,9 +10,12 @@ Napi::Function RegionObject::define(Napi::Env env) {
       env, "Region",
       {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
        InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
-       InstanceMethod("checksumsOf", &RegionObject::checksumsOf), InstanceMethod("read", &RegionObject::read),
-       InstanceMethod("write", &RegionObject::write), InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
-       InstanceMethod("copyPages", &RegionObject::copyPages), InstanceMethod("cleanPages", &RegionObject::cleanPages),
+       InstanceMethod("checksumsOf", &RegionObject::reading<&RegionObject::checksumsOf>),
+       InstanceMethod("read", &RegionObject::reading<&RegionObject::read>),
+       InstanceMethod("write", &RegionObject::reading<&RegionObject::write>),
+       InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
+       InstanceMethod("copyPages", &RegionObject::reading<&RegionObject::copyPages>),
+       InstanceMethod("cleanPages", &RegionObject::cleanPages), InstanceMethod("loss", &RegionObject::loss),
        InstanceMethod("discard", &RegionObject::discard), InstanceMethod("kept", &RegionObject::kept),
        InstanceMethod("residentBytes", &RegionObject::residentBytes), InstanceMethod("close", &RegionObject::close)});
 }
@@ -159,6 +162,11 @@ Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {
   if (!within(info, section, 0, 0)) return info.Env().Undefined();
   const uint64_t bytes = all ? region_->residentBytes() : region_->residentBytes(static_cast<uint32_t>(section));
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
+// The error for the first page that was lost, or undefined.
+Napi::Value RegionObject::loss(const Napi::CallbackInfo& info) {
+  return region_ && region_->lost() ? faultError(info.Env(), region_->fault()) : info.Env().Undefined();
 }
 
 Napi::Value RegionObject::close(const Napi::CallbackInfo& info) {

@@ -91,6 +91,8 @@ inline void relaxed(uint16_t* p, uint16_t value) {
 
 // Looks at a row that seems to be written before it is taken for damaged: seconds.
 constexpr uint32_t kMostTurns = 1 << 26;
+// After so many it lets others run, and sees whether the memory is still there.
+constexpr uint32_t kTurnsAtOnce = 64;
 
 // What a bottom row holds beside its neighbours' ids.
 enum class Profile : uint32_t {
@@ -594,7 +596,8 @@ class Graph {
   };
   AtHand atHand_;
   std::atomic<uint32_t> unlinked_{0}, linked_{0};
-  std::vector<uint32_t> free_;  // descending, so that the lowest is taken first
+  std::atomic<uint32_t> nodes_{0};  // as the head has it: what bounds reads of other memory is not read from the region
+  std::vector<uint32_t> free_;      // descending, so that the lowest is taken first
   bool freeKnown_ = false;
 
   std::mutex scratchMutex_;

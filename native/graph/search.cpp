@@ -313,7 +313,10 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
       if (turn == kMostTurns) return refuse(node, offsetof(Row, sequence), "a row is said to be written by nobody");
       const uint32_t sequence = __atomic_load_n(&r->sequence, __ATOMIC_ACQUIRE);
       if (sequence & 1) {
-        if (turn % 64 == 63) std::this_thread::yield();
+        if (turn % kTurnsAtOnce == kTurnsAtOnce - 1) {
+          if (region_->lost()) return false;  // its writer may count on from a zero
+          std::this_thread::yield();
+        }
         continue;
       }
       const uint32_t degree = __atomic_load_n(&r->degree, __ATOMIC_RELAXED);
@@ -464,7 +467,7 @@ int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t
                       float* outDistances) {
   const uint32_t limit = nodes();
   const bool again = times > 0 && options_.keepOriginals && !s.originals;
-  const uint64_t room = again ? std::min<uint64_t>(uint64_t(k) * times, live()) : k;
+  const uint64_t room = again ? std::max<uint64_t>(k, std::min<uint64_t>(uint64_t(k) * times, live())) : k;
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return -1;
   std::vector<Neighbor>& heap = s.heap;  // the k nearest, the farthest of them on top

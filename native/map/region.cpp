@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernel.hpp"
+#include "lost-pages.hpp"
 #include "platform.hpp"
 
 namespace hebb {
@@ -56,6 +57,7 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
 }
 
 Region::~Region() {
+  unwatchPages(this);
   for (Section& s : sections_) {
     if (s.base) platform::release(s.base, s.reserved);
     releaseBookkeeping(s.dirty, pageWords(s.reserved));
@@ -66,6 +68,8 @@ Region::~Region() {
 
 bool Region::map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset) {
   Section& s = sections_[section];
+  if (!s.watched && !watchPages(s.base, s.reserved, this, section)) return false;
+  s.watched = true;
   if (!platform::mapPrivate(s.base + at, bytes, fd, fileOffset)) return false;
   forgetExtents(s, at, at + bytes);
   s.extents.push_back({at, bytes, fileOffset, fd});
@@ -129,6 +133,7 @@ uint32_t Region::checksumOf(uint32_t section, uint64_t block) const {
 }
 
 bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
+  if (lost()) return false;
   Section& s = sections_[section];
   const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
   for (uint64_t block = at / kBlockBytes; block <= last; block++) {
@@ -170,7 +175,19 @@ void Region::refuse(uint32_t section, uint64_t offset, const char* reason) {
   fault_ = {section, offset / kBlockBytes, 0, 0, offset, reason};
 }
 
+void Region::lose(uint32_t section, uint64_t offset) {
+  uint64_t none = 0;
+  const uint64_t where = (uint64_t(section) + 1) << kOffsetBits | offset;
+  if (!loss_.compare_exchange_strong(none, where)) return;
+  for (Section& s : sections_) s.suspects.fetch_add(1);  // so that every `ensure` asks `verify`
+}
+
 BlockFault Region::fault() const {
+  if (const uint64_t loss = loss_.load()) {
+    const uint64_t offset = loss & ((1ull << kOffsetBits) - 1);
+    const uint32_t section = static_cast<uint32_t>(loss >> kOffsetBits) - 1;
+    return {section, offset / kBlockBytes, 0, 0, offset, "the file ends before it, or the disk failed under it", true};
+  }
   std::lock_guard<std::mutex> guard(faultMutex_);
   return fault_;
 }

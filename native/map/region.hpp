@@ -4,6 +4,11 @@
 // zeros. Writing therefore never touches the file: a checkpoint copies the changed pages out,
 // writes them, and gives the private copies back. Whoever writes says so first (`touch`), which
 // also verifies the block's checksum, so that rot is never sealed under a fresh one.
+//
+// Where the file ends before what is mapped, or the disk fails, pages are lost (lost-pages.hpp): zeros
+// stand in their place. From the first one on the region is of no more use: `ensure` and `touch` say
+// false whatever they are asked, and whoever reads looks at `lost` before the result is believed. Code
+// that reads here therefore has to bear zeros anywhere and at any moment, also where it looked before.
 #pragma once
 
 #include <atomic>
@@ -29,6 +34,7 @@ struct BlockFault {
   uint32_t computed;
   uint64_t offset;
   const char* reason;
+  bool lost = false;  // the bytes could not be read at all
 };
 
 class Region {
@@ -69,8 +75,16 @@ class Region {
   // Remembers a fault that a reader of the bytes found.
   void refuse(uint32_t section, uint64_t offset, const char* reason);
 
-  // The last fault that was found.
+  // The first page that was lost; else the last fault that was found.
   BlockFault fault() const;
+
+  // Whether a page was lost: then nothing that was read since counts.
+  bool lost() const {
+    std::atomic_thread_fence(std::memory_order_acquire);  // a look that comes after all that was read
+    return loss_.load(std::memory_order_relaxed) != 0;
+  }
+  // A page is about to be replaced by zeros. Called by a signal handler.
+  void lose(uint32_t section, uint64_t offset);
 
   std::vector<uint32_t> dirtyPages(uint32_t section) const;
   // Forgets that these pages were changed, and all discards; with `drop`, gives private copies back.
@@ -88,11 +102,12 @@ class Region {
     uint8_t* base = nullptr;
     uint64_t reserved = 0;
     uint64_t kept = 0;
+    bool watched = false;                      // for pages that are lost: once a file is mapped
     uint64_t stated = 0;                       // bytes from the start within which blocks may be suspect
     std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
     std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
     uint32_t* expected = nullptr;              // a checksum a block
-    std::atomic<uint64_t> suspects{0};         // bits set in `suspect`
+    std::atomic<uint64_t> suspects{0};         // bits set in `suspect`; for ever one more once a page was lost
     std::atomic<uint64_t> touched{0};          // bytes from the start within which pages may be dirty
     std::vector<Extent> extents;
   };
@@ -102,12 +117,14 @@ class Region {
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
   static constexpr uint64_t kTurns = 64;
+  static constexpr uint32_t kOffsetBits = 48;
 
   std::vector<Section> sections_;
   bool valid_ = true;
   std::mutex verifying_[kTurns];  // by block number
   mutable std::mutex faultMutex_;
   BlockFault fault_{};
+  std::atomic<uint64_t> loss_{0};  // where the first page was lost: its section, counted from 1, above the offset
 };
 
 }  // namespace hebb
