@@ -164,6 +164,7 @@ const KEYS = {
     durability: oneOf("sync", DURABILITIES),
     checkpoint_wal_mb: integer(64, 1, 65536),
     keep_originals: flag(true),
+    safe_reads: flag(false),
   },
   learning: {
     decoupled: flag(LEARNED.decoupled),

@@ -122,6 +122,8 @@ export class IndexFile {
     private readonly poison: Poison,
     /** What opening had to put right, in words. */
     readonly recovered: readonly string[],
+    /** Sections are copies of the file, not mapped from it. */
+    private readonly copied: boolean,
   ) {}
 
   /** Writes an index without records to `path`, durably except for its name. */
@@ -145,6 +147,7 @@ export class IndexFile {
   /**
    * Recovers what a crash left half-way, reads the meta and maps the sections.
    * @param sectionsFor the sections wanted in a store of this meta
+   * @param safeReads reads the sections into memory instead
    * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT
    */
   static async open(
@@ -153,6 +156,7 @@ export class IndexFile {
     sectionsFor: (meta: Meta) => readonly SectionSpec[],
     readOnly: boolean,
     poison: Poison,
+    safeReads = false,
   ): Promise<IndexFile> {
     const opened: { close(): void | Promise<void> }[] = [];
     try {
@@ -167,7 +171,9 @@ export class IndexFile {
       checkSections(meta, specs);
       const region = createRegion(specs.map(({ reserveBytes }) => Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES));
       opened.push(region);
-      const index = new IndexFile(files, file, journal, view, meta, table, specs, region, poison, notes);
+      poison.watch(() => region.loss());
+      const copied = safeReads || view.fd < 0;
+      const index = new IndexFile(files, file, journal, view, meta, table, specs, region, poison, notes, copied);
       await index.map();
       return index;
     } catch (error) {
@@ -183,7 +189,7 @@ export class IndexFile {
     for (const [section, spec] of this.specs.entries()) {
       for (const { sectionBlock, fileBlock, blocks } of runsFrom(this.extentsOf(spec.kind), 0)) {
         const [at, offset, length] = [sectionBlock, fileBlock, blocks].map((n) => n * BLOCK_BYTES);
-        if (view.fd >= 0) {
+        if (!this.copied) {
           this.region.map(section, at, length, view.fd, offset);
           for (const [i, patch] of patches.entries()) {
             if (patch.offset < offset || patch.offset >= offset + length) continue;
@@ -221,6 +227,7 @@ export class IndexFile {
    */
   async checkpoint(lsn: number, config: Json): Promise<void> {
     this.poison.check();
+    await this.checkLength();
     await this.settle();
     const plan = await this.plan(lsn, config);
     this.leftovers = true;
@@ -238,7 +245,7 @@ export class IndexFile {
     this.table = plan.table;
     await this.poison.guard(async () => this.mapAdded(plan));
     await this.finish(journal);
-    for (const [i, { changed }] of plan.parts.entries()) this.region.cleanPages(i, changed, this.file.fd >= 0);
+    for (const [i, { changed }] of plan.parts.entries()) this.region.cleanPages(i, changed, !this.copied);
     await this.discardLeftovers();
   }
 
@@ -319,6 +326,18 @@ export class IndexFile {
     return { meta, table, checksumPages: [...touched].sort((a, b) => a - b), parts };
   }
 
+  /**
+   * A file that somebody cut must not be made longer again: what was mapped behind its end, changed pages included, would
+   * read as zeros from then on, and no fault would tell.
+   */
+  private async checkLength(): Promise<void> {
+    const [found, expected] = [await this.file.size(), endBlock(this.meta.sections) * BLOCK_BYTES];
+    if (found >= expected) return;
+    const message = `${this.file.path} has ${found} bytes; expected at least ${expected}. It was cut while it was open: close this handle and put it back from a copy`;
+    const error = new HebbError("IO_ERROR", message, { path: this.file.path, found, expected });
+    await this.poison.guard(() => Promise.reject(error));
+  }
+
   /** Ends what a checkpoint that failed left to do. */
   private async settle(): Promise<void> {
     if (this.pending !== undefined) await this.finish(this.pending);
@@ -377,7 +396,7 @@ export class IndexFile {
   /** What step 1 wrote is in the file, so it is mapped from there, and the private copies go. */
   private mapAdded({ parts }: Plan): void {
     for (const [i, { kind }] of this.specs.entries()) {
-      if (this.file.fd >= 0) this.mapRuns(i, runsFrom(this.extentsOf(kind), parts[i].stay));
+      if (!this.copied) this.mapRuns(i, runsFrom(this.extentsOf(kind), parts[i].stay));
       this.region.cleanPages(i, parts[i].added, false);
     }
   }
@@ -437,7 +456,7 @@ export class IndexFile {
       for (const [i, { kind }] of this.specs.entries()) {
         const extents = this.extentsOf(kind);
         this.region.discard(i, capacityBlocks(extents) * BLOCK_BYTES); // spare blocks: zeros, as before
-        if (this.file.fd >= 0) this.mapRuns(i, runsFrom(extents, 0));
+        if (!this.copied) this.mapRuns(i, runsFrom(extents, 0));
         this.region.cleanPages(i, new Uint32Array(0), false);
       }
     });

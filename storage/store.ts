@@ -40,6 +40,8 @@ export interface StoreOptions {
   sections: (identity: Identity) => readonly SectionSpec[];
   /** Default false. Excludes a writer while open, as a writer excludes every other handle. */
   readOnly?: boolean;
+  /** Default false. Reads index.hebb into memory instead of mapping it. */
+  safeReads?: boolean;
 }
 
 export interface CheckpointOptions {
@@ -75,7 +77,7 @@ export class Store {
     if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
       throw new TypeError(`directory is ${JSON.stringify(directory)}; expected a path without NUL`);
     }
-    const { files = diskFiles, create, sections, readOnly = false } = options;
+    const { files = diskFiles, create, sections, readOnly = false, safeReads = false } = options;
     const make = create !== undefined && !readOnly;
     const kind = await files.kind(directory, true);
     if (kind === undefined && make) await makeDirectories(files, directory);
@@ -97,7 +99,7 @@ export class Store {
         if (create !== undefined) checkIdentity(directory, meta, create);
         return sections(meta);
       };
-      const index = await IndexFile.open(files, directory, wanted, readOnly, poison);
+      const index = await IndexFile.open(files, directory, wanted, readOnly, poison, safeReads);
       opened.push(index);
       const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly);
       return new Store(created, readOnly, log, index, lock, poison);

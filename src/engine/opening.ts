@@ -94,6 +94,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   }
   const store = await Store.open(directory, {
     readOnly,
+    safeReads: config.storage.safe_reads,
     create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },
     sections: (identity) => sectionsOf(graphOptions(identity, config)),
   });
