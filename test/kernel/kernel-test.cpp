@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   } tests[] = {{"operations", testOperations},
                {"codes", testCodes},
                {"region", testRegion},
+               {"lost pages", testLostPages},
                {"rotation", testRotation},
                {"estimates", testEstimates},
                {"graphs", testGraphs},

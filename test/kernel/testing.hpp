@@ -50,6 +50,7 @@ class Random {
 void testOperations();
 void testCodes();
 void testRegion();
+void testLostPages();
 void testRotation();
 void testEstimates();
 void testGraphs();
