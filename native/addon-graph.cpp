@@ -228,7 +228,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             : profile == "small" ? Profile::kSmall
                                  : Profile::kTurbo,
             static_cast<uint64_t>(number("cacheBytes")),
-            o.Get("keepOriginals").ToBoolean().Value()};
+            o.Get("keepOriginals").ToBoolean().Value(),
+            o.Get("readAhead").IsNumber() ? static_cast<uint32_t>(number("readAhead")) : 0};
   }
 
   static Napi::Value strides(const Napi::CallbackInfo& info) {

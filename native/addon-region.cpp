@@ -16,8 +16,9 @@ Napi::Function RegionObject::define(Napi::Env env) {
        InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
        InstanceMethod("copyPages", &RegionObject::reading<&RegionObject::copyPages>),
        InstanceMethod("cleanPages", &RegionObject::cleanPages), InstanceMethod("loss", &RegionObject::loss),
-       InstanceMethod("discard", &RegionObject::discard), InstanceMethod("kept", &RegionObject::kept),
-       InstanceMethod("residentBytes", &RegionObject::residentBytes), InstanceMethod("close", &RegionObject::close)});
+       InstanceMethod("blocks", &RegionObject::blocks), InstanceMethod("discard", &RegionObject::discard),
+       InstanceMethod("kept", &RegionObject::kept), InstanceMethod("residentBytes", &RegionObject::residentBytes),
+       InstanceMethod("close", &RegionObject::close)});
 }
 
 RegionObject::RegionObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RegionObject>(info) {
@@ -162,6 +163,16 @@ Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {
   if (!within(info, section, 0, 0)) return info.Env().Undefined();
   const uint64_t bytes = all ? region_->residentBytes() : region_->residentBytes(static_cast<uint32_t>(section));
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
+// blocks() -> { all, touched }
+Napi::Value RegionObject::blocks(const Napi::CallbackInfo& info) {
+  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
+  const Region::Blocks blocks = region_->blocks();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("all", static_cast<double>(blocks.all));
+  out.Set("touched", static_cast<double>(blocks.touched));
+  return out;
 }
 
 // The error for the first page that was lost, or undefined.

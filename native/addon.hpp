@@ -118,6 +118,7 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   Napi::Value discard(const Napi::CallbackInfo& info);
   Napi::Value kept(const Napi::CallbackInfo& info);
   Napi::Value residentBytes(const Napi::CallbackInfo& info);
+  Napi::Value blocks(const Napi::CallbackInfo& info);
   Napi::Value loss(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   template <Napi::Value (RegionObject::*method)(const Napi::CallbackInfo&)>

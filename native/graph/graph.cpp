@@ -130,6 +130,10 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
       graph->addToBacklog(node);
     }
     graph->linked_ = linked;
+    if (options.readAhead > 1) {
+      graph->around_ = std::make_unique<std::atomic<uint64_t>[]>(nodes / 64 + 1);
+      graph->aroundNodes_ = nodes;
+    }
     return graph;
   }
   return nullptr;

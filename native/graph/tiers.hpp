@@ -87,6 +87,8 @@ class Tiers {
   }
   // Where a record is, for prefetching: not verified.
   const uint8_t* address(const Where& w) const { return region_.base(shape_.sections[w.tier]) + offsetOf(w); }
+  // Starts to read a record.
+  void ask(const Where& w) { region_.ask(shape_.sections[w.tier], offsetOf(w), bytes_[w.tier]); }
   // Null where its codebook is damaged.
   const Codec* codec(const Where& w) const {
     if (w.tier == static_cast<uint8_t>(Tier::kWarm)) return half_.get();

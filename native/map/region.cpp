@@ -20,6 +20,9 @@ void releaseBookkeeping(T* p, uint64_t count) {
   if (p) platform::release(reinterpret_cast<uint8_t*>(p), roundUp(count * sizeof(T), kPageBytes));
 }
 
+// Blocks of one range that are read at once.
+constexpr uint64_t kAhead = 16;
+
 // The start of each section stays in small pages, so that a small store stays small.
 constexpr uint64_t kSmallBytes = 2 << 20;
 
@@ -47,8 +50,9 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
     s.base = platform::reserve(s.reserved);
     s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
     s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
+    s.asked = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
-    if (!s.base || !s.dirty || !s.suspect || !s.expected) {
+    if (!s.base || !s.dirty || !s.suspect || !s.asked || !s.expected) {
       valid_ = false;
     } else {
       preferLarge(s.base, 0, s.reserved);
@@ -62,6 +66,7 @@ Region::~Region() {
     if (s.base) platform::release(s.base, s.reserved);
     releaseBookkeeping(s.dirty, pageWords(s.reserved));
     releaseBookkeeping(s.suspect, blockWords(s.reserved));
+    releaseBookkeeping(s.asked, blockWords(s.reserved));
     releaseBookkeeping(s.expected, blockCount(s.reserved));
   }
 }
@@ -124,12 +129,45 @@ void Region::expectChecksums(uint32_t section, uint64_t firstBlock, const uint32
     const uint64_t block = firstBlock + i;
     s.expected[block] = checksums[i];
     const uint64_t bit = 1ull << (block % 64);
-    if (!(s.suspect[block / 64].fetch_or(bit) & bit)) s.suspects.fetch_add(1);
+    s.asked[block / 64].fetch_and(~bit, std::memory_order_relaxed);
+    if (s.suspect[block / 64].fetch_or(bit) & bit) continue;
+    s.suspects.fetch_add(1);
+    stated_.fetch_add(1);
   }
 }
 
 uint32_t Region::checksumOf(uint32_t section, uint64_t block) const {
   return kernel->crc32c(sections_[section].base + block * kBlockBytes, kBlockBytes, 0);
+}
+
+void Region::askFor(uint32_t section, uint64_t at, uint64_t bytes) {
+  Section& s = sections_[section];
+  if (!s.watched) return;  // copies of a file are in memory
+  const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
+  for (uint64_t block = at / kBlockBytes; block <= last; block++) {
+    const uint64_t bit = 1ull << (block % 64);
+    if (!(s.suspect[block / 64].load(std::memory_order_relaxed) & bit)) continue;
+    if (s.asked[block / 64].load(std::memory_order_relaxed) & bit) continue;
+    if (s.asked[block / 64].fetch_or(bit, std::memory_order_relaxed) & bit) continue;
+    platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);
+  }
+}
+
+bool Region::isTouched(uint32_t section, uint64_t at, uint64_t bytes) const {
+  const Section& s = sections_[section];
+  const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
+  for (uint64_t block = at / kBlockBytes; block <= last; block++) {
+    if (s.suspect[block / 64].load(std::memory_order_acquire) >> (block % 64) & 1) return false;
+  }
+  return true;
+}
+
+Region::Blocks Region::blocks() const {
+  uint64_t left = 0;
+  for (const Section& s : sections_) left += s.suspects.load();
+  if (lost()) left -= std::min<uint64_t>(left, sections_.size());
+  const uint64_t all = stated_.load();
+  return {all, all - std::min(left, all)};
 }
 
 bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
@@ -142,7 +180,8 @@ bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
     // One thread at a time: whoever verified a block may write to it at once, while another still sums it up.
     const std::lock_guard<std::mutex> turn(verifying_[block % kTurns]);
     if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
-    platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);  // one read, not one a page
+    // One read, not one a page; and of a long range some blocks are read while others are summed up.
+    askFor(section, block * kBlockBytes, std::min(last - block + 1, kAhead) * kBlockBytes);
     const uint32_t computed = checksumOf(section, block);
     if (computed != s.expected[block]) {
       std::lock_guard<std::mutex> guard(faultMutex_);

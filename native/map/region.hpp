@@ -61,6 +61,21 @@ class Region {
     return sections_[section].suspects.load(std::memory_order_relaxed) == 0 || verify(section, at, bytes);
   }
 
+  // Whether blocks are left in a section that nobody has touched since they were stated.
+  bool hasUntouched(uint32_t section) const { return sections_[section].suspects.load(std::memory_order_relaxed) != 0; }
+  // Whether the blocks of a range were all touched, so that they are in memory, or were.
+  bool isTouched(uint32_t section, uint64_t at, uint64_t bytes) const;
+  // Starts to read those blocks of a range that nobody has touched yet, each once: no more calls of the system than
+  // there are blocks.
+  void ask(uint32_t section, uint64_t at, uint64_t bytes) {
+    if (hasUntouched(section)) askFor(section, at, bytes);
+  }
+  // Blocks that were stated, and those of them that were touched since.
+  struct Blocks {
+    uint64_t all, touched;
+  };
+  Blocks blocks() const;
+
   // Before writing: verifies, and marks the pages as changed.
   bool touch(uint32_t section, uint64_t at, uint64_t bytes);
 
@@ -106,6 +121,7 @@ class Region {
     uint64_t stated = 0;                       // bytes from the start within which blocks may be suspect
     std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
     std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
+    std::atomic<uint64_t>* asked = nullptr;    // a bit a block that is being read, or was
     uint32_t* expected = nullptr;              // a checksum a block
     std::atomic<uint64_t> suspects{0};         // bits set in `suspect`; for ever one more once a page was lost
     std::atomic<uint64_t> touched{0};          // bytes from the start within which pages may be dirty
@@ -113,6 +129,7 @@ class Region {
   };
 
   bool verify(uint32_t section, uint64_t at, uint64_t bytes);
+  void askFor(uint32_t section, uint64_t at, uint64_t bytes);
   static void forgetExtents(Section& s, uint64_t at, uint64_t end);
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
@@ -124,7 +141,8 @@ class Region {
   std::mutex verifying_[kTurns];  // by block number
   mutable std::mutex faultMutex_;
   BlockFault fault_{};
-  std::atomic<uint64_t> loss_{0};  // where the first page was lost: its section, counted from 1, above the offset
+  std::atomic<uint64_t> stated_{0};  // blocks that have a checksum
+  std::atomic<uint64_t> loss_{0};    // where the first page was lost: its section, counted from 1, above the offset
 };
 
 }  // namespace hebb

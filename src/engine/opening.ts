@@ -202,6 +202,7 @@ function graphOptions(
     maxNodes: asked.max_nodes,
     profile,
     keepOriginals,
+    readAhead: asked.prefetch_depth,
     cacheBytes: config.tensor_compress.decompress_cache_size_mb * 2 ** 20,
     stopMargin: asked.search_stop === "adaptive" ? asked.search_stop_margin : -1,
   };

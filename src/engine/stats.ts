@@ -48,6 +48,11 @@ export interface Stats {
   cache: { hits: number; misses: number; hitRate: number };
   /** On disk, but for `resident`: what of the mapped file is in memory. */
   bytes: { file: number; wal: number; catalog: number; resident: number };
+  /**
+   * Blocks of 64 KiB that index.hebb had when it was opened, and those of them that anything has touched since: the
+   * others were not read.
+   */
+  blocks: { all: number; touched: number };
   learning: LearningReport;
   /** "hashed-tfidf", "custom", or undefined without an encoder. */
   encoder: string | undefined;
@@ -78,6 +83,7 @@ export function statsOf(session: Session): Stats {
       catalog: catalog.bytes,
       resident: store.region.residentBytes(),
     },
+    blocks: store.region.blocks(),
     learning: session.learned.report(),
     encoder: session.encoder.name,
     warnings: session.warnings,

@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
                {"codes", testCodes},
                {"region", testRegion},
                {"lost pages", testLostPages},
+               {"pinning", testPinnings},
                {"rotation", testRotation},
                {"estimates", testEstimates},
                {"graphs", testGraphs},

@@ -51,6 +51,7 @@ void testOperations();
 void testCodes();
 void testRegion();
 void testLostPages();
+void testPinnings();
 void testRotation();
 void testEstimates();
 void testGraphs();
