@@ -85,10 +85,10 @@ describe("loadConfig", () => {
 
   it("lists keys that are set and steer nothing yet, and only those", () => {
     const config = loadConfig({
-      ruvector: { prefetch_depth: 3, gnn_heads: 4, hnsw_m: 8 },
+      ruvector: { page_size: 8192, prefetch_depth: 3, gnn_heads: 4, hnsw_m: 8 },
       storage: { keep_originals: false },
     });
-    expect(config.notBuilt).toEqual(["ruvector.prefetch_depth"]);
+    expect(config.notBuilt).toEqual(["ruvector.page_size"]);
   });
 
   it("refuses an embedding_dim that contradicts the store, and no other", () => {
