@@ -128,7 +128,7 @@ const KEYS = {
     mmap_path: notBuilt(path("/data/ruvector.mmap")),
     page_size: notBuilt(powerOfTwo(4096, 4096, 65536)),
     flush_interval_ms: integer(1000, 1, 600_000),
-    prefetch_depth: integer(2, 0, 8),
+    prefetch_depth: integer(0, 0, 8),
     optimizer: oneOf("adamw", OPTIMIZERS),
     learning_rate: positive(0.001, 1),
     temperature: between(LEARNED.temperature, 0.01, 10),

@@ -6,8 +6,8 @@ import { setTimeout } from "node:timers/promises";
 import { open, openFrozen } from "../../dist/src/index.js";
 
 const [directory, bundle, rounds] = process.argv.slice(2);
-const vectors = Float32Array.from({ length: 3000 * 8 }, (_, i) => Math.sin(i * i));
-const ids = Array.from({ length: 3000 }, (_, i) => i);
+const vectors = Float32Array.from({ length: 600 * 8 }, (_, i) => Math.sin(i * i));
+const ids = Array.from({ length: 600 }, (_, i) => i);
 
 async function work() {
   const index = await open(directory, { dimensions: 8, metric: "l2" });
@@ -41,12 +41,10 @@ for (let round = 0; round < Number(rounds); round++) {
   });
   while (!ended) {
     globalThis.gc();
-    await setTimeout(1);
+    await setTimeout(10);
   }
   for (const lists of await end) {
-    const wrong = lists.some(
-      (hits, i) => hits.length !== 5 || hits[0].distance !== 0 || (hits[0].id !== i && hits[0].distance > 0),
-    );
+    const wrong = lists.some((hits) => hits.length !== 5 || hits[0].distance !== 0);
     if (wrong || lists.length !== 100) process.exit(1);
   }
 }
