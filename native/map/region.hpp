@@ -9,6 +9,11 @@
 // stand in their place. From the first one on the region is of no more use: `ensure` and `touch` say
 // false whatever they are asked, and whoever reads looks at `lost` before the result is believed. Code
 // that reads here therefore has to bear zeros anywhere and at any moment, also where it looked before.
+//
+// Addresses stay as long as anybody computes with them: a graph shares the region, and every task off the main thread
+// shares the graph, so that closing only lets go, and the last of them unmaps. Within, what is given back (`cleanPages`
+// with `drop`), cut off (`discard`) or mapped anew keeps its addresses too, and reads as the same bytes: those of the
+// file, or zeros behind the last record, which nothing refers to.
 #pragma once
 
 #include <atomic>
