@@ -54,7 +54,7 @@ void testPinning(Metric metric, const std::string& name) {
     std::vector<std::thread> threads;
     std::shared_ptr<Graph> shared = std::move(mapped->w->graph);  // as tasks hold it
     for (uint32_t t = 0; t < 2; t++) {
-      threads.emplace_back([&, graph = shared] {
+      threads.emplace_back([&, t, graph = shared] {
         for (uint32_t i = t; !done; i = (i + 1) % kQueries) {
           Answer answer;
           if (!search(*graph, i, &answer) || !same(answer, expected[i])) wrong++;
