@@ -60,6 +60,7 @@
         "native/addon-gnn.cpp",
         "native/simd/dispatch.cpp",
         "native/map/platform.cpp",
+        "native/map/lost-pages.cpp",
         "native/map/region.cpp",
         "native/addon-frozen.cpp",
         "native/quantize/rotation.cpp",

@@ -57,11 +57,11 @@ class SnapshotTask : public Task {
 class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "Snapshot",
-        {InstanceMethod("prepare", &SnapshotObject::prepare), InstanceMethod("build", &SnapshotObject::build),
-         InstanceMethod("size", &SnapshotObject::size), InstanceMethod("read", &SnapshotObject::read),
-         InstanceMethod("close", &SnapshotObject::close)});
+    return DefineClass(env, "Snapshot",
+                       {InstanceMethod("prepare", &SnapshotObject::reading<&SnapshotObject::prepare>),
+                        InstanceMethod("build", &SnapshotObject::build), InstanceMethod("size", &SnapshotObject::size),
+                        InstanceMethod("read", &SnapshotObject::reading<&SnapshotObject::read>),
+                        InstanceMethod("close", &SnapshotObject::close)});
   }
 
   explicit SnapshotObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<SnapshotObject>(info) {
@@ -85,6 +85,11 @@ class SnapshotObject : public Napi::ObjectWrap<SnapshotObject> {
   }
 
  private:
+  template <Napi::Value (SnapshotObject::*method)(const Napi::CallbackInfo&)>
+  Napi::Value reading(const Napi::CallbackInfo& info) {
+    const Napi::Value value = (this->*method)(info);
+    return snapshot_ ? believed(info.Env(), snapshot_->graph->region(), value) : value;
+  }
   bool open(const Napi::CallbackInfo& info) {
     if (!snapshot_) fail(info.Env(), "the snapshot is closed");
     return snapshot_ != nullptr;
@@ -205,9 +210,9 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "Frozen",
-        {InstanceMethod("scan", &FrozenObject::scan), InstanceMethod("scanMany", &FrozenObject::scanMany),
-         InstanceMethod("work", &FrozenObject::work), InstanceMethod("close", &FrozenObject::close),
-         StaticMethod("strides", &FrozenObject::strides)});
+        {InstanceMethod("scan", &FrozenObject::reading<&FrozenObject::scan>),
+         InstanceMethod("scanMany", &FrozenObject::scanMany), InstanceMethod("work", &FrozenObject::work),
+         InstanceMethod("close", &FrozenObject::close), StaticMethod("strides", &FrozenObject::strides)});
   }
 
   explicit FrozenObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<FrozenObject>(info) {
@@ -226,8 +231,10 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
       return;
     }
     frozen_ = Frozen::attach(graph_, shape, counts, &error);
+    const bool lost = graph_->region().lost();
+    if (lost) frozen_.reset();
     if (frozen_) return;
-    if (std::strcmp(error, "checksum") == 0) throwFault(info.Env(), graph_->region().fault());
+    if (lost || std::strcmp(error, "checksum") == 0) throwFault(info.Env(), graph_->region().fault());
     else fail(info.Env(), error);
   }
 
@@ -245,6 +252,11 @@ class FrozenObject : public Napi::ObjectWrap<FrozenObject> {
     return out;
   }
 
+  template <Napi::Value (FrozenObject::*method)(const Napi::CallbackInfo&)>
+  Napi::Value reading(const Napi::CallbackInfo& info) {
+    const Napi::Value value = (this->*method)(info);
+    return graph_ ? believed(info.Env(), graph_->region(), value) : value;
+  }
   bool open(const Napi::CallbackInfo& info) {
     if (!frozen_) fail(info.Env(), "the bundle is closed");
     return frozen_ != nullptr;

@@ -141,21 +141,21 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Graph",
                        {InstanceAccessor("nodes", &GraphObject::nodes, nullptr),
-                        InstanceAccessor("live", &GraphObject::live, nullptr),
-                        InstanceAccessor("dead", &GraphObject::dead, nullptr),
+                        InstanceAccessor("live", &GraphObject::reading<&GraphObject::live>, nullptr),
+                        InstanceAccessor("dead", &GraphObject::reading<&GraphObject::dead>, nullptr),
                         InstanceAccessor("backlog", &GraphObject::backlog, nullptr),
-                        InstanceAccessor("path", &GraphObject::path, nullptr),
-                        InstanceMethod("isLive", &GraphObject::isLive),
-                        InstanceMethod("liveBits", &GraphObject::liveBits),
-                        InstanceMethod("allocate", &GraphObject::allocate),
-                        InstanceMethod("claim", &GraphObject::claim),
-                        InstanceMethod("abandon", &GraphObject::abandon),
-                        InstanceMethod("setVectors", &GraphObject::setVectors),
-                        InstanceMethod("setIds", &GraphObject::setIds),
-                        InstanceMethod("idsOf", &GraphObject::idsOf),
-                        InstanceMethod("vector", &GraphObject::vector),
-                        InstanceMethod("vectors", &GraphObject::vectors),
-                        InstanceMethod("publish", &GraphObject::publish),
+                        InstanceAccessor("path", &GraphObject::reading<&GraphObject::path>, nullptr),
+                        InstanceMethod("isLive", &GraphObject::reading<&GraphObject::isLive>),
+                        InstanceMethod("liveBits", &GraphObject::reading<&GraphObject::liveBits>),
+                        InstanceMethod("allocate", &GraphObject::reading<&GraphObject::allocate>),
+                        InstanceMethod("claim", &GraphObject::reading<&GraphObject::claim>),
+                        InstanceMethod("abandon", &GraphObject::reading<&GraphObject::abandon>),
+                        InstanceMethod("setVectors", &GraphObject::reading<&GraphObject::setVectors>),
+                        InstanceMethod("setIds", &GraphObject::reading<&GraphObject::setIds>),
+                        InstanceMethod("idsOf", &GraphObject::reading<&GraphObject::idsOf>),
+                        InstanceMethod("vector", &GraphObject::reading<&GraphObject::vector>),
+                        InstanceMethod("vectors", &GraphObject::reading<&GraphObject::vectors>),
+                        InstanceMethod("publish", &GraphObject::reading<&GraphObject::publish>),
                         InstanceMethod("link", &GraphObject::link),
                         InstanceMethod("consolidate", &GraphObject::consolidate),
                         InstanceMethod("reconnect", &GraphObject::reconnect),
@@ -167,26 +167,26 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("cache", &GraphObject::cache),
                         InstanceAccessor("compressed", &GraphObject::compressed, nullptr),
                         InstanceMethod("squeeze", &GraphObject::squeeze),
-                        InstanceMethod("rest", &GraphObject::rest),
-                        InstanceMethod("tierCounts", &GraphObject::tierCounts),
-                        InstanceMethod("tierOf", &GraphObject::tierOf),
-                        InstanceMethod("places", &GraphObject::places),
-                        InstanceMethod("checkTiers", &GraphObject::checkTiers),
-                        InstanceMethod("readable", &GraphObject::readable),
-                        InstanceMethod("inDegree", &GraphObject::inDegree),
-                        InstanceMethod("setHeats", &GraphObject::setHeats),
-                        InstanceMethod("codecs", &GraphObject::codecs),
-                        InstanceMethod("notes", &GraphObject::notes),
-                        InstanceMethod("setNotes", &GraphObject::setNotes),
-                        InstanceMethod("search", &GraphObject::search),
+                        InstanceMethod("rest", &GraphObject::reading<&GraphObject::rest>),
+                        InstanceMethod("tierCounts", &GraphObject::reading<&GraphObject::tierCounts>),
+                        InstanceMethod("tierOf", &GraphObject::reading<&GraphObject::tierOf>),
+                        InstanceMethod("places", &GraphObject::reading<&GraphObject::places>),
+                        InstanceMethod("checkTiers", &GraphObject::reading<&GraphObject::checkTiers>),
+                        InstanceMethod("readable", &GraphObject::reading<&GraphObject::readable>),
+                        InstanceMethod("inDegree", &GraphObject::reading<&GraphObject::inDegree>),
+                        InstanceMethod("setHeats", &GraphObject::reading<&GraphObject::setHeats>),
+                        InstanceMethod("codecs", &GraphObject::reading<&GraphObject::codecs>),
+                        InstanceMethod("notes", &GraphObject::reading<&GraphObject::notes>),
+                        InstanceMethod("setNotes", &GraphObject::reading<&GraphObject::setNotes>),
+                        InstanceMethod("search", &GraphObject::reading<&GraphObject::search>),
                         InstanceMethod("searchMany", &GraphObject::searchMany),
-                        InstanceMethod("distances", &GraphObject::distances),
-                        InstanceMethod("neighbors", &GraphObject::neighbors),
-                        InstanceMethod("fields", &GraphObject::fields),
-                        InstanceMethod("setBiases", &GraphObject::setBiases),
-                        InstanceMethod("standing", &GraphObject::standing),
-                        InstanceAccessor("topLevel", &GraphObject::topLevel, nullptr),
-                        InstanceMethod("searchLevel", &GraphObject::searchLevel),
+                        InstanceMethod("distances", &GraphObject::reading<&GraphObject::distances>),
+                        InstanceMethod("neighbors", &GraphObject::reading<&GraphObject::neighbors>),
+                        InstanceMethod("fields", &GraphObject::reading<&GraphObject::fields>),
+                        InstanceMethod("setBiases", &GraphObject::reading<&GraphObject::setBiases>),
+                        InstanceMethod("standing", &GraphObject::reading<&GraphObject::standing>),
+                        InstanceAccessor("topLevel", &GraphObject::reading<&GraphObject::topLevel>, nullptr),
+                        InstanceMethod("searchLevel", &GraphObject::reading<&GraphObject::searchLevel>),
                         InstanceMethod("close", &GraphObject::close),
                         StaticMethod("strides", &GraphObject::strides)});
   }
@@ -203,8 +203,9 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
       return;
     }
     graph_ = Graph::attach(memory, options_, &error, &reset_);
+    if (memory->lost()) graph_.reset();
     if (graph_) return;
-    if (error && std::strcmp(error, "checksum") != 0) fail(info.Env(), error);
+    if (!memory->lost() && error && std::strcmp(error, "checksum") != 0) fail(info.Env(), error);
     else throwFault(info.Env(), memory->fault());
   }
 
@@ -227,7 +228,8 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
             : profile == "small" ? Profile::kSmall
                                  : Profile::kTurbo,
             static_cast<uint64_t>(number("cacheBytes")),
-            o.Get("keepOriginals").ToBoolean().Value()};
+            o.Get("keepOriginals").ToBoolean().Value(),
+            o.Get("readAhead").IsNumber() ? static_cast<uint32_t>(number("readAhead")) : 0};
   }
 
   static Napi::Value strides(const Napi::CallbackInfo& info) {
@@ -247,6 +249,11 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
     return out;
   }
 
+  template <Napi::Value (GraphObject::*method)(const Napi::CallbackInfo&)>
+  Napi::Value reading(const Napi::CallbackInfo& info) {
+    const Napi::Value value = (this->*method)(info);
+    return graph_ ? believed(info.Env(), graph_->region(), value) : value;
+  }
   bool open(const Napi::CallbackInfo& info) {
     if (!graph_) fail(info.Env(), "the graph is closed");
     return graph_ != nullptr;

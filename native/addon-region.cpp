@@ -9,11 +9,14 @@ Napi::Function RegionObject::define(Napi::Env env) {
   return DefineClass(
       env, "Region",
       {InstanceMethod("map", &RegionObject::map), InstanceMethod("load", &RegionObject::load),
-       InstanceMethod("expectChecksums", &RegionObject::expectChecksums), InstanceMethod("read", &RegionObject::read),
-       InstanceMethod("write", &RegionObject::write), InstanceMethod("dirtyPages", &RegionObject::dirtyPages),
-       InstanceMethod("dirtyCount", &RegionObject::dirtyCount), InstanceMethod("discard", &RegionObject::discard),
-       InstanceMethod("kept", &RegionObject::kept), InstanceMethod("snapshot", &RegionObject::snapshot),
-       InstanceMethod("include", &RegionObject::include), InstanceMethod("takeBlocks", &RegionObject::takeBlocks),
+       InstanceMethod("expectChecksums", &RegionObject::expectChecksums),
+       InstanceMethod("read", &RegionObject::reading<&RegionObject::read>),
+       InstanceMethod("write", &RegionObject::reading<&RegionObject::write>),
+       InstanceMethod("dirtyPages", &RegionObject::dirtyPages), InstanceMethod("dirtyCount", &RegionObject::dirtyCount),
+       InstanceMethod("discard", &RegionObject::discard), InstanceMethod("kept", &RegionObject::kept),
+       InstanceMethod("snapshot", &RegionObject::snapshot), InstanceMethod("include", &RegionObject::include),
+       InstanceMethod("takeBlocks", &RegionObject::reading<&RegionObject::takeBlocks>),
+       InstanceMethod("loss", &RegionObject::loss), InstanceMethod("blocks", &RegionObject::blocks),
        InstanceMethod("restore", &RegionObject::restore),
        InstanceMethod("forgetSnapshot", &RegionObject::forgetSnapshot),
        InstanceMethod("dropPages", &RegionObject::dropPages),
@@ -185,6 +188,21 @@ Napi::Value RegionObject::residentBytes(const Napi::CallbackInfo& info) {
   if (!within(info, section, 0, 0)) return info.Env().Undefined();
   const uint64_t bytes = all ? region_->residentBytes() : region_->residentBytes(static_cast<uint32_t>(section));
   return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+}
+
+// blocks() -> { all, touched }
+Napi::Value RegionObject::blocks(const Napi::CallbackInfo& info) {
+  if (!within(info, 0, 0, 0)) return info.Env().Undefined();
+  const Region::Blocks blocks = region_->blocks();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("all", static_cast<double>(blocks.all));
+  out.Set("touched", static_cast<double>(blocks.touched));
+  return out;
+}
+
+// The error for the first page that was lost, or undefined.
+Napi::Value RegionObject::loss(const Napi::CallbackInfo& info) {
+  return region_ && region_->lost() ? faultError(info.Env(), region_->fault()) : info.Env().Undefined();
 }
 
 Napi::Value RegionObject::close(const Napi::CallbackInfo& info) {

@@ -12,18 +12,19 @@ Napi::Value fail(Napi::Env env, const char* message) {
   return env.Undefined();
 }
 
-// JavaScript's own function that makes the error for a fault, one for each environment.
-void throwFault(Napi::Env env, const BlockFault& fault) {
+// By JavaScript's own function, one for each environment.
+Napi::Value faultError(Napi::Env env, const BlockFault& fault) {
   const Napi::FunctionReference* make = env.GetInstanceData<Napi::FunctionReference>();
-  if (!make) {
-    fail(env, "a block of mapped memory does not have its checksum");
-    return;
-  }
-  const Napi::Value error =
-      make->Call({Napi::Number::New(env, fault.section), Napi::Number::New(env, static_cast<double>(fault.block)),
-                  Napi::Number::New(env, fault.expected), Napi::Number::New(env, fault.computed),
-                  Napi::Number::New(env, static_cast<double>(fault.offset)),
-                  fault.reason ? Napi::String::New(env, fault.reason) : env.Null()});
+  if (!make) return fail(env, "a block of mapped memory does not have its checksum");
+  return make->Call({Napi::Number::New(env, fault.section), Napi::Number::New(env, static_cast<double>(fault.block)),
+                     Napi::Number::New(env, fault.expected), Napi::Number::New(env, fault.computed),
+                     Napi::Number::New(env, static_cast<double>(fault.offset)),
+                     fault.reason ? Napi::String::New(env, fault.reason) : env.Null(),
+                     Napi::Boolean::New(env, fault.lost)});
+}
+
+void throwFault(Napi::Env env, const BlockFault& fault) {
+  const Napi::Value error = faultError(env, fault);
   if (!env.IsExceptionPending()) napi_throw(env, error);
 }
 

@@ -15,6 +15,8 @@
 
 namespace hebb::addon {
 
+// The error for a fault, made by JavaScript; empty where that threw.
+Napi::Value faultError(Napi::Env env, const BlockFault& fault);
 void throwFault(Napi::Env env, const BlockFault& fault);
 Napi::Value fail(Napi::Env env, const char* message);
 
@@ -58,6 +60,16 @@ inline Napi::Value manyResults(Napi::Env env, const std::vector<uint32_t>& nodes
   return out;
 }
 
+// What a call that reads a region returns, or throws, counts only where no page of it was lost meanwhile. Not for calls
+// that start a task: they return promises, and the task looks when it ends.
+inline Napi::Value believed(Napi::Env env, const Region& region, const Napi::Value& value) {
+  if (!region.lost()) [[likely]]
+    return value;
+  if (env.IsExceptionPending()) env.GetAndClearPendingException();
+  throwFault(env, region.fault());
+  return env.Undefined();
+}
+
 // Work on a graph off the main thread. It holds the graph, whose memory therefore stays until the work
 // ends, whoever closes meanwhile.
 class Task : public Napi::AsyncWorker {
@@ -69,7 +81,7 @@ class Task : public Napi::AsyncWorker {
  protected:
   void OnOK() override {
     const Napi::HandleScope scope(Env());
-    if (sound_) {
+    if (sound_ && !graph_->region().lost()) {
       deferred_.Resolve(result());
       return;
     }
@@ -110,7 +122,14 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   Napi::Value discard(const Napi::CallbackInfo& info);
   Napi::Value kept(const Napi::CallbackInfo& info);
   Napi::Value residentBytes(const Napi::CallbackInfo& info);
+  Napi::Value blocks(const Napi::CallbackInfo& info);
+  Napi::Value loss(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+  template <Napi::Value (RegionObject::*method)(const Napi::CallbackInfo&)>
+  Napi::Value reading(const Napi::CallbackInfo& info) {
+    const Napi::Value value = (this->*method)(info);
+    return region_ ? believed(info.Env(), *region_, value) : value;
+  }
   bool within(const Napi::CallbackInfo& info, uint64_t section, uint64_t at, uint64_t bytes);
   bool pagesWithin(const Napi::CallbackInfo& info, uint64_t section, const Span<uint32_t>& pages);
 

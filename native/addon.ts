@@ -22,7 +22,7 @@ export interface Addon {
   ): void;
   tryLock(fd: number, mode: "exclusive" | "shared"): boolean;
   allocate(fd: number, offset: number, length: number): number;
-  /** The function that makes the error for a block without its checksum. */
+  /** The function that makes the error for a block without its checksum, and for bytes that could not be read at all. */
   makeFaultsBy(
     make: (
       section: number,
@@ -31,6 +31,7 @@ export interface Addon {
       computed: number,
       offset: number,
       reason: string | null,
+      lost: boolean,
     ) => Error,
   ): void;
   Network: new (

@@ -34,6 +34,11 @@ export interface GraphOptions {
   cacheBytes: number;
   /** Whether a vector's floats stay when it leaves tier hot. Fixed when the graph is made. */
   keepOriginals: boolean;
+  /**
+   * Hops from where a walk is to the nodes whose blocks are read ahead, while there are blocks that nobody has touched
+   * since opening. Default 0: none.
+   */
+  readAhead?: number;
 }
 
 /** What a codebook is trained with (native/quantize/codebook.hpp). */

@@ -90,6 +90,13 @@ export interface Region {
   dropPages(section: number, pages: Uint32Array): void;
   /** Bytes of a section that are in memory now; without one, of all of them. */
   residentBytes(section?: number): number;
+  /** Blocks with a checksum of theirs, and those of them that were touched, and so verified, since they were stated. */
+  blocks(): { all: number; touched: number };
+  /**
+   * The error (IO_ERROR) for the first page of the mapped files that could not be read any more, because a file ends
+   * before it or the disk failed; undefined where there is none. From then on everything that reads the region throws it.
+   */
+  loss(): HebbError | undefined;
   /** Unmaps everything; any later use throws. */
   close(): void;
 }

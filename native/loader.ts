@@ -20,9 +20,20 @@ function packageRoot(): string {
 }
 
 /** Names of a store's sections, by number; docs/format.md has their contents. */
-const SECTION_NAMES: readonly string[] = [...GRAPH_SECTIONS, "overlay", "parameters"];
+const SECTION_NAMES: readonly string[] = [
+  ...GRAPH_SECTIONS,
+  "overlay",
+  "parameters",
+  "edges",
+  "network",
+  "gradients",
+  "gradient-values",
+];
 
-/** A block without its checksum; or, with a reason, bytes that contradict themselves though it holds. */
+/**
+ * A block without its checksum; or, with a reason, bytes that contradict themselves though it holds; or a page that was
+ * lost: `details.lost` is true then, and nothing that the region holds counts any more.
+ */
 function blockFault(
   section: number,
   block: number,
@@ -30,9 +41,14 @@ function blockFault(
   computed: number,
   offset: number,
   reason: string | null,
+  lost: boolean,
 ): HebbError {
   const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
   const name = SECTION_NAMES[section] ?? String(section);
+  if (lost) {
+    const message = `index.hebb, section ${name}, offset ${offset}: ${reason}. Close this handle, see to file and disk, open again`;
+    return new HebbError("IO_ERROR", message, { section, offset, lost });
+  }
   if (reason !== null) {
     const message = `section ${name}, offset ${offset}: ${reason}. Restore the store from a copy`;
     return new HebbError("INDEX_CORRUPT", message, { section, offset });

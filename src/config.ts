@@ -128,7 +128,7 @@ const KEYS = {
     mmap_path: notBuilt(path("/data/ruvector.mmap")),
     page_size: notBuilt(powerOfTwo(4096, 4096, 65536)),
     flush_interval_ms: integer(1000, 1, 600_000),
-    prefetch_depth: notBuilt(integer(2, 0, 8)),
+    prefetch_depth: integer(0, 0, 8),
     optimizer: oneOf("adamw", OPTIMIZERS),
     learning_rate: positive(0.001, 1),
     temperature: between(LEARNED.temperature, 0.01, 10),
@@ -165,6 +165,7 @@ const KEYS = {
     checkpoint_wal_mb: integer(64, 1, 65536),
     checkpoint_dirty_mb: integer(256, 1, 1_048_576),
     keep_originals: flag(true),
+    safe_reads: flag(false),
   },
   learning: {
     decoupled: flag(LEARNED.decoupled),

@@ -137,6 +137,8 @@ export class IndexFile {
     private readonly poison: Poison,
     /** What opening had to put right, in words. */
     readonly recovered: readonly string[],
+    /** Sections are copies of the file, not mapped from it. */
+    private readonly copied: boolean,
   ) {
     this.waiting = specs.map(() => new Set());
   }
@@ -163,6 +165,7 @@ export class IndexFile {
    * Recovers what a crash left half-way, reads the meta and maps the sections.
    * @param sectionsFor the sections wanted in a store of this meta
    * @param readOnly nothing is written; checkpoints not in place whose LSN is larger than `upTo` are left out
+   * @param safeReads reads the sections into memory instead
    * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT
    */
   static async open(
@@ -171,6 +174,7 @@ export class IndexFile {
     sectionsFor: (meta: Meta) => readonly SectionSpec[],
     readOnly: { upTo: number } | undefined,
     poison: Poison,
+    safeReads = false,
   ): Promise<IndexFile> {
     const opened: { close(): void | Promise<void> }[] = [];
     try {
@@ -193,7 +197,22 @@ export class IndexFile {
       checkSections(meta, specs);
       const region = createRegion(specs.map(({ reserveBytes }) => Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES));
       opened.push(region);
-      const index = new IndexFile(files, file, journalFile, journal, placed, meta, table, specs, region, poison, notes);
+      poison.watch(() => region.loss());
+      const copied = safeReads || view.fd < 0;
+      const index = new IndexFile(
+        files,
+        file,
+        journalFile,
+        journal,
+        placed,
+        meta,
+        table,
+        specs,
+        region,
+        poison,
+        notes,
+        copied,
+      );
       await index.load(view);
       return index;
     } catch (error) {
@@ -208,7 +227,7 @@ export class IndexFile {
     for (const [section, spec] of this.specs.entries()) {
       for (const { sectionBlock, fileBlock, blocks } of runsFrom(this.extentsOf(spec.kind), 0)) {
         const [at, offset, length] = [sectionBlock, fileBlock, blocks].map((n) => n * BLOCK_BYTES);
-        if (view.fd >= 0) {
+        if (!this.copied) {
           this.region.map(section, at, length, view.fd, offset);
           for (const [i, patch] of patches.entries()) {
             if (patch.offset < offset || patch.offset >= offset + length) continue;
@@ -252,6 +271,7 @@ export class IndexFile {
   /** Ends what an earlier checkpoint left to do. Comes before `begin`. */
   async settle(still: Still): Promise<void> {
     this.poison.check();
+    await this.checkLength();
     await this.place(still);
     if (this.leftovers) await this.discardLeftovers();
   }
@@ -335,6 +355,18 @@ export class IndexFile {
   private get journalEnd(): number {
     const last = this.journal.at(-1);
     return last === undefined ? 0 : endOf(last);
+  }
+
+  /**
+   * A file that somebody cut must not be made longer again: what was mapped behind its end, changed pages included, would
+   * read as zeros from then on, and no fault would tell.
+   */
+  private async checkLength(): Promise<void> {
+    const [found, expected] = [await this.file.size(), this.endBlock * BLOCK_BYTES];
+    if (found >= expected) return;
+    const message = `${this.file.path} has ${found} bytes; expected at least ${expected}. It was cut while it was open: close this handle and put it back from a copy`;
+    const error = new HebbError("IO_ERROR", message, { path: this.file.path, found, expected });
+    await this.poison.guard(() => Promise.reject(error));
   }
 
   private extentsOf(kind: number, meta = this.meta): Extent[] {
@@ -454,7 +486,7 @@ export class IndexFile {
    * changed is in the journal.
    */
   private mapAdded({ parts }: Snapshot): void {
-    if (this.file.fd < 0) return;
+    if (this.copied) return;
     for (const [i, { kind }] of this.specs.entries()) {
       const { stay, pages } = parts[i];
       const kept = this.region.kept(i) / BLOCK_BYTES;
@@ -543,7 +575,7 @@ export class IndexFile {
       for (const [i, { kind }] of this.specs.entries()) {
         const extents = this.extentsOf(kind);
         this.region.discard(i, capacityBlocks(extents) * BLOCK_BYTES); // spare blocks: zeros, as before
-        if (this.file.fd >= 0) this.mapRuns(i, runsFrom(extents, 0));
+        if (!this.copied) this.mapRuns(i, runsFrom(extents, 0));
         this.region.snapshot(i); // all that was discarded is gone from the file, too
         this.waiting[i].clear();
       }

@@ -1,24 +1,36 @@
 /**
  * After a failed sync nobody knows what is on disk: the system may have marked the pages clean and
  * dropped them (Rebello et al., ATC'20). So the first failure is remembered, and every later write
- * of the same store is refused.
+ * of the same store is refused. So it is where mapped memory lost a page: zeros stand there, which no
+ * checkpoint may take.
  */
 import { HebbError } from "../base/errors.js";
 import type { StoredFile } from "./files.js";
 
 export class Poison {
+  private failure: unknown;
+  private loss: () => unknown = () => undefined;
+
   /** The failure that poisoned the store, if any did. */
-  cause: unknown;
+  get cause(): unknown {
+    return this.failure ?? this.loss();
+  }
+
+  /** @param loss tells of mapped memory that was lost; asked before every write */
+  watch(loss: () => unknown): void {
+    this.loss = loss;
+  }
 
   /** @throws {HebbError} STORE_POISONED */
   check(): void {
-    if (this.cause === undefined) return;
-    const why = this.cause instanceof Error ? this.cause.message : String(this.cause);
+    const { cause } = this;
+    if (cause === undefined) return;
+    const why = cause instanceof Error ? cause.message : String(cause);
     throw new HebbError(
       "STORE_POISONED",
-      `an earlier write to disk failed (${why}), so this handle only reads now. Close it, see to the disk, open again`,
+      `the disk failed earlier (${why}), so this handle only reads now. Close it, see to the disk, open again`,
       {},
-      this.cause,
+      cause,
     );
   }
 
@@ -28,7 +40,7 @@ export class Poison {
     try {
       await step();
     } catch (error) {
-      this.cause ??= error;
+      this.failure ??= error;
       throw error;
     }
   }

@@ -45,6 +45,8 @@ export interface StoreOptions {
    * up to which the caller replays. `true` where there are none: the newest state.
    */
   readOnly?: boolean | { begin: () => Promise<number> };
+  /** Default false. Reads index.hebb into memory instead of mapping it. */
+  safeReads?: boolean;
 }
 
 /** The region at the moment of a checkpoint. */
@@ -91,7 +93,7 @@ export class Store {
     if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
       throw new TypeError(`directory is ${JSON.stringify(directory)}; expected a path without NUL`);
     }
-    const { files = diskFiles, create, sections, readOnly = false } = options;
+    const { files = diskFiles, create, sections, readOnly = false, safeReads = false } = options;
     const make = create !== undefined && !readOnly;
     const kind = await files.kind(directory, true);
     if (kind === undefined && make) await makeDirectories(files, directory);
@@ -116,7 +118,7 @@ export class Store {
         return sections(meta);
       };
       const upTo = typeof readOnly === "object" ? await readOnly.begin() : Number.MAX_SAFE_INTEGER;
-      const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison);
+      const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison, safeReads);
       opened.push(index);
       const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly !== false);
       return new Store(created, readOnly !== false, log, files, index, lock, poison);

@@ -44,6 +44,7 @@ bool Graph::calibrateAs() {
   for (uint32_t node = 0; node < nodes(); node++) {
     if (state(node) & kLinked) chosen.push_back(node);
   }
+  if (chosen.size() < kGroups * kQueries) return false;  // states cannot be read any more
   const auto order = [](uint32_t a, uint32_t b) { return mix(~uint64_t{a}) < mix(~uint64_t{b}); };
   std::nth_element(chosen.begin(), chosen.begin() + kGroups * kQueries, chosen.end(), order);
   chosen.resize(kGroups * kQueries);

@@ -118,7 +118,7 @@ bool Graph::consolidate(unsigned threads) {
 int64_t Graph::reconnect() {
   const uint32_t n = nodes(), entry = static_cast<uint32_t>(head()->entry);
   if (!region_->ensure(kState, 0, n)) return -1;
-  if (entry == kNone) return 0;
+  if (entry >= n) return 0;
   std::vector<uint32_t> parents(n, kNone), queue;
   const auto walk = [&](uint32_t from) {
     queue.assign(1, from);

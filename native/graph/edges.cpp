@@ -57,7 +57,10 @@ int32_t Graph::edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases) {
   for (uint32_t turn = 0; turn < kMostTurns; turn++) {
     const uint32_t sequence = __atomic_load_n(&r->sequence, __ATOMIC_ACQUIRE);
     if (sequence & 1) {
-      if (turn % 64 == 63) std::this_thread::yield();
+      if (turn % kTurnsAtOnce == kTurnsAtOnce - 1) {
+        if (region_->lost()) return -1;
+        std::this_thread::yield();
+      }
       continue;
     }
     const uint32_t degree = std::min<uint32_t>(__atomic_load_n(&r->degree, __ATOMIC_RELAXED), 2 * options_.m);

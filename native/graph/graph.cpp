@@ -106,18 +106,20 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     *error = "the graph section's counts contradict each other";
   } else {
     // A byte a node, asked for all the time: verified now, so that damage in it is never taken for emptiness.
-    if (!region->ensure(kState, 0, h->nodes) || !region->ensure(kProjection, 0, projectionBytes(options))) {
+    const uint32_t nodes = h->nodes;
+    if (!region->ensure(kState, 0, nodes) || !region->ensure(kProjection, 0, projectionBytes(options))) {
       *error = "checksum";
       return nullptr;
     }
-    if (!graph->tiers_.attach(h->nodes, error, reset)) return nullptr;
+    if (!graph->tiers_.attach(nodes, error, reset)) return nullptr;
+    graph->nodes_ = nodes;
     graph->options_.seed = h->seed;
     graph->options_.ml = h->ml;
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
     graph->coded_ = graph->projection()->fitted > 0;
     if (graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
     uint32_t linked = 0;
-    for (uint32_t node = 0; node < h->nodes; node++) {
+    for (uint32_t node = 0; node < graph->nodes(); node++) {
       const uint8_t s = graph->states()[node];
       if (s & kLinked) linked++;
       if ((s & (kLive | kLinked)) != kLive) continue;
@@ -128,13 +130,17 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
       graph->addToBacklog(node);
     }
     graph->linked_ = linked;
+    if (options.readAhead > 1) {
+      graph->around_ = std::make_unique<std::atomic<uint64_t>[]>(nodes / 64 + 1);
+      graph->aroundNodes_ = nodes;
+    }
     return graph;
   }
   return nullptr;
 }
 
 uint32_t Graph::nodes() const {
-  return relaxed(&head()->nodes);
+  return nodes_.load(std::memory_order_relaxed);
 }
 uint32_t Graph::live() const {
   return relaxed(&head()->live);
@@ -214,14 +220,15 @@ bool Graph::allocate(uint32_t count, uint32_t* out) {
   // A search that runs now may still hold freed numbers: see Reading.
   const bool reuse = searching_.load() == 0;
   const uint32_t fromFree = reuse ? std::min<uint32_t>(count, static_cast<uint32_t>(free_.size())) : 0;
-  if (count - fromFree > options_.maxNodes - h->nodes) return false;
+  if (count - fromFree > options_.maxNodes - nodes()) return false;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t node;
     if (i < fromFree) {
       node = free_.back();
       free_.pop_back();
     } else {
-      node = h->nodes;
+      node = nodes();
+      nodes_.store(node + 1, std::memory_order_relaxed);
       relaxed(&h->nodes, node + 1);
     }
     out[i] = node;
@@ -236,14 +243,15 @@ bool Graph::claim(const uint32_t* wanted, uint32_t count) {
   Head* h = head();
   // All or none: the caller frees dead nodes and asks again.
   for (uint32_t i = 0; i < count; i++) {
-    if (wanted[i] >= options_.maxNodes || (wanted[i] < h->nodes && state(wanted[i]) != 0)) return false;
+    if (wanted[i] >= options_.maxNodes || (wanted[i] < nodes() && state(wanted[i]) != 0)) return false;
   }
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t node = wanted[i];
-    if (node >= h->nodes) {
-      for (uint32_t skipped = h->nodes; skipped < node; skipped++) {
+    if (node >= nodes()) {
+      for (uint32_t skipped = nodes(); skipped < node; skipped++) {
         free_.insert(std::lower_bound(free_.begin(), free_.end(), skipped, std::greater<uint32_t>()), skipped);
       }
+      nodes_.store(node + 1, std::memory_order_relaxed);
       relaxed(&h->nodes, node + 1);
     } else {
       if (state(node) != 0) return false;
@@ -390,7 +398,7 @@ void NodeSet::add(uint32_t node) {
 }
 
 void Scratch::prepare(uint32_t nodes) {
-  if (visited.size() < nodes) {
+  if (visited.size() <= nodes) {
     visited.assign(nodes + nodes / 4 + 64, 0);
     epoch = 0;
   }

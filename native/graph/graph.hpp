@@ -91,6 +91,8 @@ inline void relaxed(uint16_t* p, uint16_t value) {
 
 // Looks at a row that seems to be written before it is taken for damaged: seconds.
 constexpr uint32_t kMostTurns = 1 << 26;
+// After so many it lets others run, and sees whether the memory is still there.
+constexpr uint32_t kTurnsAtOnce = 64;
 
 // What a bottom row holds beside its neighbours' ids.
 enum class Profile : uint32_t {
@@ -112,6 +114,7 @@ struct Options {
   Profile profile;
   uint64_t cacheBytes;  // of vectors unpacked from slow codecs
   bool keepOriginals;   // else a vector's floats go when it leaves tier hot
+  uint32_t readAhead;   // hops from where a walk is to nodes whose blocks are read ahead, while some are untouched
 };
 
 // What a search takes for exact: the codes of the current tiers, with the best `rerank` x k compared again with
@@ -456,6 +459,16 @@ class Graph {
   // -1 on a fault.
   int32_t edgesOf(uint32_t node, uint32_t* ids, uint16_t* biases);
   void prefetchRow(uint32_t node) const;
+  // While blocks are left that nobody has touched, a walk asks for what it is about to read, so that blocks are read
+  // side by side. Once all were touched this is a look at two counters.
+  bool readsAhead() const {
+    return options_.readAhead > 0 && (region_->hasUntouched(kRows) || region_->hasUntouched(kVectors));
+  }
+  void askRow(uint32_t node) { region_->ask(kRows, node * layout_.stride, layout_.stride); }
+  void askVector(uint32_t node, const Scratch& s);
+  // A node that a walk may expand: its row and its vector; and where its row is there already, the same of its
+  // neighbours, one hop less far.
+  void askAround(uint32_t node, uint32_t hops, const Scratch& s);
   bool hasUpper(uint32_t node, uint32_t level) const;
   // The same, verified: false on a fault, and where it names what does not exist.
   bool listOf(uint32_t node, uint32_t level, List* out);
@@ -594,8 +607,11 @@ class Graph {
   };
   AtHand atHand_;
   std::atomic<uint32_t> unlinked_{0}, linked_{0};
-  std::vector<uint32_t> free_;  // descending, so that the lowest is taken first
+  std::atomic<uint32_t> nodes_{0};  // as the head has it: what bounds reads of other memory is not read from the region
+  std::vector<uint32_t> free_;      // descending, so that the lowest is taken first
   bool freeKnown_ = false;
+  std::unique_ptr<std::atomic<uint64_t>[]> around_;  // a bit a node whose neighbours were asked for
+  uint32_t aroundNodes_ = 0;                         // nodes that have one: those that were there on attaching
 
   std::mutex scratchMutex_;
   std::vector<std::unique_ptr<Scratch>> scratches_;

@@ -102,7 +102,8 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   uint32_t hole = 0;
   for (const Neighbor& k : kept) {
     if (std::find(s.before.begin(), s.before.end(), k.node) != s.before.end()) continue;
-    while (s.after[hole] != kNone) hole++;
+    while (hole < s.after.size() && s.after[hole] != kNone) hole++;
+    if (hole == s.after.size()) return refuse(node, sizeof(Row), "a row names a node twice");
     s.after[hole] = k.node;
     s.gained.push_back(k.node);
   }

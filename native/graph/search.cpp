@@ -103,6 +103,37 @@ bool Pool::has(uint32_t node) const {
   return false;
 }
 
+void Graph::askVector(uint32_t node, const Scratch& s) {
+  if (options_.keepOriginals && (s.originals || !tiers_.compressed())) {
+    region_->ask(kVectors, node * vectorStride_, vectorStride_);
+    return;
+  }
+  // Where it is only its place tells.
+  if (!region_->isTouched(kPlaces, node * sizeof(Place), sizeof(Place))) {
+    region_->ask(kPlaces, node * sizeof(Place), sizeof(Place));
+    return;
+  }
+  const Where w = tiers_.where(node);
+  if (w.slot == 0) region_->ask(kVectors, node * vectorStride_, vectorStride_);
+  else if (tiers_.sound(node, w)) tiers_.ask(w);
+}
+
+void Graph::askAround(uint32_t node, uint32_t hops, const Scratch& s) {
+  askRow(node);
+  askVector(node, s);
+  if (hops <= 1 || node >= aroundNodes_) return;
+  if (!region_->isTouched(kRows, node * layout_.stride, layout_.stride)) return;
+  const uint64_t bit = 1ull << (node % 64);
+  if (around_[node / 64].load(std::memory_order_relaxed) & bit) return;
+  if (around_[node / 64].fetch_or(bit, std::memory_order_relaxed) & bit) return;
+  const List l = list(node, 0);
+  const uint32_t limit = nodes();
+  for (uint32_t i = 0; i < l.count; i++) {
+    const uint32_t id = relaxed(l.ids + i);
+    if (id < limit) askAround(id, hops - 1, s);
+  }
+}
+
 const float* Graph::prepared(const float* query, Scratch& s) const {
   s.tiersOf = nullptr;
   if (options_.metric != Metric::kCosine) return query;
@@ -157,6 +188,7 @@ bool Graph::descend(const float* q, uint32_t toLevel, Neighbor* at, Scratch& s) 
       List l;
       if (!listOf(node, level, &l)) return false;
       for (uint32_t i = 0; i < l.count; i++) prefetchVector(relaxed(l.ids + i), 1);
+      for (uint32_t i = 0; readsAhead() && i < l.count; i++) askVector(relaxed(l.ids + i), s);
       for (uint32_t i = 0; i < l.count; i++) {
         const uint32_t id = relaxed(l.ids + i);
         float d;
@@ -192,6 +224,8 @@ bool Graph::searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t le
       prefetchVector(id, count < 2 ? kAheadLines : 1);
       s.batch[count++] = id;
     }
+    const bool cold = readsAhead();
+    for (uint32_t i = 0; cold && i < count; i++) askVector(s.batch[i], s);
     for (uint32_t i = 0; i < count; i++) {
       if (i + 2 < count) prefetchVector(s.batch[i + 2], kAheadLines);
       const uint32_t id = s.batch[i];
@@ -201,6 +235,7 @@ bool Graph::searchLayer(const float* q, Neighbor entry, uint32_t ef, uint32_t le
       if (d < bound) {
         s.pool.insert(d, id);
         prefetchLines(row(id), 3);
+        if (cold) askAround(id, options_.readAhead, s);
       }
     }
   }
@@ -259,6 +294,8 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
         }
       }
     }
+    const bool cold = readsAhead();
+    for (uint32_t i = 0; cold && i < count; i++) askVector(s.batch[i], s);
     for (uint32_t i = 0; i < count; i++) {
       if (i + 2 < count) prefetchVector(s.batch[i + 2], kAheadLines);
       const uint32_t id = s.batch[i];
@@ -266,6 +303,7 @@ bool Graph::searchFiltered(const float* q, Neighbor entry, uint32_t ef, const Fi
       float d;
       if (!measure<M>(q, id, bound, s, &d)) return false;
       if (!(d < bound)) continue;
+      if (cold) askAround(id, options_.readAhead, s);
       s.pool.insert(d, id);
       if (hop || accepted(id)) s.results.insert(d, id);
     }
@@ -309,11 +347,15 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
       s.results.insert(distance, node);
     const Row* r = row(node);
     const uint32_t* ids = bottomIds(node);
+    const bool cold = readsAhead();
     for (uint32_t turn = 0;; turn++) {
       if (turn == kMostTurns) return refuse(node, offsetof(Row, sequence), "a row is said to be written by nobody");
       const uint32_t sequence = __atomic_load_n(&r->sequence, __ATOMIC_ACQUIRE);
       if (sequence & 1) {
-        if (turn % 64 == 63) std::this_thread::yield();
+        if (turn % kTurnsAtOnce == kTurnsAtOnce - 1) {
+          if (region_->lost()) return false;  // its writer may count on from a zero
+          std::this_thread::yield();
+        }
         continue;
       }
       const uint32_t degree = __atomic_load_n(&r->degree, __ATOMIC_RELAXED);
@@ -342,7 +384,9 @@ bool Graph::searchCodes(const float* q, Neighbor entry, uint32_t ef, uint32_t ke
             return refuse(node, sizeof(Row) + (from + lane) * sizeof(uint32_t),
                           "a row names a node that does not exist");
           }
-          if (!s.expanded.has(id)) s.pool.insert(estimates[lane], id);
+          if (s.expanded.has(id)) continue;
+          s.pool.insert(estimates[lane], id);
+          if (cold) askAround(id, options_.readAhead, s);
         }
       }
       std::atomic_thread_fence(std::memory_order_acquire);
@@ -387,6 +431,7 @@ bool Graph::searchOwn(const float* q, Neighbor entry, uint32_t ef, uint32_t keep
       prefetchLines(ownOf(id), lines);
       s.batch[count++] = id;
     }
+    for (uint32_t i = 0; readsAhead() && i < count; i++) askAround(s.batch[i], options_.readAhead, s);
     std::atomic_thread_fence(std::memory_order_acquire);  // their codes were written before any row named them
     for (uint32_t i = 0; i < count; i++) {
       const uint32_t id = s.batch[i];
@@ -464,7 +509,7 @@ int32_t Graph::scanAs(const float* q, uint32_t k, const Filter& filter, uint32_t
                       float* outDistances) {
   const uint32_t limit = nodes();
   const bool again = times > 0 && options_.keepOriginals && !s.originals;
-  const uint64_t room = again ? std::min<uint64_t>(uint64_t(k) * times, live()) : k;
+  const uint64_t room = again ? std::max<uint64_t>(k, std::min<uint64_t>(uint64_t(k) * times, live())) : k;
   const uint8_t* state = states();
   if (!region_->ensure(kState, 0, limit)) return -1;
   std::vector<Neighbor>& heap = s.heap;  // the k nearest, the farthest of them on top

@@ -213,7 +213,9 @@ bool Tiers::scanSlots(uint32_t nodes) {
   std::vector<uint8_t> taken[kTiers];
   if (!takenSlots(nodes, taken)) return false;
   for (uint32_t t = 0; t < kTiers; t++) {
-    for (const uint32_t slot : left_[t]) taken[t][slot] = 1;  // a search may be reading it still
+    for (const uint32_t slot : left_[t]) {  // a search may be reading it still
+      if (slot < taken[t].size()) taken[t][slot] = 1;
+    }
     for (uint32_t slot = head()->used[t]; slot > 0; slot--) {
       if (!taken[t][slot]) free_[t].push_back(slot);
     }

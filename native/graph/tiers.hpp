@@ -82,13 +82,13 @@ class Tiers {
   // A record, verified; null on a fault.
   uint8_t* record(const Where& w) {
     const uint32_t t = w.tier;
-    const uint64_t at = (w.slot - 1) * bytes_[t];
+    const uint64_t at = offsetOf(w);
     return region_.ensure(shape_.sections[t], at, bytes_[t]) ? region_.base(shape_.sections[t]) + at : nullptr;
   }
   // Where a record is, for prefetching: not verified.
-  const uint8_t* address(const Where& w) const {
-    return region_.base(shape_.sections[w.tier]) + (w.slot - 1) * bytes_[w.tier];
-  }
+  const uint8_t* address(const Where& w) const { return region_.base(shape_.sections[w.tier]) + offsetOf(w); }
+  // Starts to read a record.
+  void ask(const Where& w) { region_.ask(shape_.sections[w.tier], offsetOf(w), bytes_[w.tier]); }
   // Null where its codebook is damaged.
   const Codec* codec(const Where& w) const {
     if (w.tier == static_cast<uint8_t>(Tier::kWarm)) return half_.get();
@@ -140,6 +140,8 @@ class Tiers {
   bool install(uint32_t version, const uint8_t* block);
 
  private:
+  // In its section. A place that turned into zeros where it was sound before names the first slot: it is not believed.
+  uint64_t offsetOf(const Where& w) const { return (w.slot ? w.slot - 1 : 0) * bytes_[w.tier]; }
   bool begin(const double* notes);
   bool resetAll(uint32_t nodes, const double* notes);
   bool moveLocked(uint32_t node, const Where& from, const Where& to);

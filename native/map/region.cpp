@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernel.hpp"
+#include "lost-pages.hpp"
 #include "platform.hpp"
 
 namespace hebb {
@@ -18,6 +19,9 @@ template <typename T>
 void releaseBookkeeping(T* p, uint64_t count) {
   if (p) platform::release(reinterpret_cast<uint8_t*>(p), roundUp(count * sizeof(T), kPageBytes));
 }
+
+// Blocks of one range that are read at once.
+constexpr uint64_t kAhead = 16;
 
 // The start of each section stays in small pages, so that a small store stays small.
 constexpr uint64_t kSmallBytes = 2 << 20;
@@ -46,9 +50,10 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
     s.base = platform::reserve(s.reserved);
     s.dirty = bookkeeping<std::atomic<uint64_t>>(pageWords(s.reserved));
     s.suspect = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
+    s.asked = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.taking = bookkeeping<std::atomic<uint64_t>>(blockWords(s.reserved));
     s.expected = bookkeeping<uint32_t>(blockCount(s.reserved));
-    if (!s.base || !s.dirty || !s.suspect || !s.taking || !s.expected) {
+    if (!s.base || !s.dirty || !s.suspect || !s.asked || !s.taking || !s.expected) {
       valid_ = false;
     } else {
       preferLarge(s.base, 0, s.reserved);
@@ -57,10 +62,12 @@ Region::Region(const std::vector<uint64_t>& reserveBytes) : sections_(reserveByt
 }
 
 Region::~Region() {
+  unwatchPages(this);
   for (Section& s : sections_) {
     if (s.base) platform::release(s.base, s.reserved);
     releaseBookkeeping(s.dirty, pageWords(s.reserved));
     releaseBookkeeping(s.suspect, blockWords(s.reserved));
+    releaseBookkeeping(s.asked, blockWords(s.reserved));
     releaseBookkeeping(s.taking, blockWords(s.reserved));
     releaseBookkeeping(s.expected, blockCount(s.reserved));
   }
@@ -68,6 +75,8 @@ Region::~Region() {
 
 bool Region::map(uint32_t section, uint64_t at, uint64_t bytes, int fd, uint64_t fileOffset) {
   Section& s = sections_[section];
+  if (!s.watched && !watchPages(s.base, s.reserved, this, section)) return false;
+  s.watched = true;
   std::vector<uint64_t> changed;
   const uint64_t touched = s.touched.load();
   for (uint64_t page = at / kPageBytes; page * kPageBytes < std::min(at + bytes, touched); page++) {
@@ -139,7 +148,10 @@ void Region::expectChecksums(uint32_t section, uint64_t firstBlock, const uint32
     const uint64_t block = firstBlock + i;
     s.expected[block] = checksums[i];
     const uint64_t bit = 1ull << (block % 64);
-    if (!(s.suspect[block / 64].fetch_or(bit) & bit)) s.suspects.fetch_add(1);
+    s.asked[block / 64].fetch_and(~bit, std::memory_order_relaxed);
+    if (s.suspect[block / 64].fetch_or(bit) & bit) continue;
+    s.suspects.fetch_add(1);
+    stated_.fetch_add(1);
   }
 }
 
@@ -147,7 +159,38 @@ uint32_t Region::checksumOf(uint32_t section, uint64_t block) const {
   return kernel->crc32c(sections_[section].base + block * kBlockBytes, kBlockBytes, 0);
 }
 
+void Region::askFor(uint32_t section, uint64_t at, uint64_t bytes) {
+  Section& s = sections_[section];
+  if (!s.watched) return;  // copies of a file are in memory
+  const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
+  for (uint64_t block = at / kBlockBytes; block <= last; block++) {
+    const uint64_t bit = 1ull << (block % 64);
+    if (!(s.suspect[block / 64].load(std::memory_order_relaxed) & bit)) continue;
+    if (s.asked[block / 64].load(std::memory_order_relaxed) & bit) continue;
+    if (s.asked[block / 64].fetch_or(bit, std::memory_order_relaxed) & bit) continue;
+    platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);
+  }
+}
+
+bool Region::isTouched(uint32_t section, uint64_t at, uint64_t bytes) const {
+  const Section& s = sections_[section];
+  const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
+  for (uint64_t block = at / kBlockBytes; block <= last; block++) {
+    if (s.suspect[block / 64].load(std::memory_order_acquire) >> (block % 64) & 1) return false;
+  }
+  return true;
+}
+
+Region::Blocks Region::blocks() const {
+  uint64_t left = 0;
+  for (const Section& s : sections_) left += s.suspects.load();
+  if (lost()) left -= std::min<uint64_t>(left, sections_.size());
+  const uint64_t all = stated_.load();
+  return {all, all - std::min(left, all)};
+}
+
 bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
+  if (lost()) return false;
   Section& s = sections_[section];
   const uint64_t last = (at + (bytes ? bytes - 1 : 0)) / kBlockBytes;
   for (uint64_t block = at / kBlockBytes; block <= last; block++) {
@@ -156,7 +199,8 @@ bool Region::verify(uint32_t section, uint64_t at, uint64_t bytes) {
     // One thread at a time: whoever verified a block may write to it at once, while another still sums it up.
     const std::lock_guard<std::mutex> turn(turns_[block % kTurns]);
     if (!(s.suspect[block / 64].load(std::memory_order_acquire) & bit)) continue;
-    platform::willNeed(s.base + block * kBlockBytes, kBlockBytes);  // one read, not one a page
+    // One read, not one a page; and of a long range some blocks are read while others are summed up.
+    askFor(section, block * kBlockBytes, std::min(last - block + 1, kAhead) * kBlockBytes);
     const uint32_t computed = checksumOf(section, block);
     if (computed != s.expected[block]) {
       std::lock_guard<std::mutex> guard(faultMutex_);
@@ -193,7 +237,19 @@ void Region::refuse(uint32_t section, uint64_t offset, const char* reason) {
   fault_ = {section, offset / kBlockBytes, 0, 0, offset, reason};
 }
 
+void Region::lose(uint32_t section, uint64_t offset) {
+  uint64_t none = 0;
+  const uint64_t where = (uint64_t(section) + 1) << kOffsetBits | offset;
+  if (!loss_.compare_exchange_strong(none, where)) return;
+  for (Section& s : sections_) s.suspects.fetch_add(1);  // so that every `ensure` asks `verify`
+}
+
 BlockFault Region::fault() const {
+  if (const uint64_t loss = loss_.load()) {
+    const uint64_t offset = loss & ((1ull << kOffsetBits) - 1);
+    const uint32_t section = static_cast<uint32_t>(loss >> kOffsetBits) - 1;
+    return {section, offset / kBlockBytes, 0, 0, offset, "the file ends before it, or the disk failed under it", true};
+  }
   std::lock_guard<std::mutex> guard(faultMutex_);
   return fault_;
 }

@@ -5,6 +5,16 @@
 // one moment, writes them, and gives the private copies back. Whoever writes says so first (`touch`),
 // which also verifies the block's checksum, so that rot is never sealed under a fresh one, and keeps a
 // copy of a block that a checkpoint has not taken yet.
+//
+// Where the file ends before what is mapped, or the disk fails, pages are lost (lost-pages.hpp): zeros
+// stand in their place. From the first one on the region is of no more use: `ensure` and `touch` say
+// false whatever they are asked, and whoever reads looks at `lost` before the result is believed. Code
+// that reads here therefore has to bear zeros anywhere and at any moment, also where it looked before.
+//
+// Addresses stay as long as anybody computes with them: a graph shares the region, and every task off the main thread
+// shares the graph, so that closing only lets go, and the last of them unmaps. Within, what is given back
+// (`dropPages`), cut off (`discard`) or mapped anew keeps its addresses too, and reads as the same bytes: those of the
+// file, or zeros behind the last record, which nothing refers to.
 #pragma once
 
 #include <atomic>
@@ -32,6 +42,7 @@ struct BlockFault {
   uint32_t computed;
   uint64_t offset;
   const char* reason;
+  bool lost = false;  // the bytes could not be read at all
 };
 
 class Region {
@@ -59,6 +70,21 @@ class Region {
   bool ensure(uint32_t section, uint64_t at, uint64_t bytes) {
     return sections_[section].suspects.load(std::memory_order_relaxed) == 0 || verify(section, at, bytes);
   }
+
+  // Whether blocks are left in a section that nobody has touched since they were stated.
+  bool hasUntouched(uint32_t section) const { return sections_[section].suspects.load(std::memory_order_relaxed) != 0; }
+  // Whether the blocks of a range were all touched, so that they are in memory, or were.
+  bool isTouched(uint32_t section, uint64_t at, uint64_t bytes) const;
+  // Starts to read those blocks of a range that nobody has touched yet, each once: no more calls of the system than
+  // there are blocks.
+  void ask(uint32_t section, uint64_t at, uint64_t bytes) {
+    if (hasUntouched(section)) askFor(section, at, bytes);
+  }
+  // Blocks that were stated, and those of them that were touched since.
+  struct Blocks {
+    uint64_t all, touched;
+  };
+  Blocks blocks() const;
 
   // Before writing: verifies, marks the pages as changed, and saves what a snapshot has still to take.
   bool touch(uint32_t section, uint64_t at, uint64_t bytes);
@@ -88,8 +114,16 @@ class Region {
   // Remembers a fault that a reader of the bytes found.
   void refuse(uint32_t section, uint64_t offset, const char* reason);
 
-  // The last fault that was found.
+  // The first page that was lost; else the last fault that was found.
   BlockFault fault() const;
+
+  // Whether a page was lost: then nothing that was read since counts.
+  bool lost() const {
+    std::atomic_thread_fence(std::memory_order_acquire);  // a look that comes after all that was read
+    return loss_.load(std::memory_order_relaxed) != 0;
+  }
+  // A page is about to be replaced by zeros. Called by a signal handler.
+  void lose(uint32_t section, uint64_t offset);
 
   std::vector<uint32_t> dirtyPages(uint32_t section) const;
   // Pages of all sections that were changed since their last snapshot.
@@ -110,12 +144,14 @@ class Region {
     uint8_t* base = nullptr;
     uint64_t reserved = 0;
     uint64_t kept = 0;
+    bool watched = false;                      // for pages that are lost: once a file is mapped
     uint64_t stated = 0;                       // bytes from the start within which blocks may be suspect
     std::atomic<uint64_t>* dirty = nullptr;    // a bit a page
     std::atomic<uint64_t>* suspect = nullptr;  // a bit a block that has not been verified yet
+    std::atomic<uint64_t>* asked = nullptr;    // a bit a block that is being read, or was
     std::atomic<uint64_t>* taking = nullptr;   // a bit a block that the snapshot has not given out yet
     uint32_t* expected = nullptr;              // a checksum a block
-    std::atomic<uint64_t> suspects{0};         // bits set in `suspect`
+    std::atomic<uint64_t> suspects{0};         // bits set in `suspect`; for ever one more once a page was lost
     std::atomic<uint64_t> touched{0};          // bytes from the start within which pages may be dirty
     std::atomic<uint64_t> toTake{0};           // bits set in `taking`
     uint64_t takenEnd = 0;                     // blocks from the start within which such bits may be
@@ -125,6 +161,7 @@ class Region {
   };
 
   bool verify(uint32_t section, uint64_t at, uint64_t bytes);
+  void askFor(uint32_t section, uint64_t at, uint64_t bytes);
   void save(Section& s, uint64_t block);
   bool isDirty(const Section& s, uint64_t page) const {
     return s.dirty[page / 64].load(std::memory_order_relaxed) >> (page % 64) & 1;
@@ -133,6 +170,7 @@ class Region {
   const Extent* extentOf(const Section& s, uint64_t at) const;
 
   static constexpr uint64_t kTurns = 64;
+  static constexpr uint32_t kOffsetBits = 48;
 
   std::vector<Section> sections_;
   bool valid_ = true;
@@ -140,6 +178,8 @@ class Region {
   std::atomic<uint64_t> dirtyCount_{0};
   mutable std::mutex faultMutex_;
   BlockFault fault_{};
+  std::atomic<uint64_t> stated_{0};  // blocks that have a checksum
+  std::atomic<uint64_t> loss_{0};    // where the first page was lost: its section, counted from 1, above the offset
 };
 
 }  // namespace hebb

@@ -298,6 +298,7 @@ function checkSections(bundle: Bundle, parameters: FrozenParameters): void {
 
 /** Damage that the kernel finds, in a bundle's words. */
 function bundleError(error: unknown): unknown {
+  if (error instanceof HebbError && error.details.lost === true) return lostError(error);
   if (!(error instanceof HebbError) || error.code !== "INDEX_CORRUPT") return error;
   const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
   const section = BUNDLE_SECTIONS[number];
@@ -310,6 +311,14 @@ function bundleError(error: unknown): unknown {
     { section, block, expected, found: computed },
     error,
   );
+}
+
+/** A file that was cut, or whose disk failed, while it was mapped. */
+function lostError(error: HebbError): HebbError {
+  const { section: number, offset, lost } = error.details as { section: number; offset: number; lost: boolean };
+  const section = BUNDLE_SECTIONS[number] ?? String(number);
+  const message = `section ${section} of the bundle, offset ${offset}: its file ends before it, or the disk failed under it. Close this handle, see to file and disk, open again`;
+  return new HebbError("IO_ERROR", message, { section, offset, lost }, error);
 }
 
 function inBundle<T>(work: () => T): T {

@@ -123,6 +123,7 @@ async function openOnce({ files, directory, options, config, durability, create 
   try {
     store = await Store.open(directory, {
       files,
+      safeReads: config.storage.safe_reads,
       ...(readOnly && {
         readOnly: {
           begin: async () => {
@@ -238,6 +239,7 @@ function graphOptions(
     maxNodes: asked.max_nodes,
     profile,
     keepOriginals,
+    readAhead: asked.prefetch_depth,
     cacheBytes: config.tensor_compress.decompress_cache_size_mb * 2 ** 20,
     stopMargin: asked.search_stop === "adaptive" ? asked.search_stop_margin : -1,
   };

@@ -204,7 +204,7 @@ export class Session {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new HebbError(
         "STORE_POISONED",
-        `an earlier write failed (${reason}), so this handle only reads; close it and open again`,
+        `something failed earlier (${reason}), so this handle only reads; close it and open again`,
         {},
         cause,
       );

@@ -52,6 +52,11 @@ export interface Stats {
    * checkpoint yet. `journal` is more than 0 while checkpoints wait for other processes to end reading.
    */
   bytes: { file: number; journal: number; wal: number; catalog: number; resident: number; dirty: number };
+  /**
+   * Blocks of 64 KiB that index.hebb had when it was opened, and those of them that anything has touched since: the
+   * others were not read.
+   */
+  blocks: { all: number; touched: number };
   /** Number in the log of the last change that this handle shows. */
   lsn: number;
   /** What opening found. */
@@ -90,6 +95,7 @@ export function statsOf(session: Session): Stats {
     },
     lsn: session.appliedTo,
     recovery: session.recovery,
+    blocks: store.region.blocks(),
     learning: session.learned.report(),
     encoder: session.encoder.name,
     warnings: session.warnings,

@@ -197,8 +197,12 @@ export class Tiering {
     this.waitsForRound = true;
     void this.alone(work).then(
       () => this.host?.failed(undefined),
-      (error: unknown) => this.host?.failed(error instanceof Error ? error.message : String(error)),
+      (error: unknown) => this.failed(error),
     );
+  }
+
+  private failed(error: unknown): void {
+    this.host?.failed(error instanceof Error ? error.message : String(error));
   }
 
   /** Rounds follow one another. */
@@ -301,10 +305,14 @@ export class Tiering {
     if (this.soon || !this.host || this.stopped) return;
     this.soon = setTimeout(() => {
       this.soon = undefined;
-      this.countNoted();
-      if (this.waitsForRound) return;
-      if (this.budget > 0 && this.clock.time - this.roundedAt >= 1) this.inBackground(() => this.round());
-      else if (this.wanted.size > 0) this.inBackground(() => this.promoteSoon());
+      try {
+        this.countNoted();
+        if (this.waitsForRound) return;
+        if (this.budget > 0 && this.clock.time - this.roundedAt >= 1) this.inBackground(() => this.round());
+        else if (this.wanted.size > 0) this.inBackground(() => this.promoteSoon());
+      } catch (error) {
+        this.failed(error); // nobody called this: who reads what is damaged is told
+      }
     }, COUNT_AFTER_MS).unref();
   }
 

@@ -63,6 +63,8 @@ int main(int argc, char** argv) {
   } tests[] = {{"operations", testOperations},
                {"codes", testCodes},
                {"region", testRegion},
+               {"lost pages", testLostPages},
+               {"pinning", testPinnings},
                {"rotation", testRotation},
                {"estimates", testEstimates},
                {"graphs", testGraphs},

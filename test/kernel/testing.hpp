@@ -50,6 +50,8 @@ class Random {
 void testOperations();
 void testCodes();
 void testRegion();
+void testLostPages();
+void testPinnings();
 void testRotation();
 void testEstimates();
 void testGraphs();

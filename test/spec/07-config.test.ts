@@ -63,7 +63,7 @@ describe("loadConfig", () => {
     expect(ruvector).toMatchObject({ hnsw_ef_search: 64, gnn_layers: 3, flush_interval_ms: 1000, temperature: 0.07 });
     expect(tensor_compress).toMatchObject({ hot_threshold: 0.8, pq_subvectors: 8, entropy_coder: "ans" });
     expect(tensor_compress.outlier_threshold).toBe(2.5);
-    expect(storage).toEqual({ durability: "sync", checkpoint_wal_mb: 64, keep_originals: true });
+    expect(storage).toEqual({ durability: "sync", checkpoint_wal_mb: 64, keep_originals: true, safe_reads: false });
   });
 
   it("takes a part, and leaves the rest at its default", () => {
@@ -85,10 +85,10 @@ describe("loadConfig", () => {
 
   it("lists keys that are set and steer nothing yet, and only those", () => {
     const config = loadConfig({
-      ruvector: { prefetch_depth: 3, gnn_heads: 4, hnsw_m: 8 },
+      ruvector: { page_size: 8192, prefetch_depth: 3, gnn_heads: 4, hnsw_m: 8 },
       storage: { keep_originals: false },
     });
-    expect(config.notBuilt).toEqual(["ruvector.prefetch_depth"]);
+    expect(config.notBuilt).toEqual(["ruvector.page_size"]);
   });
 
   it("refuses an embedding_dim that contradicts the store, and no other", () => {
