@@ -28,14 +28,13 @@ Image::Mapped::Mapped(const Image& image) : file(std::tmpfile()) {
   for (uint32_t section = 0; section < image.sections_.size(); section++) {
     const uint64_t size = image.sections_[section].size();
     if (size == 0) continue;
+    w->region->snapshot(section);  // what the world changed as it was made would stay as it is
     if (!w->region->map(section, 0, size, fileno(file), bytes)) std::abort();
     for (uint64_t block = 0; block * kBlockBytes < size; block++) {
       const uint32_t sum = kernel->crc32c(image.sections_[section].data() + block * kBlockBytes, kBlockBytes, 0);
       w->region->expectChecksums(section, block, &sum, 1);
     }
     bytes += size;
-    const std::vector<uint32_t> dirty = w->region->dirtyPages(section);  // of the world as it was made
-    w->region->cleanPages(section, dirty.data(), dirty.size(), false);
   }
   if (!w->attach()) std::abort();
 }

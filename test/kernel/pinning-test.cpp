@@ -66,11 +66,11 @@ void testPinning(Metric metric, const std::string& name) {
     for (int turn = 0; turn < 60; turn++) {
       for (int i = 0; i < 40; i++) refused += !copyPages(*mapped->w, static_cast<uint32_t>(random() % kCount));
       for (const uint32_t section : {kRows, kVectors}) {
-        const std::vector<uint32_t> dirty = region.dirtyPages(section);
-        region.cleanPages(section, dirty.data(), dirty.size(), true);
+        const std::vector<uint32_t> changed = region.snapshot(section);
+        region.dropPages(section, changed.data(), changed.size());
         const uint64_t stride = section == kRows ? Graph::rowStride(whole.options) : Graph::vectorStride(whole.options);
         refused += !region.discard(section, roundUp(kCount * stride, kBlockBytes));
-        region.cleanPages(section, nullptr, 0, false);
+        region.snapshot(section);
       }
     }
     // Whoever opened it closes all of it while searches go on: the last of them lets the memory go.
