@@ -10,6 +10,7 @@ import {
   type GraphProfile,
   graphStrides,
 } from "../../native/graph.js";
+import { diskFiles, type Files } from "../../storage/files.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -59,7 +60,15 @@ interface StoredConfig {
  *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE; with
  *   `readOnly` also STORE_READ_ONLY, where a writer was killed and only writing can bring the store up to its log
  */
-export async function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+export function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+  return openWith(diskFiles, directory, options);
+}
+
+/**
+ * `open` with the log and index.hebb behind `files`, for tests that fail or record what goes through them. The
+ * catalog is SQLite's, which does its own input and output: the directory is a real one.
+ */
+export async function openWith(files: Files, directory: string, options: OpenOptions = {}): Promise<Index> {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -93,6 +102,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     checkBudget(graphOptions({ dimensions, metric, config: { ...fresh } }, config), config); // before anything is made
   }
   const store = await Store.open(directory, {
+    files,
     readOnly,
     create: dimensions === undefined || metric === undefined ? undefined : { dimensions, metric, config: { ...fresh } },
     sections: (identity) => sectionsOf(graphOptions(identity, config)),
