@@ -10,7 +10,7 @@ import {
   type GraphProfile,
   graphStrides,
 } from "../../native/graph.js";
-import { diskFiles, type Files } from "../../storage/files.js";
+import { diskFiles, type Files, rewrite } from "../../storage/files.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -118,6 +118,7 @@ export async function openWith(files: Files, directory: string, options: OpenOpt
       readOnly,
       indexes,
       create: !readOnly && store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
+      rewriteLog: () => rewriteWhole(files, join(directory, "catalog.sqlite-wal")),
     });
     if (catalog.committedLsn < store.meta.lsn) {
       throw new HebbError(
@@ -163,6 +164,17 @@ export async function openWith(files: Files, directory: string, options: OpenOpt
     await catalog?.close().catch(() => {});
     await store.close().catch(() => {});
     throw error;
+  }
+}
+
+/** Writes a file that may be there again as it is. */
+async function rewriteWhole(files: Files, path: string): Promise<void> {
+  if ((await files.kind(path)) !== "file") return;
+  const file = await files.open(path, "write");
+  try {
+    await rewrite(file, 0, await file.size());
+  } finally {
+    await file.close();
   }
 }
 

@@ -7,6 +7,7 @@ import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
 import type { Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
+import { isFailedSync } from "../catalog/sqlite-errors.js";
 import type { Config } from "../config.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
@@ -477,6 +478,9 @@ export class Session {
           return await this.catalog.checkpoint();
         },
       });
+    } catch (error) {
+      if (isFailedSync(error)) this.broken ??= error;
+      throw error;
     } finally {
       this.tiering.checkpointed();
     }
