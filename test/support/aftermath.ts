@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { Prng } from "../../base/prng.js";
 import type { Simulator } from "../../storage/simulator.js";
 import { fingerprint, Player, putOnDisk } from "./crash-states.js";
-import { type Contents, type Life, liveOn, progress } from "./index-life.js";
+import { allowedAt, type Contents, type Life, liveOn } from "./index-life.js";
 
 /** What becomes of the disk. */
 export type Crash = "power failure" | "everything unsynced is lost" | "kill" | "kill amid a write";
@@ -19,13 +19,8 @@ export interface Case {
   depth?: number;
 }
 
-/** The states that may be found after a crash: by default all from the last acknowledged step to the last begun one. */
-export type Allowed = (life: Life, entries: number, crash: Crash) => Contents[];
-
-export const allAcknowledged: Allowed = (life, entries) => {
-  const { done, begun } = progress(life, entries);
-  return life.states.slice(done, begun + 1);
-};
+/** The states that may be found after a crash, by their places in `life.states`. */
+export type Allowed = (life: Life, entries: number, crash: Crash) => number[];
 
 /** Counts what was opened, each disk of a life once. */
 export class Aftermath {
@@ -35,13 +30,18 @@ export class Aftermath {
   constructor(private readonly scratch: string) {}
 
   /** Lives on after each of these crashes of a life. @throws naming the life, the moment and the seed of what went wrong */
-  async of(life: Life, cases: readonly Case[], allowed: Allowed = allAcknowledged): Promise<void> {
+  async of(life: Life, cases: readonly Case[], allowed: Allowed = allowedAt): Promise<void> {
     const player = new Player(life.trace, life.directory, 1, life.before);
     for (const one of [...cases].sort((a, b) => a.entries - b.entries)) {
       try {
         const disk = await player.diskAt(one.entries, one.seed, partOf(one));
         crash(disk, one.crash);
-        await this.outlive(life, one, disk, allowed(life, one.entries, one.crash));
+        await this.outlive(
+          life,
+          one,
+          disk,
+          allowed(life, one.entries, one.crash).map((i) => life.states[i]),
+        );
       } catch (error) {
         const where = `HEBB_SEED=${one.seed}, ${one.crash} after ${one.entries} of ${life.trace.length} calls of "${life.name}"`;
         throw new Error(`${where}: ${error instanceof Error ? error.stack : error}`);
@@ -50,7 +50,7 @@ export class Aftermath {
   }
 
   private async outlive(life: Life, { seed, depth = 0 }: Case, disk: Simulator, allowed: Contents[]): Promise<void> {
-    const key = `${life.directory} ${fingerprint(disk)} ${allowed.length}`;
+    const key = `${life.directory} ${fingerprint(disk)} ${allowed.map((state) => life.states.indexOf(state))}`;
     if (this.seen.has(key)) return;
     this.seen.add(key);
     const directory = `${this.scratch}/state-${this.states++}`;

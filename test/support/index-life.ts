@@ -2,6 +2,7 @@
  * Lives of a small index, one operation after the other, recorded with everything that they do to the disk; and a model
  * in plain memory that says what the index must hold after each of them.
  */
+import { setTimeout } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { Prng } from "../../base/prng.js";
 import { openWith } from "../../src/engine/opening.js";
@@ -32,10 +33,20 @@ export const KINDS = [
   "settle",
   "reopen",
   "train",
+  "pause",
   "bulk",
   "burst",
 ] as const;
 export type Kind = (typeof KINDS)[number];
+
+/** Kinds as they come, but for the slow ones: those are one in ten of their turns. */
+export function lifeOf(prng: Prng, length: number): Kind[] {
+  const slow: readonly Kind[] = ["train", "bulk"];
+  return Array.from({ length }, () => {
+    const kind = KINDS[prng.below(KINDS.length)];
+    return slow.includes(kind) && prng.below(10) > 0 ? "put" : kind;
+  });
+}
 
 /** One operation, with all that it depends on but the index. */
 export interface Step {
@@ -59,7 +70,7 @@ export interface Contents {
   gradients: number;
 }
 
-const EMPTY: Contents = { rows: new Map(), events: 0, gradients: 0 };
+export const EMPTY: Contents = { rows: new Map(), events: 0, gradients: 0 };
 
 const PUTS: readonly Kind[] = ["put", "replace", "bulk"];
 
@@ -70,7 +81,7 @@ function vectorOf(id: number, op: number): Float32Array {
 }
 
 /** What a step of a kind does when the index holds `contents`. */
-function planned(kind: Kind, op: number, { rows }: Contents): Step {
+export function planned(kind: Kind, op: number, { rows }: Contents): Step {
   const there = [...rows.keys()].sort((a, b) => a - b);
   const fresh = (count: number) => Array.from({ length: count }, (_, i) => op * 10 + i);
   const some = there.filter((_, i) => i % 3 === op % 3);
@@ -92,7 +103,7 @@ function planned(kind: Kind, op: number, { rows }: Contents): Step {
   }
 }
 
-function after(contents: Contents, { op, kind, ids }: Step): Contents {
+export function after(contents: Contents, { op, kind, ids }: Step): Contents {
   const rows = new Map(contents.rows);
   let { events, gradients } = contents;
   if (PUTS.includes(kind)) for (const id of ids) rows.set(id, { op });
@@ -113,7 +124,7 @@ async function put(index: Index, { op, kind, ids }: Step): Promise<void> {
 }
 
 /** Carries a step out. @returns the index, which is another one after `reopen` */
-async function perform(index: Index, step: Step, reopen: () => Promise<Index>): Promise<Index> {
+export async function perform(index: Index, step: Step, reopen: () => Promise<Index>): Promise<Index> {
   const { op, kind, ids } = step;
   if (PUTS.includes(kind)) await put(index, step);
   else if (kind === "delete") await index.delete(ids);
@@ -128,6 +139,8 @@ async function perform(index: Index, step: Step, reopen: () => Promise<Index>): 
   else if (kind === "compact") await index.compact();
   else if (kind === "settle") await index.settle();
   else if (kind === "train") await index.train({ epochs: 1 });
+  else if (kind === "pause")
+    await setTimeout(10); // the log is synced meanwhile where that goes by intervals
   else if (kind === "reopen") {
     await index.close();
     return reopen();
@@ -168,8 +181,16 @@ export interface Life {
   states: Contents[];
 }
 
-const BEGUN = "begun";
-const DONE = "done";
+/** From here on a crash may leave any of these states, by their places in `Life.states`. */
+export function noteAllowed(states: readonly number[]): void {
+  note(states.join());
+}
+
+/** The states that a crash after so many entries of a life's trace may leave, where acknowledged is durable. */
+export function allowedAt({ trace }: Life, entries: number): number[] {
+  const last = trace.slice(0, entries).findLast(({ kind }) => kind === "note");
+  return last === undefined ? [0] : last.bytes.toString().split(",").map(Number);
+}
 
 /** Lives through steps of these kinds in a directory that is not there yet. What closing it does is not in the trace. */
 export async function live(directory: string, kinds: readonly Kind[], durability: Durability): Promise<Life> {
@@ -192,9 +213,9 @@ export async function live(directory: string, kinds: readonly Kind[], durability
         continue;
       }
       const step = plan(kind);
-      note(`${BEGUN} ${step.op}`);
+      noteAllowed([step.op - 1, step.op]);
       index = await perform(index, step, reopen);
-      note(`${DONE} ${step.op}`);
+      noteAllowed([step.op]);
     }
   } finally {
     trace = stopTrace();
@@ -205,21 +226,10 @@ export async function live(directory: string, kinds: readonly Kind[], durability
 
 /** Steps that are asked for at once, with a checkpoint amid them. */
 async function burst(index: Index, steps: readonly Step[]): Promise<void> {
-  note(`${BEGUN} ${steps.at(-1)!.op}`);
-  const puts = steps.map((step) => () => put(index, step).then(() => note(`${DONE} ${step.op}`)));
+  const ops = steps.map(({ op }) => op);
+  noteAllowed([ops[0] - 1, ...ops]);
+  const puts = steps.map((step, i) => () => put(index, step).then(() => noteAllowed(ops.slice(i))));
   await Promise.all([puts[0](), index.checkpoint(), ...puts.slice(1).map((one) => one())]);
-}
-
-/** What a life had come to after so many entries of its trace: steps that were acknowledged, and ones that had begun. */
-export function progress({ trace }: Life, entries: number): { done: number; begun: number } {
-  let [done, begun] = [0, 0];
-  for (const { kind, bytes } of trace.slice(0, entries)) {
-    if (kind !== "note") continue;
-    const [what, op] = bytes.toString().split(" ");
-    if (what === DONE) done = Math.max(done, Number(op));
-    else if (what === BEGUN) begun = Math.max(begun, Number(op));
-  }
-  return { done, begun };
 }
 
 /**
@@ -248,9 +258,9 @@ export async function liveOn(
       for (const { message } of (await index.check()).faults) wrong.push(`check: ${message}`);
       if (wrong.length > 0) throw new Error(wrong.join("\n"));
       states.push(found, after(found, step));
-      note(`${BEGUN} 1`);
+      noteAllowed([0, 1]);
       await put(index, step);
-      note(`${DONE} 1`);
+      noteAllowed([1]);
     } finally {
       await index.close();
     }
@@ -260,7 +270,7 @@ export async function liveOn(
   return { directory, name, before, trace, states };
 }
 
-function shown({ rows, events, gradients }: Contents): string {
+export function shown({ rows, events, gradients }: Contents): string {
   const all = [...rows].map(([id, { op, label }]) => (label === undefined ? `${id}:${op}` : `${id}:${op}/${label}`));
   return `{${all.join(" ")}, ${events} events, ${gradients} gradients}`;
 }
