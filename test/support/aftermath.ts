@@ -7,8 +7,8 @@ import { allowedAt, type Contents, type Life, liveOn } from "./index-life.js";
 
 /** What becomes of the disk. */
 export type Crash = "power failure" | "everything unsynced is lost" | "kill" | "kill amid a write";
-export const POWER: readonly Crash[] = ["power failure", "everything unsynced is lost"];
-export const KILLS: readonly Crash[] = ["kill", "kill amid a write"];
+export const POWER_FAILURES: readonly Crash[] = ["power failure", "everything unsynced is lost"];
+export const CRASHES: readonly Crash[] = [...POWER_FAILURES, "kill", "kill amid a write"];
 
 export interface Case {
   /** Entries of the life's trace that have happened. */
@@ -27,7 +27,11 @@ export class Aftermath {
   states = 0;
   private readonly seen = new Set<string>();
 
-  constructor(private readonly scratch: string) {}
+  /** @param replay the seed that draws it all again */
+  constructor(
+    private readonly scratch: string,
+    private readonly replay: number,
+  ) {}
 
   /** Lives on after each of these crashes of a life. @throws naming the life, the moment and the seed of what went wrong */
   async of(life: Life, cases: readonly Case[], allowed: Allowed = allowedAt): Promise<void> {
@@ -43,7 +47,7 @@ export class Aftermath {
           allowed(life, one.entries, one.crash).map((i) => life.states[i]),
         );
       } catch (error) {
-        const where = `HEBB_SEED=${one.seed}, ${one.crash} after ${one.entries} of ${life.trace.length} calls of "${life.name}"`;
+        const where = `HEBB_SEED=${this.replay}, ${one.crash} (${one.seed}) after ${one.entries} of ${life.trace.length} calls of "${life.name}"`;
         throw new Error(`${where}: ${error instanceof Error ? error.stack : error}`);
       }
     }
@@ -57,11 +61,11 @@ export class Aftermath {
     try {
       putOnDisk(disk, directory);
       const tag = 100_000 + depth;
-      const next = await liveOn(directory, allowed, { name: `${life.name}, then recovery`, before: disk.image(), tag });
+      const next = await liveOn(directory, allowed, { name: `${life.name}, then recovery`, before: disk, tag });
       if (depth === 0) return;
       const prng = new Prng(seed + depth);
       const cases = [
-        { entries: prng.below(next.trace.length), crash: POWER[prng.below(2)], seed: seed + 1, depth: depth - 1 },
+        { entries: prng.below(next.trace.length), crash: CRASHES[prng.below(4)], seed: seed + 1, depth: depth - 1 },
       ];
       await this.of(next, cases);
     } finally {

@@ -25,15 +25,15 @@ export class Player {
   /**
    * @param directory where the life was recorded
    * @param seed decides what failed syncs made durable
-   * @param before what lay on the simulated disk, durably, when the life began
+   * @param before the disk as the life found it
    */
   constructor(
     private readonly trace: readonly Entry[],
     private readonly directory: string,
     seed: number,
-    before: ReadonlyMap<string, Uint8Array> = new Map(),
+    before = new Simulator(seed),
   ) {
-    this.simulator = Simulator.from(new Map(before), seed);
+    this.simulator = before.clone(seed);
     this.files = this.simulator.files();
     this.failed = new Set(trace.filter(({ kind, flag }) => kind === "synced" && flag).map(({ file }) => file));
   }

@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { Prng } from "../../base/prng.js";
 import { openWith } from "../../src/engine/opening.js";
 import type { Durability, Index, OpenOptions, Payload } from "../../src/index.js";
+import type { Simulator } from "../../storage/simulator.js";
 import type { Entry } from "../vfs/trace.js";
 import { note, startTrace, stopTrace } from "../vfs/trace.js";
 import { TracedFiles } from "./traced-files.js";
@@ -173,8 +174,8 @@ export interface Life {
   directory: string;
   /** For messages. */
   name: string;
-  /** What lay on the simulated disk when it began. Default: nothing. */
-  before?: ReadonlyMap<string, Uint8Array>;
+  /** The disk as it found it. Default: empty. */
+  before?: Simulator;
   /** What it did to the disk, with a note where each step begins and where it was acknowledged. */
   trace: Entry[];
   /** What the index must hold after each step; the first is before all. */
@@ -235,14 +236,14 @@ async function burst(index: Index, steps: readonly Step[]): Promise<void> {
 /**
  * Opens what a crash left, compares it with what it may be, checks all of it, puts one more row, and closes.
  * @param allowed the states that an index there may be in
- * @param life `before` is what lies in the directory, `tag` an id and a step that are not in it
+ * @param life `before` is the disk with what lies in the directory, `tag` an id and a step that are not in it
  * @returns this life, as short as it is
  * @throws where it is in none of these states, or damaged
  */
 export async function liveOn(
   directory: string,
   allowed: readonly Contents[],
-  { name, before, tag }: { name: string; before: ReadonlyMap<string, Uint8Array>; tag: number },
+  { name, before, tag }: { name: string; before: Simulator; tag: number },
 ): Promise<Life> {
   const step: Step = { op: tag, kind: "put", ids: [tag] };
   const states: Contents[] = [];
