@@ -33,9 +33,10 @@ export class Aftermath {
     private readonly replay: number,
   ) {}
 
-  /** Lives on after each of these crashes of a life. @throws naming the life, the moment and the seed of what went wrong */
+  /** Lives on after each of these crashes of a life. The first one's seed decides what failed syncs left. @throws naming the life, the moment and the seed of what went wrong */
   async of(life: Life, cases: readonly Case[], allowed: Allowed = allowedAt): Promise<void> {
-    const player = new Player(life.trace, life.directory, 1, life.before);
+    if (cases.length === 0) return;
+    const player = new Player(life.trace, life.directory, cases[0].seed, life.before);
     for (const one of [...cases].sort((a, b) => a.entries - b.entries)) {
       try {
         const disk = await player.diskAt(one.entries, one.seed, partOf(one));

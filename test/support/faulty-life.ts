@@ -6,7 +6,7 @@ import type { ErrorCode } from "../../base/errors.js";
 import { HebbError } from "../../base/errors.js";
 import { openWith } from "../../src/engine/opening.js";
 import type { Durability, Index } from "../../src/index.js";
-import { type Entry, startTrace, stopTrace } from "../vfs/trace.js";
+import { type Entry, failSqlite, sqliteCalls, startTrace, stopTrace } from "../vfs/trace.js";
 import {
   after,
   contentsOf,
@@ -26,6 +26,8 @@ import { TracedFiles } from "./traced-files.js";
 const MOST_ATTEMPTS = 4;
 
 export interface FaultyLife extends Life {
+  /** SQLite's reads. */
+  reads: number;
   /** What failed with which code, in their order. */
   failures: { what: string; code: ErrorCode; poisoned: boolean }[];
 }
@@ -60,37 +62,36 @@ export async function liveWithFault(
       return false;
     }
   };
-  const settle = (where: string, index: Index): void => {
-    const { wrong, ...found } = contentsOf(index);
-    const place = possible.find((i) => isSame(states[i], found));
-    if (place === undefined) {
-      wrong.push(`found ${shown(found)}; expected ${possible.map((i) => shown(states[i])).join(" or ")}`);
-    }
-    if (wrong.length > 0) {
+  /** What is seen must be possible. @returns its place in `states` */
+  const settle = (where: string, index: Index, again = true): number => {
+    try {
+      const { wrong, ...found } = contentsOf(index);
+      const place = possible.find((i) => isSame(states[i], found)) ?? -1;
+      if (place < 0)
+        wrong.push(`found ${shown(found)}; expected ${possible.map((i) => shown(states[i])).join(" or ")}`);
+      if (wrong.length === 0) return place;
       throw new Error(`${where}, after ${failures.map((f) => `${f.what}: ${f.code}`).join(", ")}: ${wrong.join("\n")}`);
+    } catch (error) {
+      if (!(error instanceof HebbError && again)) throw error;
+      failures.push({ what: "reading", code: error.code, poisoned: false });
+      return settle(where, index, false);
     }
   };
   const opened = async (): Promise<Index> => {
     for (let i = 0; i < MOST_ATTEMPTS; i++) {
       let index: Index | undefined;
-      const done = await attempt("open", async () => {
+      await attempt("open", async () => {
         index = await openWith(traced.files, directory, { ...OPTIONS, durability });
       });
-      if (!done || index === undefined) continue;
-      try {
-        settle("opened", index);
-      } catch (error) {
-        if (!(error instanceof HebbError)) throw error;
-        failures.push({ what: "read", code: error.code, poisoned: false });
-      }
-      const found = contentsOf(index);
-      allow([possible.find((one) => isSame(states[one], found)) ?? possible[0]]);
+      if (index === undefined) continue;
+      allow([settle("opened", index)]);
       return index;
     }
     throw new Error(`opening failed ${MOST_ATTEMPTS} times: ${JSON.stringify(failures)}`);
   };
 
   let trace: Entry[];
+  let reads = 0;
   startTrace(directory);
   try {
     arm(traced);
@@ -126,10 +127,12 @@ export async function liveWithFault(
         settle(`${kind} failed`, index);
       }
     }
+    reads = sqliteCalls("reads");
+    failSqlite({ of: "reads", from: 0, times: 0 }); // what cannot be read is damaged, to the check
     for (const { message } of (await index.check()).faults) throw new Error(`check: ${message}`);
     await attempt("close", () => index.close());
   } finally {
     trace = stopTrace();
   }
-  return { directory, name: `${durability}: ${kinds.join(" ")}, with a fault`, trace, states, failures };
+  return { directory, name: `${durability}: ${kinds.join(" ")}, with a fault`, trace, states, reads, failures };
 }
