@@ -53,7 +53,7 @@ function changes(trace: readonly Entry[]): Entry["kind"][] {
 }
 
 /** Most calls are writes, and alike: all others, and some of those. In the long run all. */
-const worthwhile = (prng: Prng, kind: Entry["kind"]): boolean => long || prng.below(kind === "write" ? 60 : 5) === 0;
+const worthwhile = (prng: Prng, kind: Entry["kind"]): boolean => long || prng.below(kind === "write" ? 120 : 6) === 0;
 
 test("each call of SQLite's that changes something fails once", async () => {
   const prng = new Prng(SEED);
@@ -77,7 +77,8 @@ test("each read of SQLite's fails once", async () => {
   const prng = new Prng(SEED);
   for (const kinds of LIVES) {
     const { reads } = await survive(kinds, "nothing", () => {});
-    for (let from = 1 + prng.below(40); from <= reads; from += long ? 1 : 40) {
+    const step = long ? 1 : Math.ceil(reads / 8);
+    for (let from = 1 + prng.below(step); from <= reads; from += step) {
       await survive(kinds, `read ${from} of ${reads}`, () => failSqlite({ of: "reads", from }));
     }
   }
@@ -93,7 +94,8 @@ test("each call of our own files fails once", async () => {
         return undefined;
       };
     });
-    for (let at = 1 + prng.below(20); at <= calls; at += long ? 1 : 25) {
+    const step = long ? 1 : Math.ceil(calls / 8);
+    for (let at = 1 + prng.below(step); at <= calls; at += step) {
       const verdict = prng.below(2) === 0 ? "EIO" : "ENOSPC";
       await survive(kinds, `${verdict}, our call ${at} of ${calls}`, (files) => {
         files.failedPart = prng.next();

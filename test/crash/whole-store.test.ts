@@ -71,7 +71,7 @@ test("a crash at any moment of longer lives, and again while they are recovered"
   const prng = new Prng(SEED);
   for (let i = 0; i < (long ? 150 : 3); i++) {
     const life = await live(path(`longer-${i}`), lifeOf(prng, 12), "sync");
-    await aftermath.of(life, draw(prng, life, long ? 60 : 12, 2));
+    await aftermath.of(life, draw(prng, life, long ? 60 : 10, long ? 2 : 1));
   }
   tell("longer lives, power failures again in recovery", aftermath);
 });

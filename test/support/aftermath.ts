@@ -33,7 +33,10 @@ export class Aftermath {
     private readonly replay: number,
   ) {}
 
-  /** Lives on after each of these crashes of a life. The first one's seed decides what failed syncs left. @throws naming the life, the moment and the seed of what went wrong */
+  /**
+   * Lives on after each of these crashes of a life. The first one's seed decides what failed syncs left.
+   * @throws naming the life, the moment and the seeds of what went wrong
+   */
   async of(life: Life, cases: readonly Case[], allowed: Allowed = allowedAt): Promise<void> {
     if (cases.length === 0) return;
     const player = new Player(life.trace, life.directory, cases[0].seed, life.before);
@@ -83,7 +86,7 @@ function crash(disk: Simulator, kind: Crash): void {
   else disk.kill();
 }
 
-/** Moments from one note of a life to another, or to its end: behind each entry that did something. */
+/** The moments of a life from an entry of its trace on: behind each that did something. */
 export function momentsOf({ trace }: Life, from = 0): number[] {
   const moments: number[] = [];
   for (let n = from; n <= trace.length; n++) {

@@ -73,6 +73,7 @@ export interface Contents {
 
 export const EMPTY: Contents = { rows: new Map(), events: 0, gradients: 0 };
 
+/** Kinds of steps that put rows. */
 const PUTS: readonly Kind[] = ["put", "replace", "bulk"];
 
 /** The vector of an id as step `op` put it. */

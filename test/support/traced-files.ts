@@ -12,7 +12,7 @@ import { newFile, newSync, type Report, traced } from "../vfs/trace.js";
 const PIECE_BYTES = 64 << 10;
 
 export class TracedFiles {
-  /** Decides what becomes of each call; dying is the trace's to decide. */
+  /** Decides what becomes of each call. */
   onCall: ((call: Call) => Exclude<Verdict, "kill">) | undefined;
   /** The share of its work that a failing call does. */
   failedPart = 0;
@@ -101,8 +101,8 @@ export class TracedFiles {
   /** A call that does its work before it returns. `act` says what is different in the record, nothing where none was done. */
   private change(operation: Operation, report: Report, act: (part: number) => Partial<Report> | undefined): void {
     const verdict = this.verdict(operation, report.path!);
-    traced((part) => {
-      const done = act(verdict === undefined ? part : this.failedPart);
+    traced(() => {
+      const done = act(verdict === undefined ? 1 : this.failedPart);
       return done && { ...report, ...done };
     });
     if (verdict !== undefined) throw failure(verdict, operation, report.path!);

@@ -6,7 +6,7 @@
 //   reported by SQL functions. A call and its record happen under one mutex, so the trace has them in the order in
 //   which they took effect. A sync has two records, as others go on meanwhile: it covers what came before the first;
 // - fails the Nth call, a write after any part of it;
-// - kills the process at the Nth call, a write after any part of it.
+// - kills the process at the Nth call, likewise.
 #include <sqlite3ext.h>
 SQLITE_EXTENSION_INIT1
 
@@ -44,10 +44,9 @@ struct Trace {
   uint32_t lastSync = 0;
   int64_t calls[2] = {0, 0};
   Fault faults[2];
-  /** Of the changing calls of both sources; the process dies in it. 0: never. */
+  /** The changing call that the process dies in; 0: none. */
   int64_t killAt = 0;
   double killPart = 0;
-  int64_t changes = 0;
 };
 
 Trace trace;
@@ -109,7 +108,7 @@ Verdict judge(Counted counted, int plainCode) {
     verdict.code = fault.code == SQLITE_FULL && plainCode == SQLITE_IOERR_WRITE ? SQLITE_FULL : plainCode;
     verdict.part = fault.part;
   }
-  if (counted == kChanges && ++trace.changes == trace.killAt) {
+  if (counted == kChanges && number == trace.killAt) {
     verdict.dies = true;
     verdict.part = trace.killPart;
   }
@@ -350,7 +349,7 @@ void startTrace(sqlite3_context*, int, sqlite3_value** values) {
   Guard guard;
   trace.directory = textOf(values[0]);
   trace.records.clear();
-  trace.calls[kChanges] = trace.calls[kReads] = trace.changes = trace.killAt = 0;
+  trace.calls[kChanges] = trace.calls[kReads] = trace.killAt = 0;
   trace.faults[kChanges] = trace.faults[kReads] = Fault();
 }
 
@@ -379,22 +378,16 @@ void setKill(sqlite3_context*, int, sqlite3_value** values) {
   trace.killPart = sqlite3_value_double(values[1]);
 }
 
-/** trace_calls(reads): of SQLite since `trace_start`; trace_calls(2): changing ones of both sources. */
+/** trace_calls(reads): of SQLite since `trace_start`. */
 void countCalls(sqlite3_context* context, int, sqlite3_value** values) {
   Guard guard;
-  const int which = sqlite3_value_int(values[0]);
-  sqlite3_result_int64(context, which == 2 ? trace.changes : trace.calls[which]);
+  sqlite3_result_int64(context, trace.calls[sqlite3_value_int(values[0]) != 0 ? kReads : kChanges]);
 }
 
-/**
- * trace_lock(): holds every call of SQLite's back until trace_unlock(), on the same thread and in the same turn.
- * Returns the share of the call in between after which the process has to die, NULL where it has not.
- */
-void lockTrace(sqlite3_context* context, int, sqlite3_value**) {
+/** trace_lock(): holds every call of SQLite's back until trace_unlock(), on the same thread and in the same turn. */
+void lockTrace(sqlite3_context*, int, sqlite3_value**) {
   trace.mutex.lock();
-  if (!trace.directory.empty() && ++trace.changes == trace.killAt) sqlite3_result_double(context, trace.killPart);
 }
-
 void unlockTrace(sqlite3_context*, int, sqlite3_value**) {
   trace.mutex.unlock();
 }

@@ -52,26 +52,21 @@ const functions = {
   start: call<null>("trace_start(?)"),
   stop: call<Buffer>("trace_stop()"),
   fault: call<null>("trace_fault(?, ?, ?, ?, ?)"),
-  kill: call<null>("trace_kill(?, ?)"),
   calls: call<number>("trace_calls(?)"),
-  lock: call<number | null>("trace_lock()"),
+  lock: call<null>("trace_lock()"),
   unlock: call<null>("trace_unlock()"),
   file: call<number>("trace_file()"),
   sync: call<number>("trace_sync()"),
   record: call<null>("trace_record(?, ?, ?, ?, ?, ?)"),
 };
 
-let directory: string | undefined;
-
 /** Begins a trace of what happens under a directory (without symbolic links on its way) from now on. */
 export function startTrace(under: string): void {
-  directory = under;
   functions.start(under);
 }
 
 /** Ends the trace: nothing is recorded, failed or killed any more. */
 export function stopTrace(): Entry[] {
-  directory = undefined;
   const bytes = functions.stop();
   const entries: Entry[] = [];
   let at = 0;
@@ -101,9 +96,6 @@ export function stopTrace(): Entry[] {
 /** SQLite's calls since the trace began: those that change something, and reads. */
 export const sqliteCalls = (kind: "changes" | "reads"): number => functions.calls(kind === "reads" ? 1 : 0);
 
-/** All calls that change something, SQLite's and ours. */
-export const changingCalls = (): number => functions.calls(2);
-
 export interface SqliteFault {
   /** Reads are counted by themselves. Default "changes". */
   of?: "changes" | "reads";
@@ -120,14 +112,6 @@ export function failSqlite({ of = "changes", from, times = 1, code = IO_ERROR, p
   functions.fault(of === "reads" ? 1 : 0, from, times, code, part);
 }
 
-/** The process dies in a call that changes something, counted over both sources, after `part` of it. */
-export function killAt(number: number, part: number): void {
-  functions.kill(number, part);
-}
-
-/** Whether a trace is being recorded. */
-export const isTracing = (): boolean => directory !== undefined;
-
 export const newFile = (): number => functions.file();
 export const newSync = (): number => functions.sync();
 
@@ -136,17 +120,12 @@ export type Report = Pick<Entry, "kind"> & Partial<Omit<Entry, "bytes">> & { byt
 
 /**
  * Runs a call that takes effect before it returns, and records it, with every call of SQLite's held back meanwhile.
- * @param act gets the share of the call to do, less than 1 where the process dies in it; returns what it did
+ * @param act returns what it did, undefined where that is nothing
  */
-export function traced(act: (part: number) => Report | undefined): void {
-  if (directory === undefined) {
-    act(1);
-    return;
-  }
-  const part = functions.lock();
+export function traced(act: () => Report | undefined): void {
+  functions.lock();
   try {
-    const report = act(part ?? 1);
-    if (part !== null) process.kill(process.pid, "SIGKILL");
+    const report = act();
     if (report !== undefined) add(report);
   } finally {
     functions.unlock();
@@ -154,12 +133,7 @@ export function traced(act: (part: number) => Report | undefined): void {
 }
 
 /** Leaves a mark of the test's own between the calls. */
-export function note(text: string): void {
-  if (directory === undefined) return;
-  functions.lock();
-  add({ kind: "note", bytes: text });
-  functions.unlock();
-}
+export const note = (text: string): void => traced(() => ({ kind: "note", bytes: text }));
 
 function add({ kind, file = 0, flag = false, at = 0, path = "", bytes = "" }: Report): void {
   const blob = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
