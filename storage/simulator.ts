@@ -76,6 +76,8 @@ export class Simulator {
   onCall: ((call: Call) => Verdict) | undefined;
   /** Calls so far that could change something. */
   calls = 0;
+  /** Where given, a sync takes until this resolves, and covers what was there when it began. Else it takes no time. */
+  syncTime: (() => Promise<void>) | undefined;
 
   private readonly prng: Prng;
   private process = 0;
@@ -125,6 +127,47 @@ export class Simulator {
     return new Map(files.map(([path, inode]) => [path, inode.now.slice()]));
   }
 
+  /** All directories. */
+  directories(): string[] {
+    return [...this.names.keys()].filter((path) => this.names.get(path) === "directory");
+  }
+
+  /** As `powerFailure`, where nothing survives that was not synced: the least that can be left. */
+  loseUnsynced(): void {
+    this.pendingNames = [];
+    for (const entry of this.durableNames.values()) {
+      if (entry !== "directory") entry.pending = [];
+    }
+    this.powerFailure();
+  }
+
+  /** The same disk once more, for another future. */
+  clone(seed: number): Simulator {
+    const copies = new Map<Entry | undefined, Entry | undefined>([
+      [undefined, undefined],
+      ["directory", "directory"],
+    ]);
+    const copy = <T extends Entry | undefined>(entry: T): T => {
+      if (!copies.has(entry)) {
+        const { now, durable, pending } = entry as Inode;
+        copies.set(
+          entry,
+          Object.assign(new Inode(), { now: now.slice(), durable: durable.slice(), pending: [...pending] }),
+        );
+      }
+      return copies.get(entry) as T;
+    };
+    const names = (of: Map<string, Entry>) => new Map([...of].map(([path, entry]) => [path, copy(entry)]));
+    const clone = new Simulator(seed);
+    clone.names = names(this.names);
+    clone.durableNames = names(this.durableNames);
+    clone.pendingNames = this.pendingNames.map(({ directory, changes }) => ({
+      directory,
+      changes: changes.map(([path, entry]) => [path, copy(entry)]),
+    }));
+    return clone;
+  }
+
   /** A new disk that durably holds these files (and their directories). */
   static from(image: Map<string, Uint8Array>, seed: number): Simulator {
     const simulator = new Simulator(seed);
@@ -166,6 +209,11 @@ export class Simulator {
     };
     const maybe = (act: () => void) => () => {
       if (this.prng.below(2) === 0) act();
+    };
+
+    const elapse = async () => {
+      if (this.syncTime !== undefined) await this.syncTime();
+      if (process !== this.process) throw new Killed();
     };
 
     const hold = (path: string, mode: "exclusive" | "shared"): Lock => {
@@ -216,18 +264,19 @@ export class Simulator {
           step("allocate", path, grow, maybe(grow));
         },
         sync: async () => {
-          const settle = (durable: Uint8Array<ArrayBuffer>) => {
+          const settle = (durable: Uint8Array<ArrayBuffer>, covered: number) => {
             file.durable = durable;
-            file.pending = [];
+            file.pending = file.pending.slice(covered);
           };
-          step(
-            "sync",
-            path,
-            () => settle(file.pending.reduce<Uint8Array<ArrayBuffer>>(applied, file.durable)),
-            (verdict) => {
-              if (verdict !== "kill") settle(this.survivor(file));
-            },
-          );
+          const last = file.pending.at(-1);
+          const fail = (verdict: Verdict) => {
+            if (verdict !== "kill") settle(this.survivor(file), file.pending.length);
+          };
+          step("sync", path, () => {}, fail);
+          await elapse();
+          // 0 where another sync, which began later and ended before, has covered it already.
+          const covered = last === undefined ? 0 : file.pending.indexOf(last) + 1;
+          settle(file.pending.slice(0, covered).reduce<Uint8Array<ArrayBuffer>>(applied, file.durable), covered);
         },
         close: async () => {},
       };
@@ -259,13 +308,16 @@ export class Simulator {
         step("makeDirectory", path, make, maybe(make));
       },
       syncDirectory: async (path) => {
+        const covered = this.pendingNames.filter((pending) => pending.directory === path);
         const settle = () => {
-          for (const one of this.pendingNames.filter((pending) => pending.directory === path)) {
+          for (const one of this.pendingNames.filter((pending) => covered.includes(pending))) {
             for (const [name, to] of one.changes) set(this.durableNames, name, to);
           }
-          this.pendingNames = this.pendingNames.filter((pending) => pending.directory !== path);
+          this.pendingNames = this.pendingNames.filter((pending) => !covered.includes(pending));
         };
-        step("syncDirectory", path, settle, maybe(settle));
+        step("syncDirectory", path, () => {}, maybe(settle));
+        await elapse();
+        settle();
       },
       kind: async (path) => {
         if (process !== this.process) throw new Killed();

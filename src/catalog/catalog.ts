@@ -25,7 +25,7 @@ import { canonical, matcher, parseFilter, textScreen } from "./filter.js";
 import { FullText, type TextHit, textOf } from "./full-text.js";
 import { checkIndexes, connect, createTables, isEmpty, type Meta, readMeta, writeMeta } from "./schema.js";
 import { SettingRows } from "./setting-rows.js";
-import { asHebbError, guarded } from "./sqlite-errors.js";
+import { asHebbError, guarded, isFailedSync } from "./sqlite-errors.js";
 
 /** How long a bulk change holds the main thread at a time. */
 const SLICE_MS = 1.5;
@@ -50,6 +50,11 @@ export interface CatalogOptions {
   indexes?: readonly string[];
   /** Creates the tables where the file is missing or empty. Default false: that is CATALOG_CORRUPT. */
   create?: boolean;
+  /**
+   * Writes SQLite's log, where there is one, again as it is. The system may show what a failed sync did not put on disk,
+   * and take it for clean: no later sync would write it, and SQLite would change the database counting on it.
+   */
+  rewriteLog?: () => Promise<void>;
 }
 
 /** A row to insert. `json`, where given, is the payload as JSON.stringify writes it, and `payload` is not read. */
@@ -71,6 +76,7 @@ export class Catalog {
   readonly #path: string;
   readonly #db: Database.Database;
   readonly #background: Background;
+  readonly #rewriteLog: CatalogOptions["rewriteLog"];
   readonly #entries: EntryRows;
   readonly #fullText: FullText;
   readonly #feedback: FeedbackRows;
@@ -87,8 +93,13 @@ export class Catalog {
   #gate: Promise<void> | undefined;
   /** At least one more than the largest node. */
   #nodesEnd: number;
-  #pendingRows = 0;
+  /** The changes since the last commit, in their order: see `#redo`. */
+  #pending: (() => unknown)[] = [];
   #pendingBytes = 0;
+  /** Why such changes are not here any more. */
+  #lost: HebbError | undefined;
+  /** SQLite's log has to be written again before it is synced again. */
+  #isDoubtful = false;
   #isClosed = false;
 
   /**
@@ -105,6 +116,7 @@ export class Catalog {
     if (!create && !existsSync(file)) {
       throw new HebbError("CATALOG_CORRUPT", `${file} is missing; restore it from a copy`, { path: file });
     }
+    if (!readOnly) await options.rewriteLog?.(); // whoever had it open before may have died of it
     const db = connect(file, readOnly ? "read" : create ? "create" : "write", BUSY_MS);
     const background = new Background(file);
     try {
@@ -120,7 +132,7 @@ export class Catalog {
       if (indexes !== undefined && !readOnly && indexes.join("\n") !== meta.indexes.join("\n")) {
         await background.run({ task: "indexes", indexes });
       }
-      return guarded("open", () => new Catalog(file, db, background));
+      return guarded("open", () => new Catalog(file, db, background, options.rewriteLog));
     } catch (error) {
       db.close();
       await background.stop();
@@ -128,12 +140,18 @@ export class Catalog {
     }
   }
 
-  private constructor(path: string, db: Database.Database, background: Background) {
+  private constructor(
+    path: string,
+    db: Database.Database,
+    background: Background,
+    rewriteLog: CatalogOptions["rewriteLog"],
+  ) {
     db.pragma(`cache_size = ${-CACHE_KIB}`);
     this.readOnly = db.readonly;
     this.#path = path;
     this.#db = db;
     this.#background = background;
+    this.#rewriteLog = rewriteLog;
     this.#committed = readMeta(db);
     this.#meta = { ...this.#committed };
     this.#entries = new EntryRows(db);
@@ -172,7 +190,7 @@ export class Catalog {
 
   /** Rows changed since the last commit. */
   get pendingRows(): number {
-    return this.#pendingRows;
+    return this.#pending.length;
   }
 
   /** Bytes of ids, payloads, feedback and settings written since the last commit. */
@@ -182,7 +200,7 @@ export class Catalog {
 
   /** True once so much is pending that the next commit would hold the main thread for more than 5 ms. */
   get needsCommit(): boolean {
-    return this.#pendingRows >= COMMIT_ROWS || this.#pendingBytes >= COMMIT_BYTES;
+    return this.#pending.length >= COMMIT_ROWS || this.#pendingBytes >= COMMIT_BYTES;
   }
 
   /** Declared indexes, sorted. */
@@ -243,7 +261,7 @@ export class Catalog {
    * Commits all changes under `lsn`: the catalog holds the log's effects up to it. The caller has synced the log that
    * far. While a checkpoint empties SQLite's log, and so nothing is pending, this puts nothing on disk: see
    * `committedLsn`.
-   * @throws {HebbError} DISK_FULL, IO_ERROR; the catalog is then back at `committedLsn`, to be replayed from there
+   * @throws {HebbError} DISK_FULL, IO_ERROR; the changes are still pending then
    */
   commit(lsn: number): void {
     this.#checkWritable();
@@ -259,7 +277,7 @@ export class Catalog {
       this.#end.run();
     });
     this.#committed = { ...this.#meta, lsn };
-    this.#pendingRows = 0;
+    this.#pending = [];
     this.#pendingBytes = 0;
   }
 
@@ -278,6 +296,21 @@ export class Catalog {
   }
 
   async #checkpoint(): Promise<number> {
+    if (this.#isDoubtful) await this.#settleLog(); // else the gate is closed before anybody can write
+    try {
+      return await this.#backfill();
+    } catch (error) {
+      if (isFailedSync(error)) this.#isDoubtful = true;
+      throw error;
+    }
+  }
+
+  async #settleLog(): Promise<void> {
+    await this.#rewriteLog?.();
+    this.#isDoubtful = false;
+  }
+
+  async #backfill(): Promise<number> {
     const { lsn } = this.#committed;
     const isQuiet = () => !this.#db.inTransaction;
     let open = isQuiet() && this.#logBytes > LARGE_LOG_BYTES ? this.#closeGate() : undefined;
@@ -331,6 +364,8 @@ export class Catalog {
     } finally {
       this.#isClosed = true;
       await this.#background.stop();
+      // Closing, SQLite tries a checkpoint of its own. Where this fails too, the failure before it tells more.
+      if (this.#isDoubtful) await this.#settleLog().catch(() => {});
       guarded("close", () => this.#db.close());
     }
   }
@@ -468,8 +503,9 @@ export class Catalog {
     if (this.#gate !== undefined) await this.#untilWritable();
     let sliceEnds = performance.now() + SLICE_MS;
     for (const item of items) {
-      this.#pendingBytes += this.#write(what, lsn, () => apply(item));
-      this.#pendingRows++;
+      const change = () => apply(item);
+      this.#pendingBytes += this.#write(what, lsn, change);
+      this.#pending.push(change);
       if (performance.now() < sliceEnds) continue;
       await breath();
       await this.#untilWritable();
@@ -483,23 +519,46 @@ export class Catalog {
     this.#checkWritable();
   }
 
-  /** A failed change takes all that is pending with it: the catalog is back at its last commit. */
+  /** A failed change takes the whole transaction with it, in SQLite: those before it are made again. */
   #write<T>(what: string, lsn: number, work: () => T): T {
+    const before = this.#meta.lsn;
     try {
       if (!this.#db.inTransaction) this.#begin.run();
       const result = work();
       this.#meta.lsn = Math.max(this.#meta.lsn, lsn);
       return result;
     } catch (error) {
+      const [changes, bytes] = [this.#pending, this.#pendingBytes];
       this.#rollBack();
+      this.#redo(changes, bytes, before);
       throw asHebbError(what, error);
+    }
+  }
+
+  /**
+   * Makes changes again, up to `lsn`, that were made before: they are acknowledged, and must neither vanish from what is
+   * read nor be missing in a later commit. Where that fails too, neither reading nor writing goes on.
+   */
+  #redo(changes: (() => unknown)[], bytes: number, lsn: number): void {
+    if (changes.length === 0) return;
+    try {
+      this.#begin.run();
+      for (const change of changes) change();
+      this.#meta.lsn = lsn;
+      this.#pending = changes;
+      this.#pendingBytes = bytes;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `catalog.sqlite: changes after LSN ${this.committedLsn} are in the log alone, as writing failed twice (${reason}). Close the index and open it again`;
+      this.#lost = new HebbError("IO_ERROR", message, { lsn: this.committedLsn }, error);
+      this.#rollBack();
     }
   }
 
   #rollBack(): void {
     if (this.#db.inTransaction) guarded("roll back", () => this.#db.exec("ROLLBACK"));
     this.#meta = { ...this.#committed };
-    this.#pendingRows = 0;
+    this.#pending = [];
     this.#pendingBytes = 0;
     this.#bitmaps.clear();
     this.#entries.forgetAll();
@@ -507,7 +566,7 @@ export class Catalog {
   }
 
   #read<T>(what: string, work: () => T): T {
-    this.#checkOpen();
+    this.#checkSound();
     return guarded(what, work);
   }
 
@@ -515,8 +574,13 @@ export class Catalog {
     if (this.#isClosed) throw new HebbError("INDEX_CLOSED", "the catalog was closed");
   }
 
-  #checkWritable(): void {
+  #checkSound(): void {
     this.#checkOpen();
+    if (this.#lost !== undefined) throw this.#lost;
+  }
+
+  #checkWritable(): void {
+    this.#checkSound();
     if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the catalog was opened with readOnly: true");
   }
 }

@@ -43,6 +43,16 @@ export function asHebbError(what: string, error: unknown): unknown {
   return new HebbError(code, message, { sqlite: error.code }, error);
 }
 
+/**
+ * Whether a sync failed in SQLite: nobody knows what is on disk then, and another sync might succeed without having
+ * written it.
+ */
+export function isFailedSync(error: unknown): boolean {
+  if (!(error instanceof HebbError)) return false;
+  const { sqlite, operation } = error.details;
+  return operation === "sync" || sqlite === "SQLITE_IOERR_FSYNC" || sqlite === "SQLITE_IOERR_DIR_FSYNC";
+}
+
 function errorCode(sqlite: string): Extract<ErrorCode, "DISK_FULL" | "IO_ERROR" | "CATALOG_CORRUPT"> {
   if (sqlite === "SQLITE_FULL") return "DISK_FULL";
   if (sqlite === "SQLITE_IOERR_CORRUPTFS") return "CATALOG_CORRUPT";

@@ -10,7 +10,7 @@ import {
   type GraphProfile,
   graphStrides,
 } from "../../native/graph.js";
-import { diskFiles, type Files } from "../../storage/files.js";
+import { diskFiles, type Files, rewrite } from "../../storage/files.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -67,8 +67,11 @@ export function open(directory: string, options: OpenOptions = {}): Promise<Inde
   return openWith(diskFiles, directory, options);
 }
 
-/** `open`, on files that may fail as a test wants them to. */
-export async function openWith(files: Files, directory: string, options: OpenOptions): Promise<Index> {
+/**
+ * `open` with the log and index.hebb behind `files`, for tests that fail or record what goes through them. The
+ * catalog is SQLite's, which does its own input and output: the directory is a real one.
+ */
+export async function openWith(files: Files, directory: string, options: OpenOptions = {}): Promise<Index> {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -142,6 +145,7 @@ async function openOnce({ files, directory, options, config, durability, create 
       storeId: store.meta.storeId,
       indexes: options.indexes,
       create: store.meta.lsn === 0, // until the first checkpoint, the log can make it anew
+      rewriteLog: () => rewriteWhole(files, `${pathOfCatalog()}-wal`),
     });
     catalog.checkStore(store.meta.storeId);
     if (catalog.committedLsn < store.meta.lsn) {
@@ -191,6 +195,17 @@ async function openOnce({ files, directory, options, config, durability, create 
     await catalog?.close().catch(() => {});
     await store?.close().catch(() => {});
     throw error;
+  }
+}
+
+/** Writes a file that may be there again as it is. */
+async function rewriteWhole(files: Files, path: string): Promise<void> {
+  if ((await files.kind(path)) !== "file") return;
+  const file = await files.open(path, "write");
+  try {
+    await rewrite(file, 0, await file.size());
+  } finally {
+    await file.close();
   }
 }
 

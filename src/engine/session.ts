@@ -9,6 +9,7 @@ import { PAGE_BYTES } from "../../native/index.js";
 import { diskFiles } from "../../storage/files.js";
 import type { Moment, Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
+import { isFailedSync } from "../catalog/sqlite-errors.js";
 import type { Config } from "../config.js";
 import type { BackupReport, RecoveryReport } from "../types.js";
 import { backupStore } from "./backup.js";
@@ -550,10 +551,15 @@ export class Session {
     const lsn = this.appliedLsn;
     try {
       this.catalog.commit(lsn);
+      return { lsn, followers: this.catalog.checkpoint().catch((error: unknown) => this.failCheckpoint(error)) };
     } catch (error) {
-      this.broken ??= error; // the catalog is back at its last commit, and nobody would bring it the rest
-      throw error;
+      return this.failCheckpoint(error);
     }
-    return { lsn, followers: this.catalog.checkpoint() };
+  }
+
+  /** After a sync that failed nobody knows what is on disk. */
+  private failCheckpoint(error: unknown): never {
+    if (isFailedSync(error)) this.broken ??= error;
+    throw error;
   }
 }

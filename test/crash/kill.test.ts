@@ -14,6 +14,7 @@ import { scratch } from "../support/rows.js";
 const KILLS = Number(process.env.HEBB_KILLS ?? 40);
 const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
 const CHILD = fileURLToPath(new URL("../support/index-child.mjs", import.meta.url));
+const PRELOAD = new URL("../vfs/kill-preload.mjs", import.meta.url).href;
 const TEXT_CHILD = fileURLToPath(new URL("../support/text-child.mjs", import.meta.url));
 const path = scratch();
 
@@ -56,13 +57,15 @@ const sorted = ({ rows, events }: State) => ({
 });
 const isSame = (a: State, b: State) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
-test.each<[Durability, number]>([
-  ["sync", 0.6],
-  ["interval", 0.2],
-  ["off", 0.2],
-])("with durability %s, killed again and again", async (durability, share) => {
+test.each<[Durability, string, number]>([
+  ["sync", "at any moment", 0.6],
+  ["interval", "at any moment", 0.2],
+  ["off", "at any moment", 0.2],
+  ["sync", "within a call of SQLite's", 0.1],
+])("with durability %s, killed again and again %s", async (durability, when, share) => {
   const prng = new Prng(SEED);
-  const directory = path(durability);
+  const directory = path(`${durability} ${when}`);
+  const inSqlite = when !== "at any moment";
   let state: State = { rows: new Map(), events: 0 };
   let pending: Operation | undefined;
   let next = 1;
@@ -82,19 +85,21 @@ test.each<[Durability, number]>([
   };
 
   for (let kill = 0; kill < Math.ceil(KILLS * share); kill++) {
+    const death = { directory, at: 1 + prng.below(400), part: prng.next() };
     const child = fork(CHILD, [directory, String(prng.uint32()), String(next), durability], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
+      ...(inSqlite && { execArgv: ["--import", PRELOAD], env: { ...process.env, HEBB_KILL: JSON.stringify(death) } }),
     });
     const die = () => child.kill("SIGKILL");
     // One in five dies while it starts, opens and recovers; the others some time later.
-    const early = kill % 5 === 4 ? setTimeout(die, 60 + prng.below(200)) : undefined;
+    const early = !inSqlite && kill % 5 === 4 ? setTimeout(die, 60 + prng.below(200)) : undefined;
     const delayMs = prng.below(3) === 0 ? prng.below(30) : prng.below(300);
     const failures: unknown[] = [];
     child.on("message", (message: Message) => {
       try {
         if ("opened" in message) {
           settle(message.opened);
-          if (early === undefined) setTimeout(die, delayMs);
+          if (early === undefined && !inSqlite) setTimeout(die, delayMs);
         } else if ("done" in message) {
           state = after(state, pending!);
           pending = undefined;

@@ -1,5 +1,5 @@
 /** What tests of the public surface share: places on disk, rows to put there, and the truth by comparing everything. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
@@ -7,10 +7,15 @@ import { Prng } from "../../base/prng.js";
 import type { Metric } from "../../src/index.js";
 
 /** Paths for stores; all is gone after the file's tests. */
-export function scratch(): (name: string) => string {
-  const directory = mkdtempSync(join(tmpdir(), "hebb-test-"));
+export function scratch(within = tmpdir()): (name: string) => string {
+  const directory = realpathSync(mkdtempSync(join(within, "hebb-test-")));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
   return (name) => join(directory, name);
+}
+
+/** As `scratch`, in memory where the system has a place for it: what survives there is the test's to say, syncs take no time. */
+export function memoryScratch(): (name: string) => string {
+  return scratch(existsSync("/dev/shm") ? "/dev/shm" : tmpdir());
 }
 
 /** n x d normal values. */
