@@ -128,7 +128,7 @@ test("after a power failure at any call nothing acknowledged is lost, also when 
       await liveUntil(simulator, model, life, STEPS, n);
       simulator.powerFailure();
       failures++;
-      for (let depth = prng.below(4); depth > 0; depth--) {
+      for (let depth = prng.below(6); depth > 0; depth--) {
         const at = simulator.calls + 1 + prng.below(12);
         simulator.onCall = ({ number }) => (number === at ? "kill" : undefined);
         await Subject.open(simulator.files(), DIRECTORY, model).catch((error: unknown) => {
@@ -179,6 +179,32 @@ test("one failed call at a time: the step fails with a code, nothing acknowledge
     }
   }
   figure(11, "single failed calls of a life, EIO or ENOSPC: none acknowledged, nothing lost", faults);
+});
+
+test("one failed read at a time: an error with a code, nothing acknowledged is lost, nothing failed shows up", async () => {
+  let faults = 0;
+  for (const seed of seeds(long ? 40 : 2)) {
+    let reads = 0;
+    const simulator = new Simulator(seed);
+    simulator.onCall = ({ operation }) => {
+      if (operation === "pread") reads++;
+      return undefined;
+    };
+    await live(simulator.files(), DIRECTORY, new Model(), new Prng(seed), STEPS);
+    for (let n = 1; n <= reads; n++) {
+      await seeded(seed, `EIO at read ${n} of ${reads}`, async () => {
+        let read = 0;
+        const errors = await liveWithFaults(
+          seed,
+          ({ operation }) => (operation === "pread" && ++read === n ? "EIO" : undefined),
+          n % 2 === 0,
+        );
+        expect(errors.map(({ code }) => code)).toEqual(["IO_ERROR"]);
+      });
+      faults++;
+    }
+  }
+  figure(11, "single failed reads of a life: an error with a code, nothing lost", faults);
 });
 
 test("a disk that is full for a while: steps fail cleanly, and work once there is space", async () => {
