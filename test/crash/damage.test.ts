@@ -134,22 +134,30 @@ describe("a flipped bit", () => {
     const table = await readChecksums(file, meta);
     const ownerOf = owners();
     const prng = new Prng(SEED);
-    const places = long ? range(content.length) : range(1500).map(() => prng.below(content.length));
     let harmless = 0;
-    for (const at of places) {
+    const flip = async (at: number, sections: Meta["sections"]) => {
       const bit = 1 << prng.below(8);
       content[at] ^= bit;
-      const sections = (await checkIndex(file, meta, table)).map(({ section }) => section);
+      const found = (await checkIndex(file, { ...meta, sections }, table)).map(({ section }) => section);
       content[at] ^= bit;
       const owner = ownerOf.get(Math.floor(at / BLOCK_BYTES));
       const expected = at < 2 * SLOT_BYTES ? "meta" : owner?.name;
       const isPadding = owner?.kind === 0 && at % BLOCK_BYTES >= owner.length;
       if (isPadding) harmless++;
-      if (isPadding ? sections.length > 0 : sections.length !== 1 || sections[0] !== expected) {
-        expect.fail(`${replay}: byte ${at} of section ${expected}: found ${JSON.stringify(sections)}`);
+      if (isPadding ? found.length > 0 : found.length !== 1 || found[0] !== expected) {
+        expect.fail(`${replay}: byte ${at} of section ${expected}: found ${JSON.stringify(found)}`);
       }
+    };
+    const sample = range(long ? 20_000 : 1500).map(() => prng.below(content.length));
+    for (const at of sample) await flip(at, meta.sections);
+    // The check looks at one section after the other: of those without the bit nothing can be found.
+    const all = long ? range(content.length) : [];
+    for (const at of all) {
+      const owner = ownerOf.get(Math.floor(at / BLOCK_BYTES));
+      await flip(at, owner === undefined ? [] : [owner]);
     }
-    figure(5, "bits of index.hebb flipped, one at a byte: named by the check", places.length - harmless);
+    const places = sample.length + all.length;
+    figure(5, "bits of index.hebb flipped, one at a byte: named by the check", places - harmless);
     figure(5, "bits of index.hebb flipped behind the last checksum: without meaning", harmless);
   });
 
@@ -193,7 +201,8 @@ describe("a flipped bit", () => {
     if (opened instanceof HebbError) return "open";
     try {
       if (catalogFaults() > 0) return "check";
-      expect([at, await catalogAnswers(opened)], replay).toEqual([at, tables]);
+      const answers = await catalogAnswers(opened);
+      if (!isDeepStrictEqual(answers, tables)) expect([at, answers], replay).toEqual([at, tables]);
     } finally {
       await settled(() => opened.close());
     }
