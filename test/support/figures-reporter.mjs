@@ -19,7 +19,7 @@ export default class FiguresReporter {
       sum.count += count;
       sums.set(`${row} ${what}`, sum);
     }
-    console.log("\nReliability: row of the fault table, times, what");
+    console.log("\nFaults that were tried: number (docs/operating.md), times, what became of them");
     for (const { row, what, count } of [...sums.values()].sort((a, b) => a.row - b.row || (a.what < b.what ? -1 : 1))) {
       console.log(`${String(row).padStart(3)} ${count.toLocaleString("en").padStart(12)}  ${what}`);
     }
