@@ -46,9 +46,9 @@ test("of handles opened at the same moment exactly one wins", async () => {
 
 test("processes never have a store at the same time", async () => {
   const directory = join(scratch, "processes");
-  const rounds = long ? 1000 : 60;
+  const rounds = long ? 250 : 60;
   const children = Array.from({ length: 4 }, () => child("race", directory, String(rounds)));
-  const wins = children.map(async (one) => {
+  const tries = children.map(async (one) => {
     let output = "";
     one.stdout!.on("data", (data) => {
       output += String(data);
@@ -57,10 +57,10 @@ test("processes never have a store at the same time", async () => {
     expect(code).toBe(0);
     return Number(output);
   });
-  const total = (await Promise.all(wins)).reduce((sum, n) => sum + n, 0);
-  expect(total).toBeGreaterThan(0);
-  figure(12, "openings by four processes at once: never two had the store", 4 * rounds);
-  figure(12, "of these, won", total);
+  const total = (await Promise.all(tries)).reduce((sum, n) => sum + n, 0);
+  expect(total).toBeGreaterThan(4 * rounds); // they were in each other's way
+  figure(12, "races of four processes for a store, each until it had won its share: never two had it", 4 * rounds);
+  figure(12, "openings in these races", total);
 });
 
 test("killed with -9 while it writes: nothing acknowledged is lost, and its lock blocks nobody", async () => {
