@@ -1,11 +1,11 @@
 /** The full check of a catalog: SQLite's structure, our checksums and counts, and full text against the rows. */
 import Database from "better-sqlite3";
 import { HebbError } from "../../base/errors.js";
-import { textCrc } from "./checksum.js";
+import { blobCrc, textCrc } from "./checksum.js";
 import { type EntryRow, parsePayload, verified } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRow } from "./feedback-rows.js";
 import { textOf } from "./full-text.js";
-import { type Meta, readMeta, TEXT_TABLE } from "./schema.js";
+import { type Meta, readMeta, TEXT_TABLE, totalsCrc } from "./schema.js";
 import { decodeSetting, type SettingRow } from "./setting-rows.js";
 import { asHebbError } from "./sqlite-errors.js";
 
@@ -61,15 +61,26 @@ export function checkCatalog(db: Database.Database): Fault[] {
         report(`catalog.sqlite: ${rows} ${name} found; expected ${expected}`);
     });
   }
-  if (faults.length === 0) part("check full text", 0, () => checkFullText(db, report));
+  part("check full text", 0, () => {
+    if (meta?.totals !== undefined && meta.totals !== totalsCrc(db))
+      report(
+        "catalog.sqlite: full text does not count the texts and words that were there when it was written; rebuild it",
+      );
+    if (faults.length === 0) checkFullText(db, report);
+  });
   return faults;
 }
 
-/** Every occurrence of every word, summed without order: the table's own must be those of the rows' texts. */
+/**
+ * Every occurrence of every word, and the length of every text, summed without order: the table's own must be those of
+ * the rows' texts. BM25 goes by the lengths too.
+ */
 function checkFullText(db: Database.Database, report: (message: string) => void): void {
   db.exec("CREATE VIRTUAL TABLE temp.stored_word USING fts5vocab(main, full_text, instance)");
   const stored = occurrences(db, "temp.stored_word");
-  const expected: Occurrences = { count: 0, sum: 0 };
+  const storedLengths = lengths(db);
+  const expected: Sum = { count: 0, sum: 0 };
+  const expectedLengths: Sum = { count: 0, sum: 0 };
   const fresh = new Database(":memory:");
   try {
     fresh.exec(`BEGIN; ${TEXT_TABLE}`);
@@ -77,9 +88,8 @@ function checkFullText(db: Database.Database, report: (message: string) => void)
     const insert = fresh.prepare("INSERT INTO full_text (rowid, text) VALUES (?, ?)");
     let pending = 0;
     const drain = () => {
-      const { count, sum } = occurrences(fresh, "fresh_word");
-      expected.count += count;
-      expected.sum = (expected.sum + sum) >>> 0;
+      add(expected, occurrences(fresh, "fresh_word"));
+      add(expectedLengths, lengths(fresh));
       fresh.exec("INSERT INTO full_text (full_text) VALUES ('delete-all')");
       pending = 0;
     };
@@ -100,17 +110,44 @@ function checkFullText(db: Database.Database, report: (message: string) => void)
       `catalog.sqlite: full text holds ${stored.count} words that are not the rows' ${expected.count}; rebuild it`,
     );
   }
+  if (storedLengths.count !== expectedLengths.count || storedLengths.sum !== expectedLengths.sum) {
+    report(
+      `catalog.sqlite: full text holds lengths of ${storedLengths.count} texts that are not those of the rows' ${expectedLengths.count}; rebuild it`,
+    );
+  }
 }
 
-interface Occurrences {
+/** Of things in any order: how many, and their hashes added up. */
+interface Sum {
   count: number;
   sum: number;
 }
 
+function add(total: Sum, { count, sum }: Sum): void {
+  total.count += count;
+  total.sum = (total.sum + sum) >>> 0;
+}
+
+/** The words of each text, as FTS5 keeps them beside its index: a varint. */
+function lengths(db: Database.Database): Sum {
+  const total: Sum = { count: 0, sum: 0 };
+  const rows = db.prepare("SELECT id, sz FROM main.full_text_docsize").raw();
+  for (const [doc, size] of rows.iterate() as Iterable<[number, unknown]>) {
+    const bytes = size instanceof Uint8Array ? size : new Uint8Array(0); // damage may make anything of it
+    add(total, { count: 1, sum: mixed(doc, blobCrc("length", "", bytes), 0) });
+  }
+  return total;
+}
+
+function mixed(hash: number, doc: number, offset: number): number {
+  let bits = Math.imul(hash ^ Math.imul(doc + 1, 0x9e3779b1), 0x85ebca6b);
+  bits = Math.imul(bits ^ (bits >>> 15) ^ offset, 0xc2b2ae35);
+  return (bits ^ (bits >>> 13)) >>> 0;
+}
+
 /** Terms come in order, so that each is hashed once. */
-function occurrences(db: Database.Database, table: string): Occurrences {
-  let count = 0;
-  let sum = 0;
+function occurrences(db: Database.Database, table: string): Sum {
+  const total: Sum = { count: 0, sum: 0 };
   let lastTerm: unknown;
   let hash = 0;
   for (const [term, doc, offset] of db.prepare(`SELECT term, doc, offset FROM ${table}`).raw().iterate() as Iterable<
@@ -118,10 +155,7 @@ function occurrences(db: Database.Database, table: string): Occurrences {
   >) {
     if (term !== lastTerm) hash = textCrc("word", String(term));
     lastTerm = term;
-    let mixed = Math.imul(hash ^ Math.imul(doc + 1, 0x9e3779b1), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 15) ^ offset, 0xc2b2ae35);
-    sum = (sum + (mixed ^ (mixed >>> 13))) >>> 0;
-    count++;
+    add(total, { count: 1, sum: mixed(hash, doc, offset) });
   }
-  return { count, sum };
+  return total;
 }

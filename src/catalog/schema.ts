@@ -15,7 +15,7 @@
  */
 import Database from "better-sqlite3";
 import { HebbError } from "../../base/errors.js";
-import { textCrc } from "./checksum.js";
+import { blobCrc, textCrc } from "./checksum.js";
 import { guarded } from "./sqlite-errors.js";
 
 export const FORMAT_VERSION = 1;
@@ -51,6 +51,8 @@ export interface Meta {
   indexes: string[];
   /** CRC-32C of sqlite_schema, root pages included: a damaged definition is found at open. */
   schema: number;
+  /** `totalsCrc` at the time of writing; the check compares. Not in catalogs that were last written before it was there. */
+  totals?: number;
 }
 
 /** Opens a connection with the settings all connections of ours share. Never creates a file unless told. */
@@ -177,8 +179,17 @@ export function readMeta(db: Database.Database): Meta {
   return meta;
 }
 
-/** Writes `meta`; belongs in the transaction whose LSN and counts it names. */
+/**
+ * CRC-32C of the record in which FTS5 counts all texts and their words. BM25 goes by it, and nothing else tells what it
+ * must be: texts that were removed stay counted.
+ */
+export function totalsCrc(db: Database.Database): number {
+  const record = db.prepare("SELECT block FROM main.full_text_data WHERE id = 1").pluck().get();
+  return blobCrc("totals", "", record instanceof Uint8Array ? record : new Uint8Array(0));
+}
+
+/** Writes `meta`; belongs in the transaction whose LSN and counts it names, behind all changes of texts. */
 export function writeMeta(db: Database.Database, meta: Meta): void {
-  const value = JSON.stringify(meta);
+  const value = JSON.stringify({ ...meta, totals: totalsCrc(db) });
   db.prepare("INSERT OR REPLACE INTO meta (key, value, crc) VALUES (1, ?, ?)").run(value, textCrc("meta", value));
 }

@@ -1,7 +1,6 @@
 /**
  * kill -9 at random moments of freezing over a bundle: what is there afterwards is the bundle that was acknowledged last,
- * or the one on its way, every byte of it. `npm run test:long` kills 200 times; `HEBB_SEED=n` repeats the delays of a run,
- * and a failure prints its seed.
+ * or the one on its way, every byte of it.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -10,13 +9,13 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
 import { type FreezeOptions, open, openFrozen } from "../../src/index.js";
+import { figure } from "../support/figures.js";
 import { manifestIn } from "../support/frozen.js";
+import { killsOf, replay, SEED } from "../support/kills.js";
 import { randomRows, rowOf, scratch } from "../support/rows.js";
-import { long } from "../support/seed.js";
 import { range } from "../support/tiers.js";
 
-const KILLS = Number(process.env.HEBB_KILLS ?? (long ? 200 : 15));
-const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
+const KILLS = killsOf("frozen");
 const CHILD = fileURLToPath(new URL("../support/freeze-child.mjs", import.meta.url));
 const path = scratch();
 
@@ -24,7 +23,6 @@ const path = scratch();
 const WAYS: FreezeOptions[] = [{}, { seed: 1, bits: 1 }, { rotation: "haar", bits: 8 }, { rerankFactor: 3 }];
 
 test("killed again and again, a freeze leaves the bundle before it or the new one, whole", async () => {
-  const replay = `HEBB_SEED=${SEED}`;
   const prng = new Prng(SEED);
   const [n, d] = [1500, 32];
   const rows = randomRows(n, d, 5);
@@ -89,4 +87,5 @@ test("killed again and again, a freeze leaves the bundle before it or the new on
   await again.close();
   const names = ["manifest.json", ...manifestIn(path("frozen")).sections.map(({ file }) => file)].sort();
   expect(readdirSync(path("frozen")).sort()).toEqual(names);
+  figure(1, "kills of freezes: the bundle before or the new one, every byte", KILLS);
 });

@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
 import { Store } from "../../storage/store.js";
+import { figure } from "../support/figures.js";
+import { long } from "../support/seed.js";
 import { IDENTITY, SECTIONS } from "../support/store-model.js";
 
 const CHILD = fileURLToPath(new URL("../support/store-child.mjs", import.meta.url));
@@ -27,7 +29,8 @@ function child(...parameters: string[]): ChildProcess {
 
 test("of handles opened at the same moment exactly one wins", async () => {
   const directory = join(scratch, "handles");
-  for (let round = 0; round < 250; round++) {
+  const rounds = long ? 1000 : 250;
+  for (let round = 0; round < rounds; round++) {
     const results = await Promise.allSettled(Array.from({ length: 4 }, () => open(directory)));
     const winners = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     expect(winners).toHaveLength(1);
@@ -38,12 +41,14 @@ test("of handles opened at the same moment exactly one wins", async () => {
     }
     await winners[0].close();
   }
+  figure(12, "races of four handles for a store: exactly one won", rounds);
 });
 
 test("processes never have a store at the same time", async () => {
   const directory = join(scratch, "processes");
-  const children = Array.from({ length: 4 }, () => child("race", directory, "60"));
-  const wins = children.map(async (one) => {
+  const rounds = long ? 250 : 60;
+  const children = Array.from({ length: 4 }, () => child("race", directory, String(rounds)));
+  const tries = children.map(async (one) => {
     let output = "";
     one.stdout!.on("data", (data) => {
       output += String(data);
@@ -52,8 +57,10 @@ test("processes never have a store at the same time", async () => {
     expect(code).toBe(0);
     return Number(output);
   });
-  const total = (await Promise.all(wins)).reduce((sum, n) => sum + n, 0);
-  expect(total).toBeGreaterThan(0);
+  const total = (await Promise.all(tries)).reduce((sum, n) => sum + n, 0);
+  expect(total).toBeGreaterThan(4 * rounds); // they were in each other's way
+  figure(12, "races of four processes for a store, each until it had won its share: never two had it", 4 * rounds);
+  figure(12, "openings in these races", total);
 });
 
 test("killed with -9 while it writes: nothing acknowledged is lost, and its lock blocks nobody", async () => {

@@ -9,6 +9,7 @@ import { BLOCK_BYTES } from "../../native/index.js";
 import type { SectionEntry } from "../../storage/format.js";
 import { type Call, Killed, Simulator, type Verdict } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
+import { figure } from "../support/figures.js";
 import { long } from "../support/seed.js";
 import { DIRECTORY, IDENTITY, live, Model, randomGroup, Subject } from "../support/store-model.js";
 
@@ -63,6 +64,7 @@ async function callsOf(seed: number): Promise<number> {
 }
 
 test("killed at every call, the store opens with everything acknowledged", async () => {
+  let kills = 0;
   for (const seed of seeds(long ? 40 : 2)) {
     const calls = await callsOf(seed);
     for (let n = 1; n <= calls; n++) {
@@ -72,12 +74,15 @@ test("killed at every call, the store opens with everything acknowledged", async
         expect(await liveUntil(simulator, model, seed, STEPS, n)).toBe(true);
         await goOn(simulator, model, seed);
       });
+      kills++;
     }
   }
+  figure(2, "simulated kills, one at every call of a life: all opened again", kills);
 });
 
 test("killed at every call of a recovery, five deep, the next one ends as the first would have", async () => {
-  for (const seed of seeds(1)) {
+  let deaths = 0;
+  for (const seed of seeds(long ? 4 : 1)) {
     const calls = await callsOf(seed);
     for (let n = 1; n <= calls; n += 5) {
       await seeded(seed, `kill at call ${n}, then in recovery`, async () => {
@@ -96,6 +101,7 @@ test("killed at every call of a recovery, five deep, the next one ends as the fi
             });
             if (opened !== undefined) break;
             died = true;
+            deaths++;
           }
           simulator.kill();
           simulator.onCall = undefined;
@@ -105,10 +111,12 @@ test("killed at every call of a recovery, five deep, the next one ends as the fi
       });
     }
   }
+  figure(4, "simulated kills within recoveries, up to five on end: the next one ended as the first would have", deaths);
 });
 
 test("after a power failure at any call nothing acknowledged is lost, also when it fails again in recovery", async () => {
   const lives = new Map<number, number>();
+  let failures = 0;
   for (const seed of seeds(long ? 10_000 : 200)) {
     const prng = new Prng(seed);
     const life = 1000 + (seed % 10);
@@ -119,7 +127,8 @@ test("after a power failure at any call nothing acknowledged is lost, also when 
       const model = new Model();
       await liveUntil(simulator, model, life, STEPS, n);
       simulator.powerFailure();
-      for (let depth = prng.below(4); depth > 0; depth--) {
+      failures++;
+      for (let depth = prng.below(6); depth > 0; depth--) {
         const at = simulator.calls + 1 + prng.below(12);
         simulator.onCall = ({ number }) => (number === at ? "kill" : undefined);
         await Subject.open(simulator.files(), DIRECTORY, model).catch((error: unknown) => {
@@ -127,10 +136,12 @@ test("after a power failure at any call nothing acknowledged is lost, also when 
         });
         simulator.onCall = undefined;
         simulator.powerFailure();
+        failures++;
       }
       await goOn(simulator, model, seed);
     });
   }
+  figure(3, "simulated power failures in lives and recoveries: 0 acknowledged writes lost", failures);
 });
 
 /** Lives with one kind of fault, then reopens on a healthy disk. @returns errors seen */
@@ -150,6 +161,7 @@ async function liveWithFaults(seed: number, verdict: (call: Call) => Verdict, po
 }
 
 test("one failed call at a time: the step fails with a code, nothing acknowledged is lost, nothing failed shows up", async () => {
+  let faults = 0;
   for (const seed of seeds(long ? 40 : 1)) {
     const calls = await callsOf(seed);
     for (const fault of ["EIO", "ENOSPC"] as const) {
@@ -162,9 +174,37 @@ test("one failed call at a time: the step fails with a code, nothing acknowledge
           );
           for (const { code } of errors) expect(["IO_ERROR", "DISK_FULL", "STORE_POISONED"]).toContain(code);
         });
+        faults++;
       }
     }
   }
+  figure(11, "single failed calls of a life, EIO or ENOSPC: none acknowledged, nothing lost", faults);
+});
+
+test("one failed read at a time: an error with a code, nothing acknowledged is lost, nothing failed shows up", async () => {
+  let faults = 0;
+  for (const seed of seeds(long ? 40 : 2)) {
+    let reads = 0;
+    const simulator = new Simulator(seed);
+    simulator.onCall = ({ operation }) => {
+      if (operation === "pread") reads++;
+      return undefined;
+    };
+    await live(simulator.files(), DIRECTORY, new Model(), new Prng(seed), STEPS);
+    for (let n = 1; n <= reads; n++) {
+      await seeded(seed, `EIO at read ${n} of ${reads}`, async () => {
+        let read = 0;
+        const errors = await liveWithFaults(
+          seed,
+          ({ operation }) => (operation === "pread" && ++read === n ? "EIO" : undefined),
+          n % 2 === 0,
+        );
+        expect(errors.map(({ code }) => code)).toEqual(["IO_ERROR"]);
+      });
+      faults++;
+    }
+  }
+  figure(11, "single failed reads of a life: an error with a code, nothing lost", faults);
 });
 
 test("a disk that is full for a while: steps fail cleanly, and work once there is space", async () => {
@@ -193,6 +233,11 @@ test("a disk that is full for a while: steps fail cleanly, and work once there i
       await (await Subject.open(simulator.files(), DIRECTORY, model)).close();
     });
   }
+  figure(
+    10,
+    "lives on a disk that is full for a while: clean failures, and nothing lost",
+    seeds(long ? 2000 : 60).length,
+  );
 });
 
 test("a failed sync poisons: no later write is accepted, reading goes on", async () => {
@@ -279,6 +324,7 @@ test("power failure at every call of a checkpoint that shrinks, reuses or moves,
     ["and all of that", (store) => store.compact(0)],
   ];
   let image = new Simulator(1).image();
+  let failures = 0;
   const seen = new Set<string>();
   for (const [name, change] of steps) {
     const act = async (store: Store) => {
@@ -328,11 +374,13 @@ test("power failure at every call of a checkpoint that shrinks, reuses or moves,
           simulator.powerFailure();
           expect(stateOf(await openBlocks(simulator))).toEqual(last);
         });
+        failures++;
       }
     }
     image = first.image();
   }
   expect([...seen].sort()).toEqual(["moved", "reused", "shorter"]);
+  figure(3, "simulated power failures in checkpoints and compactions: the old state or the new", failures);
 });
 
 test("one failed call at a time in a compaction: an error with a code, and the state stays", async () => {

@@ -491,6 +491,10 @@ describe("damage", () => {
       ["UPDATE setting SET value = x'00'", /setting "s": its checksum/],
       ["DELETE FROM full_text WHERE rowid = 6", /full text holds/],
       ["UPDATE full_text_data SET block = zeroblob(length(block)) WHERE id > 10", /./],
+      // What BM25 goes by beside the words:
+      ["UPDATE full_text_docsize SET sz = x'09' WHERE id = 6", /lengths of 40 texts/],
+      ["UPDATE full_text_docsize SET sz = 'text' WHERE id = 6", /lengths of 40 texts/],
+      ["UPDATE full_text_data SET block = x'2879' WHERE id = 1", /does not count the texts/],
     ];
     for (const [sql, message] of cases) {
       const path = await sample();

@@ -6,6 +6,7 @@ import { encodeRecordHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES } from ".
 import { type Group, Log } from "../../storage/log.js";
 import { Poison } from "../../storage/poison.js";
 import { Simulator } from "../../storage/simulator.js";
+import { figure } from "../support/figures.js";
 import { runs } from "../support/seed.js";
 
 const STORE_ID = new Uint8Array(16).fill(7);
@@ -88,6 +89,82 @@ test("cut at every byte, the log recovers the groups before it, whole", async ()
     expect((await groupsOf(again)).length).toBe(count + 1);
     await again.close();
   }
+  const cuts = whole.length - SEGMENT_HEADER_BYTES + 1;
+  figure(8, "cuts of logs, one at every byte: the valid prefix is recovered, or damage is named", cuts);
+});
+
+test("of several segments, the last is cut at every byte to what is whole, and a cut in another is damage", async () => {
+  const { simulator, log } = await fresh();
+  for (const one of [group(1, 2), group(3), group(4, 5)]) await log.append(one);
+  await log.sync();
+  const first = simulator.image().get(FIRST)!;
+  await log.cut(5); // a new segment, as one that is full would have; the old one's name may outlive a power failure
+  const ends: number[] = [];
+  const groups = [group(6, 7, 8), group(9), group(10, 11)];
+  for (const one of groups) {
+    await log.append(one);
+    ends.push(log.bytes());
+  }
+  await log.close();
+  const lsns = [8, 9, 11];
+  const second = "/wal/0000000000000006.wal";
+  const last = simulator.image().get(second)!;
+  const both = (a: Uint8Array, b: Uint8Array) =>
+    new Map([
+      [FIRST, a],
+      [second, b],
+    ]);
+  let cuts = 0;
+  for (let length = 0; length <= last.length; length++) {
+    const cut = Simulator.from(both(first, last.subarray(0, length)), length);
+    const recovered = await reopen(cut.files());
+    const count = ends.filter((end) => end <= length).length;
+    expect([length, recovered.lastLsn]).toEqual([length, count === 0 ? 5 : lsns[count - 1]]);
+    expect((await groupsOf(recovered)).length).toBe(3 + count);
+    const { last: added } = await recovered.append(group(99));
+    expect(added).toBe(recovered.lastLsn);
+    await recovered.sync();
+    await recovered.close();
+    cut.powerFailure();
+    const again = await reopen(cut.files());
+    expect((await groupsOf(again)).length).toBe(3 + count + 1);
+    await again.close();
+    cuts++;
+  }
+  for (let length = 0; length < first.length; length++) {
+    const image = both(first.subarray(0, length), last);
+    const cut = Simulator.from(image, length);
+    await expect(reopen(cut.files()), `byte ${length}`).rejects.toMatchObject({ code: "WAL_CORRUPT" });
+    expect(cut.image()).toEqual(image);
+    const needless = await reopen(Simulator.from(image, length).files(), 5); // nobody needs the first one
+    expect(needless.lastLsn).toBe(11);
+    await needless.close();
+    cuts++;
+  }
+  figure(8, "cuts of logs, one at every byte: the valid prefix is recovered, or damage is named", cuts);
+});
+
+test("closed cleanly, a log has no tail in doubt: a cut or a flipped bit at any byte is damage, or takes nothing away", async () => {
+  const { simulator, log } = await fresh();
+  for (const one of [group(1), group(2, 3), group(4)]) await log.append(one);
+  const end = log.bytes();
+  await log.markClosed();
+  await log.close();
+  const whole = simulator.image().get(FIRST)!;
+  expect(whole.length).toBe(end + RECORD_HEADER_BYTES);
+  for (let at = 0; at < whole.length; at++) {
+    const flipped = whole.slice();
+    flipped[at] ^= 1 << (at % 8);
+    const files = Simulator.from(new Map([[FIRST, flipped]]), at).files();
+    if (at < end) {
+      await expect(reopen(files), `byte ${at}`).rejects.toMatchObject({ code: "WAL_CORRUPT" });
+    } else {
+      const recovered = await reopen(files); // the closing record alone
+      expect([at, recovered.lastLsn]).toEqual([at, 4]);
+      await recovered.close();
+    }
+  }
+  figure(5, "bits of a cleanly closed log flipped: found, or nothing is lost", whole.length);
 });
 
 test("a flipped bit is found: before the last synced record it is damage, behind it a torn tail", async () => {

@@ -1,6 +1,7 @@
 /**
  * Another process that uses a store. Arguments: what to do, and the directory.
- * `race`: opens and closes again and again, and while it has the store makes a file that nobody else may have made.
+ * `race`: opens and closes until it had the store so many times, and while it has it makes a file that nobody else may
+ * have made; prints how often it tried.
  * `write`: puts until killed, and prints the LSN of each put once it is durable.
  */
 import { closeSync, openSync, unlinkSync } from "node:fs";
@@ -24,8 +25,8 @@ function apply(store, lsn) {
 }
 
 if (what === "race") {
-  let wins = 0;
-  for (let round = 0; round < Number(rounds); round++) {
+  let tries = 0;
+  for (let wins = 0; wins < Number(rounds); tries++) {
     try {
       const store = await open();
       closeSync(openSync(join(directory, "..", "winner"), "wx")); // throws where someone else has the store too
@@ -34,9 +35,10 @@ if (what === "race") {
       await store.close();
     } catch (error) {
       if (error.code !== "STORE_LOCKED") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 2 * Math.random()));
     }
   }
-  console.log(wins);
+  console.log(tries);
 } else {
   const store = await open();
   console.log(`open ${store.log.lastLsn}`);

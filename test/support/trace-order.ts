@@ -110,7 +110,13 @@ async function followers(disk: Simulator, directory: string): Promise<{ index: n
   const [index, journal] = await Promise.all(
     ["index.hebb", "index.hebb-journal"].map((name) => files.open(`/store/${name}`, "read")),
   );
-  const { meta } = await recoverIndex(index, journal, true, new Poison());
+  const { meta } = await recoverIndex(
+    index,
+    journal,
+    { write: false, place: false },
+    Number.MAX_SAFE_INTEGER,
+    new Poison(),
+  );
   putOnDisk(disk, directory);
   const db = new Database(`${directory}/catalog.sqlite`);
   const { lsn } = JSON.parse(db.prepare("SELECT value FROM meta").pluck().get() as string) as { lsn: number };
