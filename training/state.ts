@@ -57,6 +57,12 @@ export const FIELD = {
   networkReady: 14,
 } as const;
 
+/** Header fields that are places or count what is looped over, with the most that they can be. */
+export const COUNTED_FIELDS = [
+  { field: FIELD.clock, most: 2 ** 32 - 1 },
+  { field: CURVE_AT, most: Curve.POINTS },
+] as const;
+
 export interface Delta {
   /** Bytes to write into the parameter buffer, by byte offset. */
   parameters: { at: number; bytes: Uint8Array }[];
@@ -352,13 +358,16 @@ export function decodeDelta(from: Uint8Array): Delta {
   const edges = u32();
   const networkPieces = u32();
   const biased = u32();
-  const takePieces = (count: number): Delta["parameters"] =>
-    Array.from({ length: count }, () => {
+  const takePieces = (count: number): Delta["parameters"] => {
+    const all: Delta["parameters"] = [];
+    for (let i = 0; i < count; i++) {
       const offset = u32();
       const length = u32();
       const start = take(length);
-      return { at: offset, bytes: bytes.slice(start, start + length) };
-    });
+      all.push({ at: offset, bytes: bytes.slice(start, start + length) });
+    }
+    return all;
+  };
   delta.parameters = takePieces(pieces);
   for (let i = 0; i < entries; i++) {
     const node = u32();
