@@ -11,6 +11,7 @@ import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord, LEAST_LANES, RecordRoom, widen } from "../model/edges.js";
 import type { RowBiases } from "../model/field.js";
 import { Overlay } from "../model/overlay.js";
+import { ARMS } from "./arms.js";
 import { Curve } from "./curve.js";
 import { Gate } from "./gate.js";
 import { NetworkBytes } from "./network-bytes.js";
@@ -60,6 +61,7 @@ export const FIELD = {
 /** Header fields that are places or count what is looped over, with the most that they can be. */
 export const COUNTED_FIELDS = [
   { field: FIELD.clock, most: 2 ** 32 - 1 },
+  { field: GATE_AT + Gate.SERVING, most: ARMS - 1 },
   { field: CURVE_AT, most: Curve.POINTS },
 ] as const;
 

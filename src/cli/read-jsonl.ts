@@ -2,6 +2,9 @@
 import { type Entry, HebbError, type Id, type Payload } from "../index.js";
 import type { ByteReader } from "./byte-reader.js";
 
+/** A longer line is none: it would be put together for ever, and then not fit into a string. */
+const MOST_LINE = 64 << 20;
+
 export interface Line {
   /** From 1. */
   number: number;
@@ -22,6 +25,8 @@ export async function* readLines(reader: ByteReader): AsyncGenerator<Line> {
       const text = chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
       const lines = (rest + text).split("\n");
       rest = chunk === undefined ? "" : lines.pop()!;
+      if (rest.length > MOST_LINE)
+        throw fault(reader.path, number + lines.length + 1, `longer than ${MOST_LINE} characters`);
       for (const line of lines) {
         number++;
         if (line.trim() !== "") yield { number, value: parseLine(line, number, reader.path) };
@@ -88,10 +93,18 @@ export function fault(path: string, line: number, what: string, cause?: unknown)
   return new HebbError("FILE_UNSUPPORTED", `${path}, line ${line}: ${what}`, { path, line }, cause);
 }
 
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return "nested too deeply to be shown"; // parsing has no limit, writing has the stack's
+  }
+}
+
 const isNumbers = (value: unknown): boolean => Array.isArray(value) && value.every((x) => typeof x === "number");
 
 /** A value as an error message shows it. */
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = textOf(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -242,6 +242,13 @@ function graphOptions(
   { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
   config: Config,
 ): GraphOptions {
+  if (dimensions > MAX_DIMENSIONS) {
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `index.hebb, meta slots, offset 32: ${dimensions} dimensions; expected at most ${MAX_DIMENSIONS}. Restore the store from a copy`,
+      { section: "meta", offset: 32, expected: MAX_DIMENSIONS, found: dimensions },
+    );
+  }
   const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile, keep_originals } = checkStored(stored);
   const keepOriginals = keep_originals ?? true;
   if (profile === undefined) {
