@@ -40,7 +40,7 @@ async function attempt(from: string, damage: () => void, expected: string | unde
   const before = mebibytes();
   let refused: string[];
   try {
-    refused = await useStore(victim, long); // writing takes most of the time
+    refused = await useStore(victim, long); // the rest takes most of the time
   } catch (cause) {
     throw new Error(`${what}: ${(cause as Error).stack}`, { cause });
   }

@@ -68,10 +68,10 @@ export async function makeFullStores(directory: string): Promise<{ full: string;
 }
 
 /**
- * Opens a store that may be damaged and reads all of it; with `writes` it is changed, too. Returns the codes of what it
+ * Opens a store that may be damaged and reads all of it; `thorough`: it is checked and changed, too. Returns the codes of what it
  * refused, that of opening it first. Whatever is not a HebbError is thrown.
  */
-export async function useStore(directory: string, writes: boolean): Promise<string[]> {
+export async function useStore(directory: string, thorough: boolean): Promise<string[]> {
   const refused: string[] = [];
   const attempt = async <T>(what: () => T | Promise<T>): Promise<T | undefined> => {
     try {
@@ -94,9 +94,9 @@ export async function useStore(directory: string, writes: boolean): Promise<stri
     await attempt(async () => {
       for (const _ of index.entries());
     });
-    await attempt(() => index.check());
     await attempt(() => index.stats());
-    if (writes) {
+    if (thorough) {
+      await attempt(() => index.check());
       await attempt(() => changeAll(index, 60));
       await attempt(() => index.retier());
       await attempt(() => index.settle());
