@@ -17,16 +17,21 @@ export interface Line {
  */
 export async function* readLines(reader: ByteReader): AsyncGenerator<Line> {
   const decoder = new TextDecoder("utf-8");
-  let rest = "";
+  let begun: string[] = []; // of a line whose end has not come yet
+  let begunLength = 0;
   let number = 0;
   try {
     for (;;) {
       const chunk = await reader.next();
       const text = chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
-      const lines = (rest + text).split("\n");
-      rest = chunk === undefined ? "" : lines.pop()!;
-      if (rest.length > MOST_LINE)
-        throw fault(reader.path, number + lines.length + 1, `longer than ${MOST_LINE} characters`);
+      const lines = text.split("\n");
+      begunLength += lines[0]!.length;
+      if (begunLength > MOST_LINE) throw fault(reader.path, number + 1, `longer than ${MOST_LINE} characters`);
+      begun.push(lines[0]!);
+      if (lines.length === 1 && chunk !== undefined) continue;
+      lines[0] = begun.join("");
+      begun = chunk === undefined ? [] : [lines.pop()!];
+      begunLength = begun[0]?.length ?? 0;
       for (const line of lines) {
         number++;
         if (line.trim() !== "") yield { number, value: parseLine(line, number, reader.path) };
