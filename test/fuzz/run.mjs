@@ -1,13 +1,14 @@
-// Hostile bytes for whatever reads files: `npm run test:fuzz -- [RUNS] [SEED] [TARGET...]`. Builds the kernel's targets
-// under libFuzzer, ASan and UBSan, and gives each RUNS inputs from the corpus on; then the parsers of TypeScript theirs.
-// A finding is shown with how to replay it, and ends the process with 1.
+// Hostile bytes for the parts of the kernel that read files: `npm run test:fuzz -- [RUNS] [SEED] [TARGET...]`. Builds the
+// targets under libFuzzer, ASan and UBSan, and gives each the inputs of corpus/ (seeds, and whatever once was a finding)
+// and RUNS new ones. A finding is shown with how to replay it, and ends the process with 1. What reads files in
+// TypeScript is in test/property/hostile-*.test.ts.
 import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { root } from "../kernel/build.mjs";
 import { buildTargets, targets } from "./build.mjs";
 
-const [runs = "3000", seed = "1", ...asked] = process.argv.slice(2);
+const [runs = "2000", seed = "1", ...asked] = process.argv.slice(2);
 const chosen = asked.length > 0 ? asked : targets;
 for (const name of chosen) {
   if (!targets.includes(name)) {
@@ -20,7 +21,7 @@ const corpus = `${root}test/fuzz/corpus`;
 const programs = await buildTargets();
 
 /** Seconds that one input may take, and MiB that one allocation may: no file of a target's size has use for more. */
-const limits = ["-timeout=30", "-malloc_limit_mb=256", "-rss_limit_mb=2560"];
+const limits = ["-timeout=60", "-malloc_limit_mb=256", "-rss_limit_mb=2560"];
 const sum = { executions: 0, findings: 0 };
 
 /** All inputs of a folder once, or with `more` new ones from them; how many there were. */
