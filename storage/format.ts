@@ -169,7 +169,13 @@ export function decodeSlot(bytes: Uint8Array): Slot {
     return damaged("the config is not JSON");
   }
   const storeId = Uint8Array.from(slot.subarray(16, 16 + STORE_ID_BYTES));
-  return { state: "valid", meta: { storeId, dimensions, metric, generation, lsn, sections, config } };
+  const meta = { storeId, dimensions, metric, generation, lsn, sections, config };
+  try {
+    encodeSlot(meta); // names that are no text, say, would come back longer: no checkpoint could write them
+  } catch (cause) {
+    return damaged((cause as Error).message);
+  }
+  return { state: "valid", meta };
 }
 
 export function capacityBlocks(extents: readonly Extent[]): number {

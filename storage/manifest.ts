@@ -225,7 +225,12 @@ function isCount(value: Json | undefined): value is number {
 }
 
 function shown(value: Json | undefined): string {
-  return value === undefined ? "missing" : clipped(JSON.stringify(value));
+  if (value === undefined) return "missing";
+  try {
+    return clipped(JSON.stringify(value));
+  } catch {
+    return "nested too deeply to be shown"; // parsing has no limit, writing has the stack's
+  }
 }
 
 function clipped(text: string): string {

@@ -126,6 +126,8 @@ const ALARM = FLAGS + ARMS;
 export class Gate {
   /** Doubles it takes: the differences, the serving arm, a withdrawal flag for each arm but static, and the alarm. */
   static readonly LENGTH = ALARM + 1;
+  /** Which of them says what serves. */
+  static readonly SERVING = FLAGS;
 
   constructor(
     private readonly at: Float64Array,

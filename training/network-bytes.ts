@@ -15,6 +15,27 @@ export const NETWORK_HEADER_BYTES = 32;
 /** A larger network is not trained. */
 export const MOST_NETWORK_BYTES = 2 ** 30;
 
+/**
+ * How many bytes a network of this header takes.
+ * @throws {RangeError} where there is no such network of these dimensions
+ */
+export function networkBytes(header: Uint8Array, dimensions: number): number {
+  const view = new DataView(header.buffer, header.byteOffset, NETWORK_HEADER_BYTES);
+  const [layers, own, hidden, heads] = [0, 4, 8, 12].map((at) => view.getUint32(at, true)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const isShape = layers > 0 && own === dimensions && heads > 0 && hidden > 0 && hidden % heads === 0;
+  if (!isShape) {
+    throw new RangeError(
+      `the network's header says ${layers} layers, ${own} dimensions, ${hidden} hidden values and ${heads} heads, which none of ${dimensions} dimensions has`,
+    );
+  }
+  return networkSize(dimensions, { layers, hidden, heads }) + 4 * view.getUint32(28, true);
+}
+
 export class NetworkBytes implements NetworkWeights {
   /** Header and all layers; `layers` are views of it. */
   readonly bytes: Uint8Array;
@@ -49,7 +70,10 @@ export class NetworkBytes implements NetworkWeights {
 }
 
 /** Bytes that the network of these options takes. */
-export function networkSize(dimensions: number, { layers, hidden, heads }: NetworkOptions): number {
+export function networkSize(
+  dimensions: number,
+  { layers, hidden, heads }: Pick<NetworkOptions, "layers" | "hidden" | "heads">,
+): number {
   const shape = { dimensions, hidden, heads, propagation: "attention", metric: "cosine", bound: 1 } as const;
   return NETWORK_HEADER_BYTES + layers * parameterCount(shape) * 4;
 }

@@ -11,6 +11,7 @@ import type { Adapter } from "../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, Edges, emptyRecord, LEAST_LANES, RecordRoom, widen } from "../model/edges.js";
 import type { RowBiases } from "../model/field.js";
 import { Overlay } from "../model/overlay.js";
+import { ARMS } from "./arms.js";
 import { Curve } from "./curve.js";
 import { Gate } from "./gate.js";
 import { NetworkBytes } from "./network-bytes.js";
@@ -56,6 +57,13 @@ export const FIELD = {
   /** 1 while a stored network is used; `attention` says whether the options do. */
   networkReady: 14,
 } as const;
+
+/** Header fields that are places or count what is looped over, with the most that they can be. */
+export const COUNTED_FIELDS = [
+  { field: FIELD.clock, most: 2 ** 32 - 1 },
+  { field: GATE_AT + Gate.SERVING, most: ARMS - 1 },
+  { field: CURVE_AT, most: Curve.POINTS },
+] as const;
 
 export interface Delta {
   /** Bytes to write into the parameter buffer, by byte offset. */
@@ -352,13 +360,16 @@ export function decodeDelta(from: Uint8Array): Delta {
   const edges = u32();
   const networkPieces = u32();
   const biased = u32();
-  const takePieces = (count: number): Delta["parameters"] =>
-    Array.from({ length: count }, () => {
+  const takePieces = (count: number): Delta["parameters"] => {
+    const all: Delta["parameters"] = [];
+    for (let i = 0; i < count; i++) {
       const offset = u32();
       const length = u32();
       const start = take(length);
-      return { at: offset, bytes: bytes.slice(start, start + length) };
-    });
+      all.push({ at: offset, bytes: bytes.slice(start, start + length) });
+    }
+    return all;
+  };
   delta.parameters = takePieces(pieces);
   for (let i = 0; i < entries; i++) {
     const node = u32();

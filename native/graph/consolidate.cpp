@@ -69,6 +69,8 @@ bool Graph::consolidateAs(const std::vector<uint32_t>& gone, unsigned threads) {
     uint64_t entry = kNone;
     for (uint32_t node = 0; node < nodes(); node++) {
       if (!living(node)) continue;
+      if (row(node)->level > kMaxLevel)
+        return refuse(node, offsetof(Row, level), "a row is on a layer that does not exist");
       if (entry == kNone || row(node)->level > (entry >> 32)) entry = uint64_t(row(node)->level) << 32 | node;
     }
     __atomic_store_n(&h->entry, entry, __ATOMIC_RELEASE);

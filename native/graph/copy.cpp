@@ -127,6 +127,8 @@ bool GraphCopy::readPlace(uint32_t node, uint8_t* out) {
 
 bool GraphCopy::readRecord(uint32_t node, uint8_t* out) {
   if (!graph_.tiers_.readable(nodes_[node])) return false;
+  if (graph_.tiers_.where(nodes_[node]).tier != static_cast<uint8_t>(tier_))
+    return graph_.refuse(nodes_[node], 0, "a vector is not in the tier that is copied");
   std::memcpy(out, graph_.tiers_.address(graph_.tiers_.where(nodes_[node])), graph_.tiers_.recordBytesOf(tier_));
   return true;
 }

@@ -102,7 +102,8 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     *error = "the graph section was written for another profile";
   } else if (h->nodes > options.maxNodes || h->live > h->nodes || h->dead > h->nodes ||
              (static_cast<uint32_t>(h->entry) != kNone && static_cast<uint32_t>(h->entry) >= h->nodes) ||
-             (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel || h->path > 2) {
+             (h->entry >> 32) > kMaxLevel || h->upperEntries > uint64_t(h->nodes) * kMaxLevel ||
+             !graph->hasRoom(h->upperEntries) || h->path > 2 || !(h->ml >= 0 && h->ml < __builtin_huge_val())) {
     *error = "the graph section's counts contradict each other";
   } else {
     // A byte a node, asked for all the time: verified now, so that damage in it is never taken for emptiness.
@@ -117,6 +118,10 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
     graph->options_.ml = h->ml;
     graph->space_ = std::make_unique<CodeSpace>(options.dimensions, graph->layout_.values, h->seed);
     graph->coded_ = graph->projection()->fitted > 0;
+    if (graph->coded_ && !graph->space_->isFit(graph->projectionMean(), graph->projectionBasis())) {
+      *error = "section projection holds what no fit to vectors gives";
+      return nullptr;
+    }
     if (graph->coded_) graph->space_->fit(graph->projectionMean(), graph->projectionBasis());
     uint32_t linked = 0;
     for (uint32_t node = 0; node < graph->nodes(); node++) {
@@ -178,6 +183,10 @@ uint32_t Graph::levelOf(uint32_t node) const {
   return level >= kMaxLevel ? kMaxLevel : static_cast<uint32_t>(level);
 }
 
+bool Graph::hasRoom(uint64_t upperEntry) const {
+  return (upperEntry + 1) * upperStride_ <= region_->reserved(kUpper);
+}
+
 bool Graph::touchUpper(uint32_t node, uint32_t level) {
   return region_->touch(kUpper, (row(node)->upper + uint64_t(level) - 1) * upperStride_, upperStride_);
 }
@@ -187,11 +196,13 @@ bool Graph::prepareNode(uint32_t node) {
   if (!touchRow(node)) return false;
   Row* r = row(node);
   const uint32_t level = levelOf(node);
-  const bool known = r->level == level && r->upper != 0;
+  const bool known = r->level == level && r->upper != 0 && (level == 0 || hasUpper(node, level));
   uint32_t upper = known ? r->upper : kNone;
   if (!known && level > 0) {
     Head* h = head();
     upper = h->upperEntries + 1;  // entry 0 stays empty, so that a zero row is told from a used one
+    if (!hasRoom(uint64_t(upper) + level - 1))
+      return refuse(node, offsetof(Row, upper), "no entry is left in section upper for a row's upper layers");
     relaxed(&h->upperEntries, h->upperEntries + level);
   }
   if (r->upper != 0) std::memset(static_cast<void*>(r), 0, layout_.stride);  // used before; else it is zeros
@@ -248,9 +259,10 @@ bool Graph::claim(const uint32_t* wanted, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t node = wanted[i];
     if (node >= nodes()) {
-      for (uint32_t skipped = nodes(); skipped < node; skipped++) {
-        free_.insert(std::lower_bound(free_.begin(), free_.end(), skipped, std::greater<uint32_t>()), skipped);
-      }
+      // All that are skipped are above all that are free.
+      std::vector<uint32_t> skipped(node - nodes());
+      for (uint32_t i = 0; i < skipped.size(); i++) skipped[i] = node - 1 - i;
+      free_.insert(free_.begin(), skipped.begin(), skipped.end());
       nodes_.store(node + 1, std::memory_order_relaxed);
       relaxed(&h->nodes, node + 1);
     } else {

@@ -197,9 +197,14 @@ struct Neighbor {
   uint32_t node;  // the top bit marks an entry of a pool that was expanded
 };
 
-// The order of every list of neighbours: equal distances in the order of numbers, so that it is one order.
+// The order of every list of neighbours: equal distances in the order of numbers, so that it is one order. Distances
+// that are no numbers (damaged vectors have them, and products beyond a float's range) come last: sorting by an order
+// that is none leaves the list's bounds.
 inline bool nearer(const Neighbor& a, const Neighbor& b) {
-  return a.distance < b.distance || (a.distance == b.distance && a.node < b.node);
+  if (a.distance < b.distance) return true;
+  if (b.distance < a.distance) return false;
+  const bool none = a.distance != a.distance, noneToo = b.distance != b.distance;
+  return none == noneToo ? a.node < b.node : noneToo;
 }
 
 // Candidates in ascending order of distance, at most `capacity` of them. Insertion moves a few
@@ -431,6 +436,8 @@ class Graph {
   uint8_t* states() const { return region_->base(kState); }
   bool touchRow(uint32_t node) { return region_->touch(kRows, node * layout_.stride, layout_.stride); }
   bool touchUpper(uint32_t node, uint32_t level);
+  // Whether section `upper` can have an entry of this number.
+  bool hasRoom(uint64_t upperEntry) const;
   bool ensureVector(uint32_t node) {
     if (!options_.keepOriginals) [[unlikely]]
       return ensureKept(node);

@@ -157,6 +157,11 @@ bool Graph::linkBatch(const uint32_t* nodes, uint32_t count, uint32_t ef, bool a
     std::vector<std::vector<Neighbor>> upper;
   };
   std::vector<Choice> choices(count);
+  for (uint32_t i = 0; i < count; i++) {
+    if (!ensureRow(nodes[i])) return false;
+    if (row(nodes[i])->level > kMaxLevel)
+      return refuse(nodes[i], offsetof(Row, level), "a row is on a layer that does not exist");
+  }
   const uint64_t entry = __atomic_load_n(&head()->entry, __ATOMIC_ACQUIRE);
   const uint32_t top = static_cast<uint32_t>(entry >> 32);
 
@@ -282,6 +287,11 @@ bool Graph::giveInEdge(uint32_t node, std::vector<uint32_t>* parents, Scratch& s
     List l;
     if (!listOf(c, 0, &l)) {
       fault = true;
+      return;
+    }
+    if (std::find(l.ids, l.ids + l.count, node) != l.ids + l.count) {
+      fault = true;
+      refuse(node, offsetof(Row, inDegree), "a row says that no edge leads to it, and one does");
       return;
     }
     uint32_t lane = l.count;

@@ -156,6 +156,11 @@ bool Graph::sampleOf(const std::vector<uint32_t>& nodes, Sample* out) {
   for (const uint32_t node : nodes) {
     if (!ensureVector(node)) return false;
     const float* v = raw(node);
+    if (kernel->firstNonFinite(v, d) < d) {
+      region_->refuse(kVectors, (options_.keepOriginals ? node : tiers_.where(node).slot - 1) * vectorStride_,
+                      "a vector has a value that is no number");
+      return false;
+    }
     out->scales.push_back(options_.metric == Metric::kCosine ? v[d] : 1.0f);
     if (!options_.keepOriginals) {
       out->copies.push_back(std::make_unique<float[]>(d));

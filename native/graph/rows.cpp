@@ -87,6 +87,10 @@ bool Graph::writeRow(uint32_t node, const std::vector<Neighbor>& kept, uint32_t 
   const uint32_t degree = r->degree, next = static_cast<uint32_t>(kept.size());
   if (degree > 2 * options_.m)
     return refuse(node, offsetof(Row, degree), "a row has more neighbours than it has room for");
+  for (uint32_t lane = 1; lane < degree; lane++) {
+    if (std::find(ids, ids + lane, ids[lane]) != ids + lane)
+      return refuse(node, sizeof(Row) + lane * sizeof(uint32_t), "a row names a neighbour twice");
+  }
   const auto isKept = [&](uint32_t id) {
     return std::any_of(kept.begin(), kept.end(), [&](const Neighbor& k) { return k.node == id; });
   };

@@ -129,7 +129,7 @@ void Tiers::noteCompressed() {
 bool Tiers::sound(uint32_t node, const Where& w) {
   const char* reason = nullptr;
   if (w.tier >= kTiers || w.version >= kVersions) reason = "a place names a tier or a codebook that does not exist";
-  else if (w.tier == kHot && shape_.keepOriginals) return true;
+  else if (w.tier == kHot && shape_.keepOriginals) reason = w.slot == 0 ? nullptr : "a place in tier hot names a slot";
   else if (w.slot == 0 || w.slot > load(&head()->used[w.tier])) reason = "a place names a slot that does not exist";
   if (!reason) return true;
   region_.refuse(shape_.places, node * sizeof(Place), reason);

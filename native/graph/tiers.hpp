@@ -23,11 +23,11 @@ namespace hebb {
 // Codebooks that may be in use at once: records of an older one stay readable until they are encoded again.
 constexpr uint32_t kVersions = 4;
 
-struct Where {
-  uint32_t slot;     // counted from 1; 0 in tier hot where originals are kept
-  uint8_t tier;      // a Tier
-  uint8_t version;   // of the codebook, where the tier's codec has one
-  int16_t exponent;  // what the record decodes to is multiplied with 2^exponent
+struct alignas(8) Where {  // read and replaced as one
+  uint32_t slot;           // counted from 1; 0 in tier hot where originals are kept
+  uint8_t tier;            // a Tier
+  uint8_t version;         // of the codebook, where the tier's codec has one
+  int16_t exponent;        // what the record decodes to is multiplied with 2^exponent
 };
 static_assert(sizeof(Where) == 8);
 

@@ -56,6 +56,18 @@ void orthonormalize(float* rows, uint32_t count, uint32_t d, uint64_t seed) {
 CodeSpace::CodeSpace(uint32_t dimensions, uint32_t size, uint64_t seed)
     : dimensions_(dimensions), size_(size), rotation_(dimensions, seed), inner_(size, seed) {}
 
+bool CodeSpace::isFit(const float* mean, const int16_t* basis) const {
+  constexpr int64_t kMost = static_cast<int64_t>(1.2f * kUnit * kUnit);  // rounding makes a row a little longer
+  if (kernel->firstNonFinite(mean, dimensions_) < dimensions_) return false;
+  const uint32_t stride = basisStride(dimensions_);
+  for (uint32_t i = 0; basis && i < size_; i++, basis += stride) {
+    int64_t square = 0;
+    for (uint32_t j = 0; j < stride; j++) square += int64_t{basis[j]} * basis[j];
+    if (square > kMost) return false;
+  }
+  return true;
+}
+
 void CodeSpace::fit(const float* mean, const int16_t* basis) {
   basis_ = basis;
   mean_.clear();

@@ -25,6 +25,8 @@ class CodeSpace {
   // From now on by this fit: `mean` of `dimensions` values and, where fewer come out, `basis` of size()
   // orthonormal rows of basisStride() integers in units of 1 / kUnit, which has to stay where it is.
   void fit(const float* mean, const int16_t* basis);
+  // Whether these can be what a fit gave: numbers, and rows of unit length, so that sums of products fit.
+  bool isFit(const float* mean, const int16_t* basis) const;
   static uint32_t basisStride(uint32_t dimensions) { return (dimensions + 31) / 32 * 32; }
 
   // out = the image of scale x in: `dimensions` values in, size() out. Where fewer come out, after a fit only.

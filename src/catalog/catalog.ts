@@ -7,7 +7,7 @@
  *
  * What may take long runs on a worker (checkpoints, building indexes, the check) or in slices (bulk changes).
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, lstatSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -71,6 +71,15 @@ export interface CatalogEntry {
   payload: Payload | undefined;
 }
 
+/** SQLite follows links, and so would write wherever they lead. @throws {HebbError} NOT_A_STORE */
+function checkPlain(file: string): void {
+  for (const path of ["", "-wal", "-shm", "-journal"].map((end) => file + end)) {
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined || stats.isFile()) continue;
+    throw new HebbError("NOT_A_STORE", `${path} is no plain file; a store has one there`, { path });
+  }
+}
+
 export class Catalog {
   readonly readOnly: boolean;
   readonly #path: string;
@@ -105,7 +114,7 @@ export class Catalog {
   /**
    * Opens or creates a catalog.
    * @throws {HebbError} CATALOG_CORRUPT (damaged, no database, missing), STORE_MISMATCH (another store's),
-   *   STORE_VERSION, IO_ERROR, DISK_FULL
+   *   NOT_A_STORE (a link, or no file), STORE_VERSION, IO_ERROR, DISK_FULL
    * @throws {TypeError} on an index name that is no payload field
    */
   static async open(path: string, options: CatalogOptions): Promise<Catalog> {
@@ -113,6 +122,7 @@ export class Catalog {
     const { readOnly = false, create = false } = options;
     const indexes = options.indexes && [...new Set(options.indexes)].sort();
     if (indexes !== undefined) checkIndexes(indexes);
+    checkPlain(file);
     if (!create && !existsSync(file)) {
       throw new HebbError("CATALOG_CORRUPT", `${file} is missing; restore it from a copy`, { path: file });
     }

@@ -2,6 +2,9 @@
 import { type Entry, HebbError, type Id, type Payload } from "../index.js";
 import type { ByteReader } from "./byte-reader.js";
 
+/** A longer line is none: it would be put together for ever, and then not fit into a string. */
+const MOST_LINE = 64 << 20;
+
 export interface Line {
   /** From 1. */
   number: number;
@@ -14,14 +17,21 @@ export interface Line {
  */
 export async function* readLines(reader: ByteReader): AsyncGenerator<Line> {
   const decoder = new TextDecoder("utf-8");
-  let rest = "";
+  let begun: string[] = []; // of a line whose end has not come yet
+  let begunLength = 0;
   let number = 0;
   try {
     for (;;) {
       const chunk = await reader.next();
       const text = chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
-      const lines = (rest + text).split("\n");
-      rest = chunk === undefined ? "" : lines.pop()!;
+      const lines = text.split("\n");
+      begunLength += lines[0]!.length;
+      if (begunLength > MOST_LINE) throw fault(reader.path, number + 1, `longer than ${MOST_LINE} characters`);
+      begun.push(lines[0]!);
+      if (lines.length === 1 && chunk !== undefined) continue;
+      lines[0] = begun.join("");
+      begun = chunk === undefined ? [] : [lines.pop()!];
+      begunLength = begun[0]?.length ?? 0;
       for (const line of lines) {
         number++;
         if (line.trim() !== "") yield { number, value: parseLine(line, number, reader.path) };
@@ -88,10 +98,18 @@ export function fault(path: string, line: number, what: string, cause?: unknown)
   return new HebbError("FILE_UNSUPPORTED", `${path}, line ${line}: ${what}`, { path, line }, cause);
 }
 
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return "nested too deeply to be shown"; // parsing has no limit, writing has the stack's
+  }
+}
+
 const isNumbers = (value: unknown): boolean => Array.isArray(value) && value.every((x) => typeof x === "number");
 
 /** A value as an error message shows it. */
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = textOf(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

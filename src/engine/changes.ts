@@ -15,6 +15,15 @@ import type { Catalog } from "../catalog/catalog.js";
 import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";
 import {
+  checkDelta,
+  checkFeedback,
+  checkGradients,
+  checkNodes,
+  checkPut,
+  checkStepped,
+  type Fits,
+} from "./record-checks.js";
+import {
   decodeFeedback,
   decodeGradients,
   decodePayload,
@@ -22,6 +31,7 @@ import {
   decodeRemove,
   decodeSetting,
   decodeStepped,
+  fromLog,
   type GradientsRecord,
   NO_NODE,
   type PutRecord,
@@ -106,32 +116,50 @@ export function learnedChange({ learned }: Parts, lsn: number, delta: Delta): Ch
   return { lsn, publish: () => learned.apply(delta) };
 }
 
-/** The change that a record of the log stands for. */
+/**
+ * The change that a record of the log stands for.
+ * @throws {HebbError} WAL_CORRUPT where it does not fit the store; STORE_VERSION
+ */
 export function changeOf(parts: Parts, lsn: number, type: number, bytes: Uint8Array): Change {
   const { catalog } = parts;
+  /** What a record says, once it is known to fit. */
+  const read = <T>(decode: (bytes: Uint8Array) => T, check: (record: T, fits: Fits) => void): T =>
+    fromLog(lsn, () => {
+      const record = decode(bytes);
+      check(record, { nodes: parts.graph.nodes, dimensions: parts.learned.state.dimensions });
+      return record;
+    });
   switch (type) {
     case RECORD.put:
-      return putChange(parts, lsn, decodePut(bytes));
+      return putChange(parts, lsn, read(decodePut, checkPut));
     case RECORD.remove:
-      return removeChange(parts, lsn, decodeRemove(bytes));
+      return removeChange(parts, lsn, read(decodeRemove, checkNodes));
     case RECORD.payload: {
-      const { node, payload } = decodePayload(bytes);
+      const { node, payload } = read(decodePayload, (record, fits) => checkNodes([record.node], fits));
       return { lsn, finish: () => catalog.setPayload(node, parsePayload(payload), lsn) };
     }
     case RECORD.feedback: {
-      const event = decodeFeedback(bytes);
+      const event = read(decodeFeedback, checkFeedback);
       return { lsn, finish: () => catalog.addFeedback(lsn, event) };
     }
-    case RECORD.learned:
-      return learnedChange(parts, lsn, decodeDelta(bytes));
+    case RECORD.learned: {
+      const { state } = parts.learned;
+      // A later record of the group writes on in the network that an earlier one begins, once that is applied.
+      const publish = (delta: Delta) => {
+        fromLog(lsn, () => checkDelta(delta, { nodes: parts.graph.nodes, dimensions: state.dimensions }, state));
+        parts.learned.apply(delta);
+      };
+      const delta = fromLog(lsn, () => decodeDelta(bytes));
+      return { lsn, publish: () => publish(delta) };
+    }
     case RECORD.setting: {
-      const { name, value } = decodeSetting(bytes);
+      const { name, value } = read(decodeSetting, () => {});
       return { lsn, finish: () => catalog.putSetting(name, value, lsn) };
     }
     case RECORD.gradients:
-      return gradientsChange(parts, lsn, decodeGradients(bytes));
+      return gradientsChange(parts, lsn, read(decodeGradients, checkGradients));
     case RECORD.stepped:
-      return steppedChange(parts, lsn, decodeStepped(bytes));
+      return steppedChange(parts, lsn, read(decodeStepped, checkStepped));
     default:
       throw new HebbError(
         "STORE_VERSION",

@@ -14,7 +14,7 @@ import type { Region } from "../../native/index.js";
 import type { SectionSpec } from "../../storage/store.js";
 import type { GradientStats } from "../types.js";
 import type { GradientsRecord, SteppedRecord } from "./records.js";
-import { Slots } from "./slot-table.js";
+import { checkNode, checkSlots, Slots } from "./slot-table.js";
 
 /** Of section `gradients`, for ever; that of `gradient-values` follows. */
 export const GRADIENTS_KIND = 17;
@@ -64,16 +64,19 @@ export class GradientSlots {
   /**
    * @param section the number of section `gradients` in the region; `gradient-values` follows it
    * @param nodes as the sections were made for
+   * @param held bytes that the file has of section `gradients`, and how many nodes there are
+   * @throws {HebbError} INDEX_CORRUPT where the section says that it has slots, or nodes, that there are not
    */
   constructor(
     private readonly region: Region,
     private readonly section: number,
     private readonly dimensions: number,
     nodes: number,
+    held: { bytes: number; nodes: number },
   ) {
     this.stride = strideOf(dimensions);
     this.most = slotsOf(dimensions, nodes);
-    this.load();
+    this.load(held);
   }
 
   /**
@@ -256,17 +259,20 @@ export class GradientSlots {
   }
 
   /** Headers alone: 32 bytes for each slot. */
-  private load(): void {
+  private load(held: { bytes: number; nodes: number }): void {
     const [slots] = new Uint32Array(this.region.read(this.section, 0, HEADER_BYTES).buffer);
     if (slots === 0) return;
     if (slots > this.most) {
       const message = `section gradients says that it has ${slots} slots, and there is room for ${this.most}`;
       throw new HebbError("INDEX_CORRUPT", `${message}; open with the max_nodes that it had, or restore the store`);
     }
+    checkSlots("gradients", slots, HEADER_BYTES, held.bytes);
     this.makeRoom(slots + 1);
     this.headers.set(this.region.read(this.section, 0, (slots + 1) * HEADER_BYTES));
     for (let slot = 1; slot <= slots; slot++) {
-      this.slots.restore(this.words[slot * 8 + KIND] === FREE ? undefined : this.words[slot * 8 + NODE]);
+      const [kind, node] = [this.words[slot * 8 + KIND], this.words[slot * 8 + NODE]];
+      if (kind !== FREE) checkNode("gradients", slot * HEADER_BYTES + 4 * NODE, node, held.nodes);
+      this.slots.restore(kind === FREE ? undefined : node);
     }
   }
 }

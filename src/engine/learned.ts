@@ -26,7 +26,7 @@ import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
 import { type Corpus, type Field, HEARD, type Neighbourhood } from "../../training/corpus.js";
 import { measureScales } from "../../training/fit.js";
-import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
+import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes, networkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
 import { type Attended, Propagator } from "../../training/propagator.js";
 import { type LearningReport, learningReport } from "../../training/report.js";
@@ -34,6 +34,7 @@ import { adaptQuery, learnersIn } from "../../training/serving.js";
 import {
   applyDelta,
   type BiasChange,
+  COUNTED_FIELDS,
   changedHeader,
   type Delta,
   FIELD,
@@ -62,12 +63,12 @@ const MORE = 64;
 /** Nothing learned needs more. */
 const PARAMETERS_RESERVE_BYTES = 2 ** 30;
 
-/** The sections of a store of `dimensions` and at most `nodes` nodes, kinds from `kind` on. */
-export function learnedSections(dimensions: number, nodes: number, kind: number): SectionSpec[] {
+/** The sections of a store of `dimensions` and at most `nodes` nodes. */
+export function learnedSections(dimensions: number, nodes: number): SectionSpec[] {
   const stride = slotStride(dimensions);
   return [
-    { kind, name: "overlay", stride, reserveBytes: (nodes + 1) * stride },
-    { kind: kind + 1, name: "parameters", stride: 1, reserveBytes: PARAMETERS_RESERVE_BYTES },
+    { kind: OVERLAY_KIND, name: "overlay", stride, reserveBytes: (nodes + 1) * stride },
+    { kind: OVERLAY_KIND + 1, name: "parameters", stride: 1, reserveBytes: PARAMETERS_RESERVE_BYTES },
     { kind: EDGES_KIND, name: "edges", stride: EDGES_STRIDE, reserveBytes: (nodes + 1) * EDGES_STRIDE },
     { kind: NETWORK_KIND, name: "network", stride: 1, reserveBytes: MOST_NETWORK_BYTES },
   ];
@@ -75,6 +76,7 @@ export function learnedSections(dimensions: number, nodes: number, kind: number)
 
 const rounded = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 const slotStride = (dimensions: number): number => rounded(SLOT_HEADER_BYTES + SHIFT_AT + 4 * dimensions);
+const OVERLAY_KIND = 7;
 const EDGES_KIND = 16;
 const NETWORK_KIND = 19;
 const EDGES_STRIDE = rounded(SLOT_HEADER_BYTES + LANES_AT + EDGES_PER_NODE * LANE_BYTES);
@@ -152,20 +154,25 @@ export class Learned {
   /** Biases by row and end, for edges that may not be linked yet. */
   private readonly waiting = new Map<number, BiasChange>();
 
-  /** @param overlaySection the number of section `overlay` in the region; `parameters`, `edges`, `network` follow it */
+  /**
+   * @param overlaySection the number of section `overlay` in the region; `parameters`, `edges`, `network` follow it
+   * @param held bytes that the file has of the section of a kind
+   * @throws {HebbError} INDEX_CORRUPT where a section says that it holds what there is not; CONFIG_INVALID
+   */
   constructor(
     private readonly region: Region,
     private readonly overlaySection: number,
     private readonly searcher: Searcher,
     config: Config,
     rank: number,
+    held: (kind: number) => number,
   ) {
     this.fields = new Fields(searcher);
     this.corpus = corpusOf(searcher, this, this.fields);
     this.state = new LearnedState(searcher.dimensions, searcher.metric, learningOptions(config, rank));
     this.shifts = new SlotTable(region, overlaySection, slotStride(searcher.dimensions));
     this.edges = new SlotTable(region, overlaySection + 2, EDGES_STRIDE);
-    this.load(config);
+    this.load(config, held);
   }
 
   /** Whether `neural` differs from `vector`. */
@@ -443,14 +450,15 @@ export class Learned {
   }
 
   /** @throws {HebbError} CONFIG_INVALID where the configuration asks for a network of another shape */
-  private loadNetwork({ given }: Config): void {
+  private loadNetwork({ given }: Config, held: number): void {
     const { state } = this;
     const header = this.region.read(this.overlaySection + 3, 0, NETWORK_HEADER_BYTES);
+    checkNetwork(header, state.dimensions, held);
     const network = new NetworkBytes(header, state.metric, state.options.shiftBound);
     const { shape, layers, hierarchical } = network;
     const trained = { layers: layers.length, hidden: shape.hidden, heads: shape.heads, hierarchical };
     const { network: asked } = state.options;
-    const pairs: [string, number | boolean, number | boolean][] = [["dimensions", shape.dimensions, state.dimensions]];
+    const pairs: [string, number | boolean, number | boolean][] = [];
     for (const [part, key] of TRAINED_KEYS) {
       if (asked && given.has(`ruvector.${key}`)) pairs.push([key, trained[part], asked[part]]);
     }
@@ -468,18 +476,20 @@ export class Learned {
   }
 
   /** Nothing is read past the header where nothing was learned. */
-  private load(config: Config): void {
+  private load(config: Config, held: (kind: number) => number): void {
     const { header, bytes, overlay, edges } = this.state;
     bytes.set(this.region.read(this.overlaySection + 1, 0, header.byteLength));
     if (header[FIELD.started] === 0 && header[FIELD.events] === 0 && header[FIELD.clock] === 0) return;
     bytes.set(this.region.read(this.overlaySection + 1, 0, bytes.length));
-    if (header[FIELD.networkReady]) this.loadNetwork(config);
-    for (const { node, bytes: slot } of this.shifts.load()) {
+    checkHeader(header);
+    if (header[FIELD.networkReady]) this.loadNetwork(config, held(NETWORK_KIND));
+    const { nodes } = this.searcher.graph;
+    for (const { node, bytes: slot } of this.shifts.load("overlay", held(OVERLAY_KIND), nodes)) {
       const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
       const shift = new Float32Array(slot.slice(SHIFT_AT, SHIFT_AT + 4 * this.searcher.dimensions).buffer);
       overlay.set(node, shift, view.getUint32(0, true));
     }
-    for (const { node, bytes: slot } of this.edges.load()) {
+    for (const { node, bytes: slot } of this.edges.load("edges", held(EDGES_KIND), nodes)) {
       const view = new DataView(slot.buffer, slot.byteOffset, slot.byteLength);
       const count = Math.min(view.getUint32(0, true), EDGES_PER_NODE);
       const record = emptyRecord(Math.max(count, LEAST_LANES));
@@ -497,6 +507,36 @@ export class Learned {
       }
       edges.set(node, record);
     }
+  }
+}
+
+/** @throws {HebbError} INDEX_CORRUPT for a header of no network of these dimensions that the file has room for */
+function checkNetwork(header: Uint8Array, dimensions: number, held: number): void {
+  let reason: string;
+  try {
+    const bytes = networkBytes(header, dimensions);
+    if (bytes <= held) return;
+    reason = `a network of ${bytes} bytes, and the section has ${held}`;
+  } catch (cause) {
+    reason = (cause as Error).message;
+  }
+  throw new HebbError(
+    "INDEX_CORRUPT",
+    `section network, offset 0: ${reason}. Open it with ruvector.propagation = "linear" to do without, or restore the store from a copy`,
+    { section: "network", offset: 0 },
+  );
+}
+
+/** Fields that count, or are places, are what they can be. @throws {HebbError} INDEX_CORRUPT */
+function checkHeader(header: Float64Array): void {
+  for (const { field, most } of COUNTED_FIELDS) {
+    const value = header[field]!;
+    if (Number.isInteger(value) && value >= 0 && value <= most) continue;
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `section parameters, offset ${8 * field}: header field ${field} is ${value}; expected a whole number from 0 to ${most}. Restore the store from a copy`,
+      { section: "parameters", offset: 8 * field, expected: most, found: value },
+    );
   }
 }
 

@@ -23,7 +23,7 @@ import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { Querier } from "./querying.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
-import { decodePut, encodeSetting, RECORD } from "./records.js";
+import { decodePut, encodeSetting, fromLog, RECORD } from "./records.js";
 import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
@@ -31,6 +31,7 @@ import { checkBudget, Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
+const PROFILES: readonly GraphProfile[] = ["turbo", "compact", "small"];
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
 const MAX_DIMENSIONS = 65536;
 /** Principal directions take memory by the square of the dimensions. */
@@ -140,6 +141,7 @@ async function openOnce({ files, directory, options, config, durability, create 
     });
     config.checkAgainst({ dimensions: store.meta.dimensions });
     const settings = graphOptions(store.meta, config);
+    checkCounts(store, settings);
     graph = createGraph(store.region, settings);
     catalog ??= await Catalog.open(pathOfCatalog(), {
       storeId: store.meta.storeId,
@@ -158,9 +160,12 @@ async function openOnce({ files, directory, options, config, durability, create 
     const tiering = new Tiering(graph, settings, config, readOnly);
     const searcher = new Searcher(graph, catalog, tiering, dimensions, metric, config.ruvector.hnsw_ef_search);
     const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
-    const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank);
+    const held = heldBytes(store.meta);
+    const learned = new Learned(store.region, GRAPH_SECTIONS.length, searcher, config, rank, held);
     const at = sectionsOf(settings).findIndex(({ kind }) => kind === GRADIENTS_KIND);
-    const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes);
+    const { nodes } = graph;
+    const slots = { bytes: held(GRADIENTS_KIND), nodes };
+    const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes, slots);
     const parts: Parts = { graph, catalog, learned, gradients, tiering };
     const { applied, left } = await replay(store, parts);
     await checkNothingMissing(files, directory, left);
@@ -209,6 +214,80 @@ async function rewriteWhole(files: Files, path: string): Promise<void> {
   }
 }
 
+/** Layout and memory follow from it, so that each field is what it can be. @throws {HebbError} INDEX_CORRUPT */
+function checkStored(stored: Json): Partial<StoredConfig> & Omit<StoredConfig, "graph_profile" | "keep_originals"> {
+  const fields = (typeof stored === "object" && stored !== null ? stored : {}) as { [key: string]: unknown };
+  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile, keep_originals: kept } = fields;
+  if (profile === undefined) return fields as unknown as ReturnType<typeof checkStored>; // of an older release
+  const isWhole = (value: unknown, least: number, most: number) =>
+    Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+  for (const [name, holds, value, expected] of [
+    ["hnsw_m", isWhole(m, 2, 128), m, "2 to 128"],
+    ["hnsw_ml", typeof ml === "number" && ml > 0 && ml <= 2, ml, "a number above 0, at most 2"],
+    ["learning_rank", isWhole(rank, 1, 4096), rank, "1 to 4096"],
+    ["graph_profile", PROFILES.includes(profile as GraphProfile), profile, PROFILES.join(", ")],
+    ["keep_originals", kept === undefined || typeof kept === "boolean", kept, "true or false"],
+  ] as const) {
+    if (holds) continue;
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `index.hebb, config of the meta slots: ${name} is ${show(value)}; expected ${expected}. Restore the store from a copy`,
+      { section: "meta", field: name },
+    );
+  }
+  return fields as unknown as ReturnType<typeof checkStored>;
+}
+
+/** Bytes that the file has of the section of a kind. */
+function heldBytes({ sections }: Store["meta"]): (kind: number) => number {
+  return (kind) => sections.find((section) => section.kind === kind)?.length ?? 0;
+}
+
+/** Where the graph's head has how many nodes there are, and entries of section `upper`. */
+const NODES_AT = 20;
+const UPPER_ENTRIES_AT = 56;
+const HEAD_BYTES = 72;
+/** Where the head of section `codebooks` has how many slots of each tier are in use. */
+const USED_AT = 36;
+const TIERS_HEAD_BYTES = 136;
+const TIER_SECTIONS = ["vectors", "warm", "cool", "cold", "archive"] as const;
+
+/**
+ * What the graph says that it has is in the file: room is made by these numbers, and addresses are reserved for far more
+ * than any file holds.
+ * @throws {HebbError} INDEX_CORRUPT
+ */
+function checkCounts({ region, meta }: Store, options: GraphOptions): void {
+  const specs = sectionsOf(options);
+  const held = heldBytes(meta);
+  const numberOf = (name: (typeof GRAPH_SECTIONS)[number]) => GRAPH_SECTIONS.indexOf(name);
+  const expect = (where: string, offset: number, count: number, name: (typeof GRAPH_SECTIONS)[number], first = 0) => {
+    const { kind, stride } = specs[numberOf(name)]!;
+    if (count === 0 || (count + first) * stride <= held(kind)) return;
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `section ${where}, offset ${offset}: ${count} records of section ${name}, which has ${held(kind)} bytes and not ${(count + first) * stride}. Restore the store from a copy`,
+      { section: where, offset, expected: Math.floor(held(kind) / stride), found: count },
+    );
+  };
+  const head = view(region.read(numberOf("head"), 0, HEAD_BYTES));
+  const nodes = head.getUint32(NODES_AT, true);
+  expect("head", NODES_AT, nodes, "state");
+  expect("head", NODES_AT, nodes, "rows");
+  expect("head", UPPER_ENTRIES_AT, head.getUint32(UPPER_ENTRIES_AT, true), "upper", 1); // entry 0 is not used
+  let tiers: DataView;
+  try {
+    tiers = view(region.read(numberOf("codebooks"), 0, TIERS_HEAD_BYTES));
+  } catch {
+    return; // the graph knows what to do without it
+  }
+  for (const [i, name] of TIER_SECTIONS.entries()) {
+    expect("codebooks", USED_AT + 4 * i, tiers.getUint32(USED_AT + 4 * i, true), name);
+  }
+}
+
+const view = ({ buffer, byteOffset, length }: Uint8Array): DataView => new DataView(buffer, byteOffset, length);
+
 /**
  * The graph's options: those the store was made with, and of the config what may change from one opening to the next.
  */
@@ -216,8 +295,15 @@ function graphOptions(
   { dimensions, metric, config: stored }: { dimensions: number; metric: Metric; config: Json },
   config: Config,
 ): GraphOptions {
-  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile } = stored as unknown as StoredConfig;
-  const { keep_originals: keepOriginals = true } = stored as unknown as Partial<StoredConfig>;
+  if (dimensions > MAX_DIMENSIONS) {
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `index.hebb, meta slots, offset 32: ${dimensions} dimensions; expected at most ${MAX_DIMENSIONS}. Restore the store from a copy`,
+      { section: "meta", offset: 32, expected: MAX_DIMENSIONS, found: dimensions },
+    );
+  }
+  const { hnsw_m: m, hnsw_ml: ml, learning_rank: rank, graph_profile: profile, keep_originals } = checkStored(stored);
+  const keepOriginals = keep_originals ?? true;
   if (profile === undefined) {
     throw new HebbError(
       "STORE_VERSION",
@@ -296,7 +382,7 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     const [kind, bytes, records] = sizes[name];
     return { kind, name, stride: bytes, reserveBytes: bytes * records };
   });
-  return [...graph, ...learnedSections(options.dimensions, n, 7), ...gradientSections(options.dimensions, n)];
+  return [...graph, ...learnedSections(options.dimensions, n), ...gradientSections(options.dimensions, n)];
 }
 
 /** The next opening of an empty store need not name the built-in encoder. */
@@ -333,7 +419,7 @@ async function replay(store: Store, parts: Parts): Promise<{ applied: number; le
     applied += group.records.length;
     for (const { lsn, type, payload } of group.records) {
       if (type === RECORD.put) {
-        const { nodes } = decodePut(payload);
+        const { nodes } = fromLog(lsn, () => decodePut(payload));
         if (!parts.graph.claim(nodes)) {
           // Numbers are used again only after consolidation, which is not logged.
           await flush();

@@ -7,6 +7,7 @@ import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { type Delta, encodeDelta } from "../../training/state.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
+import { checkId, checkIds, show } from "./validate.js";
 
 /** Types of log records. 0 is the closing marker of storage/. */
 export const RECORD = {
@@ -84,16 +85,30 @@ class Writer {
   }
 }
 
+/** Reads a record, with checksums that hold: whatever is wrong with what it says is damage. @throws {HebbError} WAL_CORRUPT */
+export function fromLog<T>(lsn: number, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof HebbError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new HebbError("WAL_CORRUPT", `log record ${lsn}: ${reason}. Restore the store from a copy`, { lsn }, cause);
+  }
+}
+
+/** @throws {RangeError} naming what is not as it must be */
+export function expectField(holds: boolean, field: string, found: unknown, expected: string): void {
+  if (!holds) throw new RangeError(`${field} is ${show(found)}; expected ${expected}`);
+}
+
+/** Decoders throw where a field does not fit the others or is of another kind; `fromLog` says of which record. */
 class Reader {
   private at = 0;
   constructor(private readonly source: Uint8Array) {}
 
   private take(length: number): Uint8Array {
     if (length > this.source.length - this.at) {
-      throw new HebbError(
-        "WAL_CORRUPT",
-        `a log record ends at byte ${this.source.length}, inside a field of ${length} bytes at ${this.at}`,
-      );
+      throw new RangeError(`it ends at byte ${this.source.length}, inside a field of ${length} bytes at ${this.at}`);
     }
     this.at += length;
     return this.source.subarray(this.at - length, this.at);
@@ -117,11 +132,34 @@ class Reader {
   bytes(): Uint8Array {
     return this.take(this.u32());
   }
-  json<T>(): T {
-    const text = Buffer.from(this.bytes()).toString("utf8");
-    return JSON.parse(text) as T;
+  json(): unknown {
+    return JSON.parse(Buffer.from(this.bytes()).toString("utf8"));
+  }
+  list(field: string): unknown[] {
+    const value = this.json();
+    expectField(Array.isArray(value), field, value, "an array");
+    return value as unknown[];
+  }
+  /** Nothing follows the last field. */
+  end<T>(value: T): T {
+    const left = this.source.length - this.at;
+    expectField(left === 0, "what is behind the last field", left, "0 bytes");
+    return value;
   }
 }
+
+/** The text of a JSON object, or none. */
+function payloadOf(value: unknown): string | undefined {
+  if (value === null) return undefined;
+  expectField(typeof value === "string", "payload", value, "text, or null");
+  const payload: unknown = JSON.parse(value as string);
+  const isObject = typeof payload === "object" && payload !== null && !Array.isArray(payload);
+  expectField(isObject, "payload", payload, "the text of an object");
+  return value as string;
+}
+
+const sameLength = (field: string, found: { length: number }, nodes: { length: number }): void =>
+  expectField(found.length === nodes.length, `length of ${field}`, found.length, `${nodes.length}, one a node`);
 
 export const encodePut = (r: PutRecord): Uint8Array[] =>
   new Writer()
@@ -134,13 +172,19 @@ export const encodePut = (r: PutRecord): Uint8Array[] =>
 
 export function decodePut(bytes: Uint8Array): PutRecord {
   const r = new Reader(bytes);
-  const [nodes, replaces, ids] = [r.words(), r.words(), r.json<Id[]>()];
-  const payloads = r.json<(string | null)[]>().map((p) => p ?? undefined);
-  return { nodes, replaces, ids, payloads, vectors: r.floats() };
+  const [nodes, replaces, ids] = [r.words(), r.words(), checkIds(r.list("ids"))];
+  const payloads = r.list("payloads").map(payloadOf);
+  sameLength("replaces", replaces, nodes);
+  sameLength("ids", ids, nodes);
+  sameLength("payloads", payloads, nodes);
+  return r.end({ nodes, replaces, ids, payloads, vectors: r.floats() });
 }
 
 export const encodeRemove = (nodes: Uint32Array): Uint8Array[] => new Writer().words(nodes).done();
-export const decodeRemove = (bytes: Uint8Array): Uint32Array => new Reader(bytes).words();
+export function decodeRemove(bytes: Uint8Array): Uint32Array {
+  const r = new Reader(bytes);
+  return r.end(r.words());
+}
 
 export const encodePayload = (node: number, payload: string | undefined): Uint8Array[] =>
   new Writer()
@@ -149,7 +193,7 @@ export const encodePayload = (node: number, payload: string | undefined): Uint8A
     .done();
 export function decodePayload(bytes: Uint8Array): { node: number; payload: string | undefined } {
   const r = new Reader(bytes);
-  return { node: r.u32(), payload: r.json<string | null>() ?? undefined };
+  return r.end({ node: r.u32(), payload: payloadOf(r.json()) });
 }
 
 export function encodeFeedback({ query, ...rest }: StoredFeedback): Uint8Array[] {
@@ -157,28 +201,55 @@ export function encodeFeedback({ query, ...rest }: StoredFeedback): Uint8Array[]
 }
 export function decodeFeedback(bytes: Uint8Array): StoredFeedback {
   const r = new Reader(bytes);
-  return { query: r.floats(), ...r.json<Omit<StoredFeedback, "query">>() };
+  return r.end({ query: r.floats(), ...eventOf(r.json()) });
+}
+
+function eventOf(value: unknown): Omit<StoredFeedback, "query"> {
+  expectField(typeof value === "object" && value !== null, "event", value, "an object");
+  const { chosen, shown, rejected, time, source, examples, weights } = value as Record<string, unknown>;
+  const isArray = (field: string, found: unknown): unknown[] => {
+    expectField(Array.isArray(found), field, found, "an array");
+    return found as unknown[];
+  };
+  const isNumber = (field: string, found: unknown) => expectField(typeof found === "number", field, found, "a number");
+  for (const one of isArray("chosen", chosen)) {
+    expectField(typeof one === "object" && one !== null, "chosen", one, "objects");
+    const { id, grade } = one as Record<string, unknown>;
+    checkId(id);
+    isNumber("grade", grade);
+  }
+  checkIds(isArray("shown", shown));
+  checkIds(isArray("rejected", rejected));
+  isNumber("time", time);
+  expectField(source === undefined || typeof source === "string", "source", source, "text, or none");
+  if (examples !== undefined) checkIds(isArray("examples", examples));
+  if (weights !== undefined) for (const weight of isArray("weights", weights)) isNumber("weights", weight);
+  return value as Omit<StoredFeedback, "query">;
 }
 
 export const encodeGradients = (r: GradientsRecord): Uint8Array[] =>
   new Writer().words(r.nodes).floats(r.gradients).done();
 export function decodeGradients(bytes: Uint8Array): GradientsRecord {
   const r = new Reader(bytes);
-  return { nodes: r.words(), gradients: r.floats() };
+  return r.end({ nodes: r.words(), gradients: r.floats() });
 }
 
 export const encodeStepped = (r: SteppedRecord): Uint8Array[] =>
   new Writer().words(r.nodes).words(r.steps).floats(r.moments).done();
 export function decodeStepped(bytes: Uint8Array): SteppedRecord {
   const r = new Reader(bytes);
-  return { nodes: r.words(), steps: r.words(), moments: r.floats() };
+  const [nodes, steps] = [r.words(), r.words()];
+  sameLength("steps", steps, nodes);
+  return r.end({ nodes, steps, moments: r.floats() });
 }
 
 export const encodeSetting = (name: string, value: Uint8Array): Uint8Array[] =>
   new Writer().json(name).bytes(value).done();
 export function decodeSetting(bytes: Uint8Array): { name: string; value: Uint8Array } {
   const r = new Reader(bytes);
-  return { name: r.json<string>(), value: r.bytes() };
+  const name = r.json();
+  expectField(typeof name === "string", "name", name, "text");
+  return r.end({ name: name as string, value: r.bytes() });
 }
 
 /** What was learned, as the records of one group. */

@@ -4,9 +4,31 @@
  * other one with 1 or 0 (u32: in use) and the node (u32), and what follows is its owner's.
  */
 import { bytesOf } from "../../base/bytes.js";
+import { HebbError } from "../../base/errors.js";
 import type { Region } from "../../native/index.js";
 
 export const SLOT_HEADER_BYTES = 8;
+
+/** Whether a section that the file has `held` bytes of can hold so many slots. @throws {HebbError} INDEX_CORRUPT */
+export function checkSlots(name: string, count: number, stride: number, held: number): void {
+  // The last one may end behind the last page that was written.
+  if (count === 0 || count * stride + SLOT_HEADER_BYTES <= held) return;
+  throw new HebbError(
+    "INDEX_CORRUPT",
+    `section ${name}, offset 0: ${count} slots of ${stride} bytes, and the section has ${held} bytes. Restore the store from a copy`,
+    { section: name, offset: 0, expected: Math.floor(held / stride), found: count },
+  );
+}
+
+/** @param offset of the number in the section @throws {HebbError} INDEX_CORRUPT for a node that is not below `nodes` */
+export function checkNode(name: string, offset: number, node: number, nodes: number): void {
+  if (node < nodes) return;
+  throw new HebbError(
+    "INDEX_CORRUPT",
+    `section ${name}, offset ${offset}: node ${node}, and there are ${nodes}. Restore the store from a copy`,
+    { section: name, offset, expected: nodes, found: node },
+  );
+}
 
 /** Slots from 1 on, each of one node or free. */
 export class Slots {
@@ -83,12 +105,20 @@ export class SlotTable {
     if (slot !== undefined) this.region.write(this.section, slot * this.stride, new Uint8Array(SLOT_HEADER_BYTES));
   }
 
-  /** Reads the section once, on opening: nodes with what is behind the slot's header. */
-  *load(): Generator<{ node: number; bytes: Uint8Array }> {
+  /**
+   * Reads the section once, on opening: nodes with what is behind the slot's header.
+   * @param name the section's, for messages
+   * @param held bytes that the file has of it
+   * @param nodes all nodes are below
+   * @throws {HebbError} INDEX_CORRUPT where it says that it has slots, or nodes, that there are not
+   */
+  *load(name: string, held: number, nodes: number): Generator<{ node: number; bytes: Uint8Array }> {
     const [count] = new Uint32Array(this.region.read(this.section, 0, 4).buffer);
+    checkSlots(name, count, this.stride, held);
     for (let slot = 1; slot <= count; slot++) {
       const bytes = this.region.read(this.section, slot * this.stride, this.stride);
       const [used, node] = new Uint32Array(bytes.buffer, bytes.byteOffset, 2);
+      if (used !== 0) checkNode(name, slot * this.stride + 4, node, nodes);
       this.slots.restore(used === 0 ? undefined : node);
       if (used !== 0) yield { node, bytes: bytes.subarray(SLOT_HEADER_BYTES) };
     }

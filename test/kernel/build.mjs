@@ -1,6 +1,6 @@
 // Compiles the kernel and its tests without Node into one program.
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 
@@ -37,14 +37,22 @@ const own = {
   arm64: { "native/simd/neon.cpp": neon, "native/gnn/products-neon.cpp": neon },
 };
 
-function sourcesIn(folder) {
+/** Sources of a folder, by their paths from the root. */
+export function sourcesIn(folder) {
   return readdirSync(`${root}/${folder}`)
     .filter((name) => name.endsWith(".cpp"))
     .map((name) => `${folder}/${name}`);
 }
 
+/** Of all folders of the kernel; what is in native/ itself is for Node. */
+export function kernelSources() {
+  return readdirSync(`${root}/native`, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .flatMap((entry) => sourcesIn(`native/${entry.name}`));
+}
+
 /** Runs a command in the project's root; what it prints is shown. Resolves to its exit status. */
-function run(command, args) {
+export function run(command, args) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, stdio: "inherit" });
     child.on("error", (error) => {
@@ -55,15 +63,29 @@ function run(command, args) {
   });
 }
 
-/** The program's path. `flags` go to the compiler and the linker. Ends the process where it cannot be built. */
-export async function buildTests({ compiler, arch, flags, out }) {
+/** When the newest header that a source may include was written: the kernel's, and for tests theirs too. */
+function headersTime(source) {
+  const tops = source.startsWith("native/") ? ["native"] : ["native", "test"];
+  const headers = tops.flatMap((top) =>
+    readdirSync(`${root}/${top}`, { recursive: true })
+      .filter((name) => /\.(hpp|inl)$/.test(name))
+      .map((name) => `${root}/${top}/${name}`),
+  );
+  return Math.max(...headers.map((path) => statSync(path).mtimeMs));
+}
+
+/**
+ * Compiles sources on all cores and resolves to their objects' paths. With `reuse`, objects that are newer than their
+ * source and its headers stay as they are. Ends the process where one cannot be compiled.
+ */
+export async function compile({ compiler, arch, flags, out, sources, reuse = false }) {
   mkdirSync(out, { recursive: true });
-  const folders = readdirSync(`${root}/native`, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => `native/${entry.name}`);
-  const sources = [...folders, "test/kernel"].flatMap(sourcesIn);
   const objectOf = (source) => `${out}/${source.replaceAll("/", "-")}.o`;
-  const waiting = [...sources];
+  const isNew = (source) => {
+    if (!reuse || !existsSync(objectOf(source))) return false;
+    return statSync(objectOf(source)).mtimeMs > Math.max(headersTime(source), statSync(`${root}/${source}`).mtimeMs);
+  };
+  const waiting = sources.filter((source) => !isNew(source));
   let failed = false;
   const work = async () => {
     for (let source = waiting.shift(); source && !failed; source = waiting.shift()) {
@@ -72,8 +94,15 @@ export async function buildTests({ compiler, arch, flags, out }) {
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
+  if (failed) process.exit(1);
+  return sources.map(objectOf);
+}
+
+/** The program's path. `flags` go to the compiler and the linker. Ends the process where it cannot be built. */
+export async function buildTests({ compiler, arch, flags, out }) {
+  const sources = [...kernelSources(), ...sourcesIn("test/kernel")];
+  const objects = await compile({ compiler, arch, flags, out, sources });
   const program = `${out}/kernel-test`;
-  if (failed || (await run(compiler, [...flags, "-pthread", ...sources.map(objectOf), "-o", program])) !== 0)
-    process.exit(1);
+  if ((await run(compiler, [...flags, "-pthread", ...objects, "-o", program])) !== 0) process.exit(1);
   return program;
 }

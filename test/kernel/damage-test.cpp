@@ -148,9 +148,85 @@ void testOneRowWritten() {
   check(fits && refused > 0, "linking beside a damaged row is refused, or does without it");
 }
 
+// Vectors that are no numbers, as a file may hold them: no list is sorted beyond its ends, and nothing is fitted to
+// them.
+void testNoNumbers() {
+  for (const Metric metric : {Metric::kL2, Metric::kDot, Metric::kCosine}) {
+    World w(16, metric, 8, 400);
+    Random random(seed);
+    w.add(random, 300, 1);
+    for (uint32_t node = 0; node < 300; node += 3) const_cast<float*>(w.record(node))[node % 16] = NAN;
+    bool bounded = true;
+    uint32_t nodes[100];
+    float distances[100];
+    for (uint32_t node = 0; node < 300; node += 7) {
+      const int32_t count = w.graph->search(w.vectors[node].data(), 100, 200, {}, 4, nodes, distances);
+      bounded &= count <= 100;
+      for (int32_t i = 0; i < count; i++) bounded &= nodes[i] < 300;
+    }
+    w.add(random, 60, 1);
+    w.removeSome(random, 5);
+    bounded &= w.graph->consolidate(1);
+    check(bounded, "hits among vectors that are no numbers exist");
+    const CodebookOptions options{16, metric, 1, 0, 16, 16, 3, EntropyCoder::kAns, 8, 2};
+    bool trained = true;
+    check(!w.graph->train(options, 400, 0, 1, &trained) && !trained && w.region->fault().section == kVectors,
+          "nothing is trained on vectors that are no numbers");
+  }
+  std::vector<Neighbor> all;
+  for (uint32_t i = 0; i < 100; i++) all.push_back({i % 4 ? static_cast<float>((i * 37) % 11) : NAN, i});
+  std::sort(all.begin(), all.end(), nearer);
+  check(std::is_sorted(all.begin(), all.end(), nearer) && std::isnan(all[75].distance) && !std::isnan(all[74].distance),
+        "distances that are no numbers come last");
+}
+
+// Heads and records that contradict what there is room for, as `attach` and whoever uses numbers again meet them.
+void testContradictions() {
+  World w(16, Metric::kL2, 8, 400);
+  Random random(seed);
+  w.add(random, 200, 1);
+  const Head head = *w.head();
+  const auto refused = [&](const char* what, const std::function<void(Head&)>& damage) {
+    damage(*w.head());
+    check(!w.attach(), std::string(what) + " is refused");
+    *w.head() = head;
+  };
+  refused("more entries of upper layers than there is room for", [](Head& h) { h.upperEntries = 2999; });
+  for (const double ml : {-1.0, -1e300, double(NAN), double(INFINITY)})
+    refused("a level multiplier that is none", [&](Head& h) { h.ml = ml; });
+  check(w.attach(), "what is sound again is attached to");
+
+  // A free number's row that names upper entries far away gets others.
+  uint32_t tall = 0;
+  while (w.row(tall)->level == 0) tall++;
+  w.remove({tall});
+  check(w.graph->consolidate(1), "consolidated");
+  w.row(tall)->upper = 0xfffffff0u;
+  uint32_t again = kNone;
+  check(w.graph->allocate(1, &again) && again == tall && w.row(tall)->upper <= w.head()->upperEntries,
+        "a free row's upper entries are looked at before they are cleared");
+  check(w.graph->setVector(tall, random.gauss(16).data(), 1) && w.graph->publish(&tall, 1, nullptr, 0) &&
+            w.graph->link(&tall, 1, 1),
+        "and it can be used");
+
+  // A row that names a neighbour twice has one lane less than neighbours that it could get.
+  for (uint32_t node = 0; node < 200; node++) w.ids(node)[w.row(node)->degree - 1] = w.ids(node)[0];
+  const uint32_t fresh = w.publish(random, 1)[0];
+  check(!w.graph->link(&fresh, 1, 1) && w.region->fault().section == kRows,
+        "a neighbour that is named twice is refused");
+
+  w.graph->tiers().place(5)->where = {0x1000000, static_cast<uint8_t>(Tier::kHot), 0, 0};
+  Moves moves;
+  const uint32_t other = 6;
+  check(!w.graph->tiers().check(200) && w.region->fault().section == kPlaces, "a slot in tier hot is refused");
+  check(!w.graph->retier(&other, 1, Tier::kWarm, 1, &moves), "and no slot is looked for beside it");
+}
+
 }  // namespace
 
 void testDamage() {
+  testNoNumbers();
+  testContradictions();
   testOneRow(Path::kCodes, false, "codes");
   testOneRow(Path::kCodes, true, "codes within a filter");
   testOneRow(Path::kVectors, false, "vectors");

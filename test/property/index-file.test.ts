@@ -228,6 +228,18 @@ test("hostile counts, lengths and offsets are refused before anything is allocat
   }
 });
 
+test("a name that is no text, and a config that is too long to be written again, are damage", async () => {
+  const { image, model } = await closedStore(9);
+  const name = forged(image, (slot) => void slot.fill(0xff, 128 + 24, 128 + 48));
+  const config = forged(image, (slot) => {
+    const end = slot.indexOf("}", 128) + 1;
+    const begin = slot.lastIndexOf("{", end);
+    slot.write(`{"m":"${"x".repeat(9000)}"}`, begin);
+    slot.writeUInt32LE(9000 + 8, 60);
+  });
+  for (const one of [name, config]) expect(await outcome(one, model)).toBe("INDEX_CORRUPT");
+});
+
 test("any bytes under a right checksum: a typed error or a store, never a crash", async () => {
   const { image } = await closedStore(8);
   await fc.assert(

@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, truncate, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { HebbError } from "../../base/errors.js";
+import { open as openIndex } from "../../src/index.js";
 import { Store } from "../../storage/store.js";
 import { IDENTITY, SECTIONS } from "../support/store-model.js";
 
@@ -74,6 +76,36 @@ test("no inner file may be a symbolic link", async () => {
   await rename(join(directory, "wal", segment), join(scratch, "segment"));
   await symlink(join(scratch, "segment"), join(directory, "wal", segment));
   await expect(open(directory)).rejects.toMatchObject({ code: "NOT_A_STORE" });
+});
+
+test("nor may a file of the catalog, a training's progress or a compaction, whatever the link leads to", async () => {
+  const names = ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "catalog.sqlite-journal"];
+  for (const name of [...names, "train.progress", "index.hebb-new"]) {
+    for (const target of ["a file", "nothing", "a directory"]) {
+      const directory = join(scratch, `inner-${name}-${target}`);
+      const index = await openIndex(directory, { dimensions: 2, metric: "l2" });
+      await index.put(1, [1, 2], { text: "words" });
+      await index.close();
+      const elsewhere = join(scratch, `inner-target-${name}-${target}`);
+      if (target === "a directory") await mkdir(elsewhere);
+      if (target === "a file") await writeFile(elsewhere, "mine");
+      await rm(join(directory, name), { force: true });
+      await symlink(elsewhere, join(directory, name));
+      const opened = await openIndex(directory).catch((error: HebbError) => error);
+      if (names.includes(name)) {
+        expect([name, opened]).toMatchObject([name, { code: "NOT_A_STORE" }]);
+        expect((opened as HebbError).message).toContain(`${name} is no plain file`);
+      } else if (!(opened instanceof Error)) {
+        await opened.learn([{ query: [1, 2], chosen: [1] }]);
+        await opened.train().catch((error: HebbError) => expect(error.code).toBe("NOT_A_STORE"));
+        await opened.compact();
+        await opened.close();
+      }
+      if (target === "a file") expect(await readFile(elsewhere, "utf8")).toBe("mine");
+      else if (target === "a directory") expect(await readdir(elsewhere)).toEqual([]);
+      else await expect(readFile(elsewhere)).rejects.toMatchObject({ code: "ENOENT" });
+    }
+  }
 });
 
 test("the store's own directory may be reached through a link", async () => {

@@ -407,7 +407,7 @@ describe("records", () => {
     const region = createRegion(
       gradientSections(2, 2).map(({ reserveBytes }) => Math.ceil(reserveBytes / 65536) * 65536),
     );
-    const slots = new GradientSlots(region, 0, 2, 2);
+    const slots = new GradientSlots(region, 0, 2, 2, { bytes: 0, nodes: 10 });
     await slots.add(1, { nodes: Uint32Array.of(7, 9), gradients: Float32Array.of(1, 2, 3, 4) });
     slots.checkRoom(Uint32Array.of(9, 7));
     expect((await errorOf(() => slots.checkRoom(Uint32Array.of(9, 8)))).code).toBe("STORE_FULL");
@@ -446,10 +446,10 @@ describe("records", () => {
       fc.asyncProperty(log, fc.nat(20), fc.boolean(), async (list, from, reload) => {
         // Rows that disappear take their slot's LSN along: the log from before has it made and forgotten again.
         const region = createRegion(reserve);
-        const slots = new GradientSlots(region, 0, 2, 100);
+        const slots = new GradientSlots(region, 0, 2, 100, { bytes: 0, nodes: 100 });
         await replay(slots, list, 0);
         const once = contents(slots);
-        const again = reload ? new GradientSlots(region, 0, 2, 100) : slots;
+        const again = reload ? new GradientSlots(region, 0, 2, 100, { bytes: reserve[0], nodes: 100 }) : slots;
         expect(contents(again)).toEqual(once);
         await replay(again, list, from);
         expect(contents(again)).toEqual(once);
