@@ -499,10 +499,22 @@ export interface FrozenStats {
   scans: { queries: number; clusters: number; blocks: number; candidates: number; looked: number; compared: number };
 }
 
+/** Damage: what a file holds and cannot have been written there. */
 export interface Fault {
   code: string;
+  /** A section of index.hebb by name, `meta`, `ids`, `wal`, a segment of the log, or `catalog`. */
   section: string;
-  /** Where in the section: a byte offset, a node of the graph or of a catalog row, or the LSN of feedback. */
+  /** Of a section of index.hebb: its block of 64 KiB. */
+  block?: number;
+  /** A byte of index.hebb or of the log's segment; else a node of a row, or the LSN of a record. */
   offset: number;
+  /** What was expected, and what was found. */
   message: string;
+}
+
+export interface CheckResult {
+  ok: boolean;
+  faults: Fault[];
+  /** What is no damage and worth knowing; absent where there is nothing to say. */
+  notes?: string[];
 }

@@ -43,6 +43,7 @@ import {
 } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
+import { networkSize } from "./learned-checks.js";
 import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
@@ -446,6 +447,8 @@ export class Learned {
   private loadNetwork({ given }: Config): void {
     const { state } = this;
     const header = this.region.read(this.overlaySection + 3, 0, NETWORK_HEADER_BYTES);
+    const size = networkSize(header, state.dimensions, state.metric);
+    if (typeof size === "string") throw new HebbError("INDEX_CORRUPT", `section network: the network ${size}`);
     const network = new NetworkBytes(header, state.metric, state.options.shiftBound);
     const { shape, layers, hierarchical } = network;
     const trained = { layers: layers.length, hidden: shape.hidden, heads: shape.heads, hierarchical };

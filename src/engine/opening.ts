@@ -60,6 +60,11 @@ interface StoredConfig {
  *   `readOnly` also STORE_READ_ONLY, where a writer was killed and only writing can bring the store up to its log
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<Index> {
+  return new Index(await openSession(directory, options));
+}
+
+/** What `open` does, for those who need more than an index shows. */
+export async function openSession(directory: string, options: OpenOptions): Promise<Session> {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -128,7 +133,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(d, stored === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
-    const session = new Session(
+    return new Session(
       {
         directory,
         layout: layoutOf(settings),
@@ -146,7 +151,6 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
       },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
     );
-    return new Index(session);
   } catch (error) {
     // The first error tells more than one from closing.
     graph?.close();

@@ -4,6 +4,7 @@
  * other one with 1 or 0 (u32: in use) and the node (u32), and what follows is its owner's.
  */
 import { bytesOf } from "../../base/bytes.js";
+import { HebbError } from "../../base/errors.js";
 import type { Region } from "../../native/index.js";
 
 export const SLOT_HEADER_BYTES = 8;
@@ -86,6 +87,12 @@ export class SlotTable {
   /** Reads the section once, on opening: nodes with what is behind the slot's header. */
   *load(): Generator<{ node: number; bytes: Uint8Array }> {
     const [count] = new Uint32Array(this.region.read(this.section, 0, 4).buffer);
+    const room = Math.floor(this.region.kept(this.section) / this.stride) - 1;
+    if (count > room)
+      throw new HebbError(
+        "INDEX_CORRUPT",
+        `a section of slots says that it has ${count}, and there is room for ${room}`,
+      );
     for (let slot = 1; slot <= count; slot++) {
       const bytes = this.region.read(this.section, slot * this.stride, this.stride);
       const [used, node] = new Uint32Array(bytes.buffer, bytes.byteOffset, 2);
