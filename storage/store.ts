@@ -17,6 +17,7 @@ import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentNam
 import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec } from "./index-file.js";
 import { type Group, Log } from "./log.js";
 import { Poison } from "./poison.js";
+import { finishRepair, REPAIR_NAME, repairIsReady } from "./repair-swap.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
@@ -49,7 +50,7 @@ export interface CheckpointOptions {
   config?: Json;
 }
 
-const LOCK_NAME = "LOCK";
+export const LOCK_NAME = "LOCK";
 const LOG_NAME = "wal";
 
 export class Store {
@@ -81,6 +82,7 @@ export class Store {
     if (kind === undefined && make) await makeDirectories(files, directory);
     else if (kind === undefined) throw notFound(directory);
     else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
+    if (await repairIsReady(files, directory)) await endRepair(files, directory, readOnly);
     if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
 
     const lock = await files.lock(join(directory, LOCK_NAME), readOnly ? "shared" : "exclusive");
@@ -235,6 +237,20 @@ export class Store {
   }
 }
 
+/** A repair that was cut short while its files took their places. */
+async function endRepair(files: Files, directory: string, readOnly: boolean): Promise<void> {
+  if (readOnly) {
+    const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
+    throw new HebbError("STORE_READ_ONLY", message);
+  }
+  const lock = await files.lock(join(directory, LOCK_NAME), "exclusive");
+  try {
+    if (await repairIsReady(files, directory)) await finishRepair(files, directory);
+  } finally {
+    await lock.release();
+  }
+}
+
 /**
  * Whether a directory holds a store, false where it is empty or a creation was cut short.
  * @throws {HebbError} NOT_A_STORE where it holds something else; INDEX_CORRUPT where index.hebb is gone
@@ -251,7 +267,8 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   }
   if (names.includes(INDEX_NAME)) return true;
   const foreign = names.find(
-    (name) => !(name in expected) && name !== NEW_INDEX_NAME && !name.startsWith("catalog.sqlite"),
+    (name) =>
+      !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith("catalog.sqlite"),
   );
   if (foreign !== undefined) {
     const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;
