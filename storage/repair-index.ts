@@ -60,7 +60,8 @@ export class SalvagedIndex {
       const file = await files.open(join(directory, INDEX_NAME), "read");
       opened.push(file);
       const journalPath = join(directory, JOURNAL_NAME);
-      const journalFile = (await files.kind(journalPath)) === undefined ? undefined : await files.open(journalPath, "read");
+      const journalFile =
+        (await files.kind(journalPath)) === undefined ? undefined : await files.open(journalPath, "read");
       if (journalFile !== undefined) opened.push(journalFile);
       const bytes: Uint8Array[] = [];
       for (const at of SLOTS) bytes.push(await file.pread(SLOT_BYTES, at));
@@ -69,7 +70,8 @@ export class SalvagedIndex {
       if (newer !== undefined) throw versionError(newer.version, "index.hebb");
       const metas = slots.flatMap((slot) => (slot.state === "valid" ? [slot.meta] : []));
       const journal = journalFile && (await readJournal(journalFile));
-      const meta = journal !== undefined && committed(journal.meta, metas) ? journal.meta : newestOf(metas, slots, bytes);
+      const meta =
+        journal !== undefined && committed(journal.meta, metas) ? journal.meta : newestOf(metas, slots, bytes);
       const inJournal = meta === journal?.meta;
       if (!inJournal && metas.length === 2 && metas[0].generation !== metas[1].generation) {
         throw new HebbError(

@@ -115,7 +115,10 @@ function readSegment(
     const header = at + RECORD_HEADER_BYTES <= view.length ? decodeRecordHeader(view.subarray(at), storeId) : undefined;
     const end = at + RECORD_HEADER_BYTES + (header?.length ?? 0);
     const payload = view.subarray(at + RECORD_HEADER_BYTES, end);
-    const follows = header !== undefined && header.lsn >= next && (link === undefined || (header.lsn === next && header.link === link));
+    const follows =
+      header !== undefined &&
+      header.lsn >= next &&
+      (link === undefined || (header.lsn === next && header.link === link));
     if (header !== undefined && follows) proven = Math.max(proven, header.syncedLsn);
     if (header !== undefined && follows && end <= view.length && crc32c(payload) === header.payloadChecksum) {
       found.set(header.lsn, { ...header, payload });

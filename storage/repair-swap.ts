@@ -85,5 +85,7 @@ async function segmentsOf(files: Files, path: string): Promise<string[]> {
   }
   const isSegment = (name: unknown): name is string => typeof name === "string" && segmentLsn(name) !== undefined;
   if (Array.isArray(segments) && segments.length > 0 && segments.every(isSegment)) return segments;
-  throw new HebbError("IO_ERROR", `${path} does not say which files a repair made; restore the store from a copy`, { path });
+  throw new HebbError("IO_ERROR", `${path} does not say which files a repair made; restore the store from a copy`, {
+    path,
+  });
 }

@@ -6,11 +6,11 @@ import { existsSync } from "node:fs";
 import type Database from "better-sqlite3";
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
+import { textCrc } from "./checksum.js";
 import { type EntryRow, verified } from "./entry-rows.js";
-import { decodeFeedback, type FeedbackRow, type FeedbackRecord } from "./feedback-rows.js";
+import { decodeFeedback, type FeedbackRecord, type FeedbackRow } from "./feedback-rows.js";
 import { connect, type Meta, readMeta } from "./schema.js";
 import { decodeSetting, type SettingRow } from "./setting-rows.js";
-import { textCrc } from "./checksum.js";
 import { asHebbError } from "./sqlite-errors.js";
 
 const BUSY_MS = 1000;
@@ -105,7 +105,9 @@ export class SalvagedCatalog {
 
   /** Whether `settings` can be listed at all. */
   get knowsSettings(): boolean {
-    return attempt(() => this.db?.prepare("SELECT count(*), sum(length(value)) FROM setting").raw().get()) !== undefined;
+    return (
+      attempt(() => this.db?.prepare("SELECT count(*), sum(length(value)) FROM setting").raw().get()) !== undefined
+    );
   }
 
   close(): void {

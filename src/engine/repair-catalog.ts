@@ -4,15 +4,7 @@ import type { Id } from "../../base/types.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { SalvagedCatalog, SalvagedRow } from "../catalog/salvage.js";
-import {
-  decodeFeedback,
-  decodePayload,
-  decodePut,
-  decodeRemove,
-  decodeSetting,
-  NO_NODE,
-  RECORD,
-} from "./records.js";
+import { decodeFeedback, decodePayload, decodePut, decodeRemove, decodeSetting, NO_NODE, RECORD } from "./records.js";
 import { parsePayload } from "./validate.js";
 
 /** Rows between two commits. */
@@ -59,7 +51,12 @@ export function readCatalog(catalog: SalvagedCatalog, index: number, nodes: numb
 }
 
 /** Lets the log's records after those that the rows hold, up to `until`, change them. */
-export function advanceRows(rows: Map<number, Id>, records: readonly SalvagedRecord[], from: number, until: number): void {
+export function advanceRows(
+  rows: Map<number, Id>,
+  records: readonly SalvagedRecord[],
+  from: number,
+  until: number,
+): void {
   for (const { lsn, type, payload } of records) {
     if (lsn <= from || lsn > until) continue;
     if (type === RECORD.put) {
@@ -137,8 +134,14 @@ async function applyTo(
     case RECORD.put: {
       const { nodes, ids, payloads, replaces } = decodePut(payload);
       const rows = ids.map((id, i) => ({ node: nodes[i], id, json: payloads[i] }));
-      await catalog.insert(rows.filter(({ node }) => keeps(node)), lsn);
-      return catalog.remove(replaces.filter((node) => node !== NO_NODE), lsn);
+      await catalog.insert(
+        rows.filter(({ node }) => keeps(node)),
+        lsn,
+      );
+      return catalog.remove(
+        replaces.filter((node) => node !== NO_NODE),
+        lsn,
+      );
     }
     case RECORD.remove:
       return catalog.remove(decodeRemove(payload), lsn);

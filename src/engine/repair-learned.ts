@@ -66,9 +66,18 @@ export async function salvageLearning(
 
   const parameters = await bytesOf("parameters");
   const header = new Float64Array(parameters.slice(0, 8192).buffer);
-  const fault = parameters.length === 0 ? undefined : isSound("parameters") ? parametersFault(parameters) : "its checksum does not match";
+  const fault =
+    parameters.length === 0
+      ? undefined
+      : isSound("parameters")
+        ? parametersFault(parameters)
+        : "its checksum does not match";
   if (fault !== undefined) {
-    lost.push({ section: "parameters", nodes: undefined, message: `all that was learned of feedback (${fault}); train learns it anew` });
+    lost.push({
+      section: "parameters",
+      nodes: undefined,
+      message: `all that was learned of feedback (${fault}); train learns it anew`,
+    });
     drop(["parameters", "overlay", "edges", "network"]);
   } else if (parameters.length > 0) {
     if (header[FIELD.networkReady] !== 0) {
@@ -81,7 +90,11 @@ export async function salvageLearning(
           biased = Array.from({ length: size.biased }, (_, i) => view.getUint32(size.biasedAt + 4 * i, true));
         }
       } else {
-        lost.push({ section: "network", nodes: undefined, message: `the attention network (${why}); train makes a new one` });
+        lost.push({
+          section: "network",
+          nodes: undefined,
+          message: `the attention network (${why}); train makes a new one`,
+        });
         drop(["network"]);
         header[FIELD.networkReady] = 0;
         if (header[SERVING] & ATTENTION) header[SERVING] = STATIC;
@@ -114,7 +127,11 @@ export async function salvageLearning(
     return gradientFault(own, valuesOf.subarray(slot * stride, (slot + 1) * stride), { ...world, clock: 0 }, lsn);
   });
   if (slots.lost.length + slots.unknown > 0) {
-    lost.push({ section: "gradients", nodes: slots.lost, message: `gradients that wait and moments of optimizers, of ${some(slots)}` });
+    lost.push({
+      section: "gradients",
+      nodes: slots.lost,
+      message: `gradients that wait and moments of optimizers, of ${some(slots)}`,
+    });
   }
   if (slots.bytes) {
     contents.set("gradients", bufferContents(slots.bytes));

@@ -8,8 +8,8 @@ import type { Id, Json, Metric } from "../../base/types.js";
 import { dot, firstNonFinite } from "../../native/index.js";
 import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
-import { bufferContents, type RowBiases } from "./repair-learned.js";
 import { decodePut, decodeRemove, NO_NODE, RECORD } from "./records.js";
+import { bufferContents, type RowBiases } from "./repair-learned.js";
 import { tiersOf } from "./repair-tiers.js";
 import { idKey } from "./validate.js";
 
@@ -25,6 +25,8 @@ const KERNEL_METRIC: Record<Metric, number> = { l2: 0, dot: 1, cosine: 2 };
 
 /** What has to be made anew though its checksums hold, as a check of what was built found. */
 export interface Doubts {
+  /** Which nodes are live: the catalog knows it, too. */
+  states: boolean;
   /** Rows and lists of the graph. */
   graph: boolean;
   /** Records of tiers. */
@@ -82,6 +84,8 @@ interface Given {
   rows: ReadonlyMap<number, Id>;
   /** The catalog has all rows that it says it has. */
   rowsAreWhole: boolean;
+  /** The catalog has rows whose records are lost, so that nobody has their vectors. */
+  rowsAreAhead: boolean;
   touched: { put: ReadonlySet<number>; gone: ReadonlySet<number> };
   doubts: Doubts;
 }
@@ -109,6 +113,7 @@ export async function planRows(given: Given): Promise<RowsPlan> {
   const unproven: KnownRow[] = [];
 
   // Which nodes are live.
+  const doubtful = new Set<number>();
   const live = new Set<number>();
   const statesSound = isSound("state") && (headSound || states.length === 0);
   const idOf = (node: number): Id | undefined => rows.get(node) ?? storedId(index, oldIds, node);
@@ -131,10 +136,21 @@ export async function planRows(given: Given): Promise<RowsPlan> {
       }
     }
     for (const [node, id] of rows) {
-      if (!live.has(node) && !touched.put.has(node)) lost.push({ node, id });
+      if (live.has(node) || touched.put.has(node)) continue;
+      if (doubts.states && given.rowsAreWhole && !given.rowsAreAhead) live.add(node);
+      else lost.push({ node, id });
     }
   } else {
-    for (const node of rows.keys()) if (!touched.put.has(node)) live.add(node);
+    for (const [node, id] of rows) {
+      if (touched.put.has(node)) continue;
+      const stored = given.rowsAreAhead ? storedId(index, oldIds, node) : undefined;
+      if (stored !== undefined && idKey(stored) !== idKey(id)) {
+        lost.push({ node, id });
+        continue;
+      }
+      live.add(node);
+      if (given.rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
+    }
   }
 
   // Where their vectors are, and whether they can be read.
@@ -143,13 +159,15 @@ export async function planRows(given: Given): Promise<RowsPlan> {
   for (const node of live) {
     const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
     const proof = at === undefined ? "sound" : index.proofOf(entries.vectors, at, stride);
-    const isGone = proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(entries.vectors, at, stride);
+    const isGone =
+      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(entries.vectors, at, stride);
     if (isGone) {
       live.delete(node);
       tiers.free(node);
       lost.push({ node, id: idOf(node) });
-    } else if (proof === "unproven" || tiers.unproven.has(node)) {
-      const values = at === undefined ? new Float32Array(0) : await floatsAt(index, entries.vectors, at, meta.dimensions);
+    } else if (proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node)) {
+      const values =
+        at === undefined ? new Float32Array(0) : await floatsAt(index, entries.vectors, at, meta.dimensions);
       if (firstNonFinite(values) < 0) unproven.push({ node, id: idOf(node) });
       else {
         live.delete(node);
@@ -167,8 +185,7 @@ export async function planRows(given: Given): Promise<RowsPlan> {
   const nodes = Math.max(last + 1, Math.min(everUsed, states.length));
   const rebuilt: string[] = [];
 
-  const changedStates =
-    !statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
+  const changedStates = !statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
   const isEmpty = states.length === 0 && live.size === 0;
   const relinks =
     doubts.graph ||

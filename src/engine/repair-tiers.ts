@@ -95,9 +95,19 @@ export async function tiersOf(
     if (keepsOriginals && tier === 0) continue;
     const section = index.entry(TIERS[tier] ?? "");
     const record = (slot - 1) * (section?.stride ?? 0);
-    const isHere = tier < TIERS.length && version < VERSIONS && slot > 0 && section !== undefined && record + section.stride <= roomIn(section) && !taken[tier].has(slot);
+    const isHere =
+      tier < TIERS.length &&
+      version < VERSIONS &&
+      slot > 0 &&
+      section !== undefined &&
+      record + section.stride <= roomIn(section) &&
+      !taken[tier].has(slot);
     const proof = isHere ? index.proofOf(section, record, section.stride) : "damaged";
-    const isReadable = isHere && proof !== "damaged" && (tier < COOL || (orderOf(version) > 0 && bookSound[version])) && !doubts.records.has(node);
+    const isReadable =
+      isHere &&
+      proof !== "damaged" &&
+      (tier < COOL || (orderOf(version) > 0 && bookSound[version])) &&
+      !doubts.records.has(node);
     if (isHere && isReadable) taken[tier].add(slot);
     if (isReadable && proof === "sound" && placeProof === "sound") continue;
     if (keepsOriginals) toHot(node);

@@ -11,8 +11,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
-import { CHECKSUMS_KIND } from "../../storage/format.js";
 import { diskFiles } from "../../storage/files.js";
+import { CHECKSUMS_KIND } from "../../storage/format.js";
 import { NEW_INDEX_NAME } from "../../storage/index-file.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
@@ -25,10 +25,10 @@ import type { Fault, OpenOptions, RepairLoss, RepairOptions, RepairReport } from
 import { type Checked, checkStore } from "./checking.js";
 import { LEARNED_SECTIONS } from "./learned-sections.js";
 import { openSession } from "./opening.js";
+import { NO_NODE } from "./records.js";
 import { advanceRows, type CatalogContents, readCatalog, writeCatalog } from "./repair-catalog.js";
 import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair-learned.js";
 import { type Doubts, type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
-import { NO_NODE } from "./records.js";
 import { show } from "./validate.js";
 
 const CATALOG_NAME = "catalog.sqlite";
@@ -98,7 +98,14 @@ async function underLock<T>(
 /** What lay in the files, and what is built of it. */
 class Repairing {
   private readonly folder: string;
-  private doubts: Doubts = { graph: false, tiers: false, norms: false, vectors: new Set(), records: new Set() };
+  private doubts: Doubts = {
+    states: false,
+    graph: false,
+    tiers: false,
+    norms: false,
+    vectors: new Set(),
+    records: new Set(),
+  };
 
   private constructor(
     private readonly directory: string,
@@ -130,7 +137,8 @@ class Repairing {
       if (!catalog.isThere) {
         // A log that was never cut has all that the catalog had.
         const all = await salvageLog(diskFiles, directory, storeId, 0, lsn);
-        if (all.lost === undefined && !all.gone) [rows, log] = [{ ...rows, lsn: 0, isWhole: true, lostSettings: [] }, all];
+        if (all.lost === undefined && !all.gone)
+          [rows, log] = [{ ...rows, lsn: 0, isWhole: true, lostSettings: [] }, all];
       }
       const catalogFaults = catalog.isThere ? faultsOf(path) : [missing(path)];
       const faults = [...index.faults, ...log.faults, ...catalogFaults];
@@ -207,6 +215,7 @@ class Repairing {
     const isIn = (parts: readonly string[]) => faults.some(({ section }) => parts.includes(section));
     const lengths = faults.some(({ message }) => message.includes("the length that is kept"));
     const doubts = {
+      states: before.states || isIn(["state", "ids"]),
       graph: before.graph || isIn(GRAPH_PARTS) || isIn(["index.hebb"]),
       tiers: before.tiers || isIn(TIER_PARTS),
       norms: before.norms || lengths,
@@ -214,7 +223,8 @@ class Repairing {
       records: new Set([...before.records, ...records]),
     };
     this.doubts = doubts;
-    const size = (d: Doubts) => Number(d.graph) + Number(d.tiers) + Number(d.norms) + d.vectors.size + d.records.size;
+    const size = (d: Doubts) =>
+      Number(d.states) + Number(d.graph) + Number(d.tiers) + Number(d.norms) + d.vectors.size + d.records.size;
     return size(doubts) > size(before);
   }
 
@@ -229,14 +239,13 @@ class Repairing {
       index,
       rows: ids,
       rowsAreWhole: rows.isWhole && !isBehind,
+      rowsAreAhead: log.lost !== undefined && rows.lsn >= log.lost.first && rows.lsn > lsn,
       touched: touchedBy(log.records, lsn),
       doubts: this.doubts,
     });
     const world = { dimensions, metric, nodes: plan.nodes, isLive: plan.isLive };
     const learning = await salvageLearning(index, world, last);
-    const biases = plan.relinks
-      ? await readBiases(index, learning.biased.filter(plan.isLive))
-      : { rows: [], lost: [] };
+    const biases = plan.relinks ? await readBiases(index, learning.biased.filter(plan.isLive)) : { rows: [], lost: [] };
     const rebuilt = [...plan.rebuilt];
     if (index.slotDamaged) rebuilt.push("the meta slot, from the other one");
     if (this.faults.some(({ section }) => section === "checksums")) rebuilt.push("the checksums of blocks");
@@ -260,19 +269,36 @@ class Repairing {
     const named = (nodes: readonly number[]): Id[] => nodes.flatMap((node) => rows.rows.get(node) ?? []);
     ofRows("rows", plan.lost, "their vectors cannot be read, or there is nothing else of them");
     ofRows("payloads", plan.lostPayloads, "their rows in the catalog cannot be read; they go on without a payload");
-    ofRows("proof", plan.unproven, "nothing proves any more that their vectors are as they were written; they are kept as they are");
+    ofRows(
+      "proof",
+      plan.unproven,
+      "nothing proves any more that their vectors are as they were written; they are kept as they are",
+    );
     const { lsns, count } = rows.lostFeedback;
     if (count > 0) losses.push({ what: "feedback", count, message: "events that were kept to train with", lsns });
     if (!this.catalog.isThere && rows.lsn > 0) {
-      losses.push({ what: "feedback", count: 0, message: "all events that were kept to train with, if there were any" });
+      losses.push({
+        what: "feedback",
+        count: 0,
+        message: "all events that were kept to train with, if there were any",
+      });
     }
     for (const name of rows.lostSettings) losses.push({ what: "settings", count: 1, message: `setting ${name}` });
     if (log.lost !== undefined) {
       const { first, last } = log.lost;
       const lost = Array.from({ length: last - first + 1 }, (_, i) => first + i);
-      losses.push({ what: "log", count: lost.length, message: `records ${first} to ${last}, which were durable`, lsns: lost });
+      losses.push({
+        what: "log",
+        count: lost.length,
+        message: `records ${first} to ${last}, which were durable`,
+        lsns: lost,
+      });
     } else if (log.gone) {
-      losses.push({ what: "log", count: 0, message: "the log is gone: what was acknowledged after the last checkpoint, if anything" });
+      losses.push({
+        what: "log",
+        count: 0,
+        message: "the log is gone: what was acknowledged after the last checkpoint, if anything",
+      });
     }
     for (const { section, nodes, message } of learning) {
       const what = section === "gradients" ? "gradients" : "learned";
@@ -300,7 +326,10 @@ class Repairing {
       if (entry.kind === CHECKSUMS_KIND) continue;
       const made = plan.contents.get(entry.name) ?? learning.contents.get(entry.name);
       const isLost = !KNOWN_SECTIONS.includes(entry.name) && index.proofOfAll(entry) !== "sound";
-      const kept = { length: isLost ? 0 : entry.length, read: (at: number, length: number) => index.read(entry, at, length) };
+      const kept = {
+        length: isLost ? 0 : entry.length,
+        read: (at: number, length: number) => index.read(entry, at, length),
+      };
       contents.set(entry.kind, made ?? kept);
     }
     await writeIndex(diskFiles, join(folder, "index.hebb"), meta, contents);
@@ -346,7 +375,11 @@ async function checked(
           ends.set(row.to, i * most);
           values.set(row.values, i * most);
         });
-        session.graph.setBiases(Uint32Array.from(biases, ({ node }) => node), ends, values);
+        session.graph.setBiases(
+          Uint32Array.from(biases, ({ node }) => node),
+          ends,
+          values,
+        );
         session.learned.rowsChanged();
       });
     }

@@ -26,7 +26,12 @@ export function offsetOf(directory: string, name: string, at: number): number {
 }
 
 /** Changes bytes of a file: each goes through `change`. */
-export function changeBytes(path: string, at: number, length: number, change: (byte: number, i: number) => number): void {
+export function changeBytes(
+  path: string,
+  at: number,
+  length: number,
+  change: (byte: number, i: number) => number,
+): void {
   const file = openSync(path, "r+");
   const bytes = Buffer.alloc(length);
   const read = readSync(file, bytes, 0, length, at);
