@@ -547,7 +547,7 @@ describe("the log", () => {
     await index.close();
     for (const name of readdirSync(path("young"))) if (name.startsWith("catalog")) rmSync(join(path("young"), name));
     const report = await repair(path("young"));
-    if (report.repaired) expect(report.lost).toEqual([]);
+    expect(report).toMatchObject({ ok: true, repaired: true, lost: [] });
     const again = await open(path("young"));
     expect([...again.entries()].map(({ id, payload }) => [id, payload])).toEqual(range(5).map((i) => [i, { i }]));
     await again.close();
