@@ -42,6 +42,8 @@ export interface SalvagedLearning {
   lost: LostLearning[];
   /** Rows that hold biases of the network. */
   biased: number[];
+  /** The network is lost, so that no row may hold biases. */
+  losesNetwork: boolean;
 }
 
 export const bufferContents = (bytes: Uint8Array): SectionContents => ({
@@ -137,7 +139,8 @@ export async function salvageLearning(
     contents.set("gradients", bufferContents(slots.bytes));
     contents.set("gradient-values", bufferContents(valuesOf));
   }
-  return { contents, lost, biased };
+  const losesNetwork = lost.some(({ section }) => section === "parameters" || section === "network");
+  return { contents, lost, biased, losesNetwork };
 }
 
 const some = ({ lost, unknown }: { lost: number[]; unknown: number }): string =>
@@ -162,10 +165,11 @@ async function salvageSlots(
   const entry = index.entry(name);
   const slots: Slots = { bytes: undefined, stride: entry?.stride ?? 0, owners: new Set(), lost: [], unknown: 0 };
   if (entry === undefined || entry.length === 0) return slots;
-  const bytes = await index.readAll(entry);
   const { stride } = entry;
+  // The last slot may reach beyond what was ever written of it.
+  const bytes = await index.read(entry, 0, Math.ceil(entry.length / stride) * stride);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const room = Math.max(0, Math.floor(bytes.length / stride) - 1);
+  const room = bytes.length / stride - 1;
   const countKnown = index.proofOf(entry, 0, stride) === "sound" && view.getUint32(0, true) <= room;
   const count = countKnown ? view.getUint32(0, true) : room;
   if (!countKnown) bytes.fill(0, 0, stride);

@@ -5,6 +5,7 @@
  * All of it is as of the LSN that index.hebb holds: opening what was repaired applies the rest of the log, as always.
  */
 import type { Id, Json, Metric } from "../../base/types.js";
+import { MOST_BIAS } from "../../model/field.js";
 import { dot, firstNonFinite } from "../../native/index.js";
 import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
@@ -306,12 +307,13 @@ function writeId(record: Uint8Array, id: Id): void {
 /** The biases of the edges in rows of the old graph, and the rows where they cannot be read. */
 export async function readBiases(
   index: SalvagedIndex,
-  nodes: readonly number[],
+  biased: readonly number[],
+  nodes: number,
 ): Promise<{ rows: RowBiases[]; lost: number[] }> {
   const { graph_profile: profile, hnsw_m: m } = index.meta.config as { graph_profile: string; hnsw_m: number };
   const [rows, lost]: [RowBiases[], number[]] = [[], []];
-  for (const node of nodes) {
-    const row = await biasesOf(index, node, profile, m);
+  for (const node of biased) {
+    const row = await biasesOf(index, node, nodes, profile, m);
     if (row === undefined) lost.push(node);
     else rows.push(row);
   }
@@ -322,6 +324,7 @@ export async function readBiases(
 async function biasesOf(
   index: SalvagedIndex,
   node: number,
+  nodes: number,
   profile: string,
   m: number,
 ): Promise<RowBiases | undefined> {
@@ -336,9 +339,10 @@ async function biasesOf(
   const at = 16 + lanes * (4 + factors);
   const [to, values]: [number[], number[]] = [[], []];
   for (let lane = 0; lane < degree; lane++) {
-    const value = halfOf(view.getUint16(at + 2 * lane, true));
-    if (value === 0 || !Number.isFinite(value)) continue;
-    to.push(view.getUint32(16 + 4 * lane, true));
+    const [end, value] = [view.getUint32(16 + 4 * lane, true), halfOf(view.getUint16(at + 2 * lane, true))];
+    if (value === 0) continue;
+    if (!(Math.abs(value) <= MOST_BIAS) || end === node || end >= nodes || to.includes(end)) return undefined;
+    to.push(end);
     values.push(value);
   }
   return { node, to, values };

@@ -188,6 +188,7 @@ class Repairing {
       await discard(this.directory);
       return { ok: true, repaired: false, faults, rebuilt: [], lost };
     }
+    this.catalog.close(); // SQLite is not to look for files that go
     await markReady(diskFiles, this.directory);
     await finishRepair(diskFiles, this.directory);
     await discard(this.directory);
@@ -245,7 +246,9 @@ class Repairing {
     });
     const world = { dimensions, metric, nodes: plan.nodes, isLive: plan.isLive };
     const learning = await salvageLearning(index, world, last);
-    const biases = plan.relinks ? await readBiases(index, learning.biased.filter(plan.isLive)) : { rows: [], lost: [] };
+    const biases = plan.relinks
+      ? await readBiases(index, learning.biased.filter(plan.isLive), plan.nodes)
+      : { rows: learning.losesNetwork ? withoutBiases(plan) : [], lost: [] };
     const rebuilt = [...plan.rebuilt];
     if (index.slotDamaged) rebuilt.push("the meta slot, from the other one");
     if (this.faults.some(({ section }) => section === "checksums")) rebuilt.push("the checksums of blocks");
@@ -356,6 +359,12 @@ class Repairing {
   private checkBuilt(biases: readonly RowBiases[]): Promise<Checked & { vectors: Uint32Array; records: Uint32Array }> {
     return checked(this.folder, this.opening, biases);
   }
+}
+
+/** All rows, whose edges lose their biases. */
+function withoutBiases({ nodes, isLive }: RowsPlan): RowBiases[] {
+  const live = Array.from({ length: nodes }, (_, node) => node).filter(isLive);
+  return live.map((node) => ({ node, to: [], values: [] }));
 }
 
 async function checked(
