@@ -6,6 +6,7 @@
  * is left is a state that the store was in.
  */
 import { join } from "node:path";
+import { HebbError } from "../base/errors.js";
 import { crc32c } from "../native/index.js";
 import type { Fault } from "./check.js";
 import type { Files, StoredFile } from "./files.js";
@@ -25,6 +26,8 @@ import {
 } from "./format.js";
 
 const LOG_NAME = "wal";
+/** More records than a log between two checkpoints has: a number that says so is damaged itself. */
+const MOST_LOST = 1 << 24;
 /** Records are written in pieces of about this size. */
 const WRITE_BYTES = 4 << 20;
 
@@ -46,6 +49,7 @@ export interface SalvagedLog {
 /**
  * @param after all followers hold the records up to here
  * @param knownDurable the highest LSN that a follower proves to have been durable
+ * @throws {HebbError} WAL_CORRUPT where more records would be lost than there can have been
  */
 export async function salvageLog(
   files: Files,
@@ -90,6 +94,10 @@ export async function salvageLog(
     group = [];
   }
   const last = after + records.length;
+  if (proven - last > MOST_LOST) {
+    const message = `the log ends at record ${last}, and yet record ${proven} is said to have been durable, which is out of reach`;
+    throw new HebbError("WAL_CORRUPT", `${message}. Nothing was changed. Restore the whole store from a copy`);
+  }
   const lost = proven > last ? { first: last + 1, last: proven } : undefined;
   // A tail that nothing proves to have been durable is the torn end of a write that never was acknowledged.
   const damage = lost === undefined ? faults.filter(({ message }) => beyond(message) <= last) : faults;

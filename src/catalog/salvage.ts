@@ -14,6 +14,8 @@ import { decodeSetting, type SettingRow } from "./setting-rows.js";
 import { asHebbError } from "./sqlite-errors.js";
 
 const BUSY_MS = 1000;
+/** Keys that are tried one by one at most. */
+const MOST_TRIES = 20_000_000;
 /** Rows read at once. */
 const PAGE_ROWS = 256;
 
@@ -128,6 +130,7 @@ export class SalvagedCatalog {
       one: db.prepare(`${sql} WHERE ${key} = ?`).raw(),
     }));
     if (prepared === undefined) return;
+    let tries = 0;
     for (let last = -1; ; ) {
       const page = attempt(() => prepared.page.all(last) as Row[]);
       if (page?.length === 0) return;
@@ -140,6 +143,7 @@ export class SalvagedCatalog {
       let sound = 0;
       for (; last + 1 < end && sound < PAGE_ROWS; ) {
         last++;
+        if (++tries > MOST_TRIES) return;
         let row: Row | undefined;
         try {
           row = prepared.one.get(last) as Row | undefined;

@@ -13,7 +13,7 @@ import { checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { diskFiles } from "../../storage/files.js";
 import { CHECKSUMS_KIND } from "../../storage/format.js";
-import { NEW_INDEX_NAME } from "../../storage/index-file.js";
+import { INDEX_NAME } from "../../storage/index-file.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
 import { finishRepair, markReady, REPAIR_NAME, repairIsReady } from "../../storage/repair-swap.js";
@@ -62,6 +62,13 @@ export async function repair(directory: string, options: RepairOptions = {}): Pr
   }
   if ((await diskFiles.kind(directory, true)) !== "directory") {
     throw new HebbError("STORE_NOT_FOUND", `there is no store at ${directory}; give the directory of one`);
+  }
+  // A lock is not to be left in a directory of something else.
+  const parts = [INDEX_NAME, CATALOG_NAME, "wal"];
+  if (
+    !(await Promise.all(parts.map((name) => diskFiles.kind(join(directory, name))))).some((kind) => kind !== undefined)
+  ) {
+    throw new HebbError("STORE_NOT_FOUND", `${directory} holds no store; give the directory of one`);
   }
   const opening: OpenOptions = config === undefined ? {} : { config };
   return underLock(directory, async (unlocked) => {
@@ -170,8 +177,10 @@ class Repairing {
       const plan = await this.plan();
       ({ rebuilt, lost } = plan);
       if (lost.length > 0 && !acceptLoss) return { ok: false, repaired: false, faults, rebuilt, lost };
-      await this.build(plan);
-      const found = await this.checkBuilt(plan.biases);
+      const found = await this.build(plan).catch(async (error: unknown) => {
+        await discard(this.directory).catch(() => {}); // the first error tells more
+        throw error;
+      });
       if (found.faults.length === 0) break;
       faults = [...faults, ...found.faults];
       if (attempt < MOST_ATTEMPTS && this.doubt(found.faults, found.vectors, found.records)) continue;
@@ -318,8 +327,13 @@ class Repairing {
     return losses;
   }
 
-  /** Writes a whole store into the folder. */
-  private async build({ rows: plan, ids, learning }: Awaited<ReturnType<Repairing["plan"]>>): Promise<void> {
+  /** Writes a whole store into the folder, and opens it as any: that brings it up to the log, links all rows, and looks for faults. */
+  private async build(plan: Awaited<ReturnType<Repairing["plan"]>>): Promise<BuiltStore> {
+    await this.write(plan);
+    return checked(this.folder, this.opening, plan.biases);
+  }
+
+  private async write({ rows: plan, ids, learning }: Awaited<ReturnType<Repairing["plan"]>>): Promise<void> {
     const { index, log, rows, catalog, folder, directory } = this;
     const { meta } = index;
     await discard(directory);
@@ -335,7 +349,7 @@ class Repairing {
       };
       contents.set(entry.kind, made ?? kept);
     }
-    await writeIndex(diskFiles, join(folder, "index.hebb"), meta, contents);
+    await writeIndex(diskFiles, join(folder, INDEX_NAME), meta, contents);
     const lsn = Math.max(meta.lsn, rows.lsn);
     const late = touchedBy(log.records, meta.lsn).put;
     await writeCatalog(join(folder, CATALOG_NAME), meta.storeId, catalog, {
@@ -343,7 +357,7 @@ class Repairing {
       bare: plan.lostPayloads,
       records: log.records.filter((record) => record.lsn > rows.lsn && record.lsn <= meta.lsn),
       lsn,
-      nodes: Math.max(plan.nodes, ...late, ...[...ids.keys()].map((node) => node + 1)),
+      nodes: [...late, ...ids.keys()].reduce((end, node) => Math.max(end, node + 1), plan.nodes),
     });
     const records = log.records.filter((record) => record.lsn > meta.lsn);
     const end = Math.max(log.lost?.last ?? 0, lsn);
@@ -354,12 +368,10 @@ class Repairing {
     });
     await diskFiles.syncDirectory(folder);
   }
-
-  /** Opens what was built as any store, which brings it up to the log, links all rows, and looks for faults. */
-  private checkBuilt(biases: readonly RowBiases[]): Promise<Checked & { vectors: Uint32Array; records: Uint32Array }> {
-    return checked(this.folder, this.opening, biases);
-  }
 }
+
+/** What a check of what was built found, and nodes whose vector, or whose record in a tier, is none. */
+type BuiltStore = Checked & { vectors: Uint32Array; records: Uint32Array };
 
 /** All rows, whose edges lose their biases. */
 function withoutBiases({ nodes, isLive }: RowsPlan): RowBiases[] {
@@ -371,7 +383,7 @@ async function checked(
   directory: string,
   opening: OpenOptions,
   biases: readonly RowBiases[] = [],
-): Promise<Checked & { vectors: Uint32Array; records: Uint32Array }> {
+): Promise<BuiltStore> {
   const session = await openSession(directory, opening);
   try {
     await session.settle();
@@ -428,5 +440,4 @@ const missing = (path: string): Fault => ({
 /** What a repair that came to nothing leaves. */
 async function discard(directory: string): Promise<void> {
   await rm(join(directory, REPAIR_NAME), { recursive: true, force: true });
-  await rm(join(directory, NEW_INDEX_NAME), { force: true });
 }

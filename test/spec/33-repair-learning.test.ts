@@ -17,7 +17,7 @@ const rows = Array.from({ length: n }, () => {
 });
 /** People ask for a row by a turned copy of it, which only a network can learn. */
 const turned = (i: number) => rows[i].map((_, x) => rows[i][(x + d / 2) % d] * (x % 2 ? 1 : -1));
-const network = { gnn_layers: 2, gnn_hidden_dim: 16, gnn_heads: 2, gnn_dropout: 0.05, learning_rate: 0.02 };
+const network = { hnsw_m: 16, gnn_layers: 2, gnn_hidden_dim: 16, gnn_heads: 2, gnn_dropout: 0.05, learning_rate: 0.02 };
 const config: ConfigInput = { ruvector: network, learning: { rank: 1, shift_bound: 2 } };
 
 /** Everything learned, and the biases of edges by their ends. */
