@@ -18,12 +18,12 @@ import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
 import { long } from "../support/seed.js";
 import { range } from "../support/tiers.js";
 
-const KILLS = Number(process.env.HEBB_KILLS ?? (long ? 200 : 5));
+const KILLS = Number(process.env.HEBB_KILLS ?? (long ? 200 : 4));
 const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
 const CHILD = fileURLToPath(new URL("../support/repair-child.mjs", import.meta.url));
 const path = scratch();
 const d = 16;
-const n = 500;
+const n = 300;
 const rows = randomRows(n, d, 3);
 /** Closed, with damage to what is derived, and with it to a vector. */
 let damaged: string;

@@ -13,7 +13,7 @@ import { randomRows, rowOf, scratch } from "../support/rows.js";
 import { long } from "../support/seed.js";
 import { range } from "../support/tiers.js";
 
-const RUNS = Number(process.env.HEBB_RUNS ?? (long ? 400 : 8));
+const RUNS = Number(process.env.HEBB_RUNS ?? (long ? 400 : 5));
 const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
 const path = scratch();
 const [n, d] = [300, 8];
