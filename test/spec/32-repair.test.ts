@@ -9,7 +9,8 @@ import Database from "better-sqlite3";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
 import { type Index, open, type RepairReport, repair } from "../../src/index.js";
-import { changeBytes, forge, garble, offsetOf, peek, sectionOf, words } from "../support/damage.js";
+import { encodeSlot } from "../../storage/format.js";
+import { changeBytes, forge, garble, metaOf, offsetOf, peek, sectionOf, words } from "../support/damage.js";
 import { errorOf, rowOf, scratch } from "../support/rows.js";
 import { long } from "../support/seed.js";
 import { clusteredRows, range } from "../support/tiers.js";
@@ -319,6 +320,25 @@ describe("the files beside", () => {
       );
     }
     expect(bytesOf(directory)).toEqual(bytes);
+  });
+
+  test("between two checkpoints without their journal, and without index.hebb, nothing is written either", async () => {
+    const between = copyOf("between");
+    const older = encodeSlot({ ...metaOf(between), generation: metaOf(between).generation - 1 });
+    changeBytes(join(between, "index.hebb"), 32_768, 32_768, (_, i) => older[i]);
+    const headless = copyOf("headless");
+    rmSync(join(headless, "index.hebb"));
+    for (const [directory, code] of [
+      [between, "JOURNAL_CORRUPT"],
+      [headless, "INDEX_CORRUPT"],
+    ] as const) {
+      expect((await errorOf(() => open(directory))).code).toBe(code);
+      const bytes = bytesOf(directory);
+      const error = await errorOf(() => repair(directory, { acceptLoss: true }));
+      expect(error.code).toBe(code);
+      expect(error.message).toMatch(/Restore the whole store from a copy$/);
+      expect(bytesOf(directory)).toEqual(bytes);
+    }
   });
 
   test("a checksum page that lost one checksum still proves the others", async () => {
