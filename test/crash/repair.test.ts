@@ -140,6 +140,11 @@ test("every step by which files take their places can be the last before a crash
     const error = await finishRepair(files, directory).catch((thrown: unknown) => thrown);
     if (error === undefined) {
       steps = calls();
+      const built = filesOf(join(ready, "repair"));
+      const placed = filesOf(directory);
+      for (const name of ["/index.hebb", "/catalog.sqlite"]) expect(placed.get(name) === built.get(name)).toBe(true);
+      expect(readdirSync(join(directory, "wal"))).toEqual(readdirSync(join(ready, "repair", "wal")));
+      expect(placed.has("/index.hebb-journal")).toBe(false);
       break;
     }
     expect(error).toMatchObject({ code: "IO_ERROR" });
