@@ -4,7 +4,7 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
@@ -131,6 +131,7 @@ function failingAt(most: number): { files: Files; calls: () => number } {
 
 test("every step by which files take their places can be the last before a crash", async () => {
   const ready = await readyAt("ready");
+  writeFileSync(join(ready, "wal", "0000000000000001.wal"), "a segment of the old log");
   await markReady(diskFiles, ready);
   let steps = 0;
   for (let most = 1; ; most++) {
