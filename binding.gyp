@@ -90,6 +90,7 @@
         "native/graph/calibrate.cpp",
         "native/graph/consolidate.cpp",
         "native/graph/copy.cpp",
+        "native/graph/check.cpp",
         "native/frozen/clusters.cpp",
         "native/frozen/build.cpp",
         "native/frozen/frozen.cpp",

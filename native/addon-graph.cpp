@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "addon.hpp"
+#include "graph/check.hpp"
 #include "graph/graph.hpp"
 #include "map/platform.hpp"
 
@@ -40,6 +41,32 @@ class ReconnectTask : public Task {
 
  private:
   int64_t lost_ = 0;
+};
+
+class CheckTask : public Task {
+ public:
+  CheckTask(Napi::Env env, std::shared_ptr<Graph> graph) : Task(env, std::move(graph)), check_(*graph_) {}
+  void Execute() override { check_.run(); }
+  Napi::Value result() override {
+    Napi::Array faults = Napi::Array::New(Env(), check_.faults().size());
+    for (uint32_t i = 0; i < check_.faults().size(); i++) {
+      const GraphFault& fault = check_.faults()[i];
+      Napi::Object one = Napi::Object::New(Env());
+      one.Set("section", fault.section);
+      one.Set("offset", static_cast<double>(fault.offset));
+      one.Set("message", fault.text);
+      faults.Set(i, one);
+    }
+    Napi::Object out = Napi::Object::New(Env());
+    out.Set("faults", faults);
+    out.Set("unreached", check_.unreached());
+    out.Set("lost", copied<Napi::Uint32Array>(Env(), check_.lost()));
+    out.Set("unreadable", copied<Napi::Uint32Array>(Env(), check_.unreadable()));
+    return out;
+  }
+
+ private:
+  GraphCheck check_;
 };
 
 class RetierTask : public Task {
@@ -159,6 +186,7 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
                         InstanceMethod("link", &GraphObject::link),
                         InstanceMethod("consolidate", &GraphObject::consolidate),
                         InstanceMethod("reconnect", &GraphObject::reconnect),
+                        InstanceMethod("check", &GraphObject::check),
                         InstanceAccessor("keepsOriginals", &GraphObject::keepsOriginals, nullptr),
                         InstanceAccessor("reset", &GraphObject::wasReset, nullptr),
                         InstanceMethod("retier", &GraphObject::retier),
@@ -433,6 +461,9 @@ class GraphObject : public Napi::ObjectWrap<GraphObject> {
   }
   Napi::Value reconnect(const Napi::CallbackInfo& info) {
     return open(info) ? start(new ReconnectTask(info.Env(), graph_)) : info.Env().Undefined();
+  }
+  Napi::Value check(const Napi::CallbackInfo& info) {
+    return open(info) ? start(new CheckTask(info.Env(), graph_)) : info.Env().Undefined();
   }
   Napi::Value start(Task* task) {
     const Napi::Promise promise = task->promise();

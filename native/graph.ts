@@ -95,6 +95,18 @@ export interface ManyResults {
   counts: Int32Array;
 }
 
+/** What a look at all of a graph found. */
+export interface GraphChecked {
+  /** Bytes that no healthy graph has: of each kind the first 20, and how many more. `section`: its number. */
+  faults: { section: number; offset: number; message: string }[];
+  /** Live linked nodes that no walk comes to. `reconnect` leaves none, and linking may make some until it runs. */
+  unreached: number;
+  /** All nodes whose vector is none. */
+  lost: Uint32Array;
+  /** All nodes whose record in a tier is none. */
+  unreadable: Uint32Array;
+}
+
 export interface Graph {
   /** Numbers ever used; every node is below. */
   readonly nodes: number;
@@ -126,6 +138,12 @@ export interface Graph {
   consolidate(): Promise<void>;
   /** Makes every live node reachable from the entry; resolves to how many still are not. */
   reconnect(): Promise<number>;
+
+  /**
+   * Holds everything that the sections say against each other, off this thread; damaged blocks are passed over. Reads
+   * all of them, and changes nothing. Excludes what changes rows, places and states.
+   */
+  check(): Promise<GraphChecked>;
 
   /** Ids of the first `count` nodes; null for one too long for its slot, which the catalog knows. */
   idsOf(nodes: Uint32Array, count: number): (Id | null)[];

@@ -6,6 +6,7 @@ export type { GradientAccumulator } from "./engine/gradients.js";
 export { Index } from "./engine/hebb-index.js";
 export { open } from "./engine/opening.js";
 export { type RbpxVectors, readRbpx } from "./engine/rbpx.js";
+export { repair } from "./engine/repair.js";
 export type { Stats } from "./engine/stats.js";
 export type { Symbols } from "./engine/symbols.js";
 export type { Thoughts } from "./engine/thoughts.js";

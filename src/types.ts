@@ -520,10 +520,59 @@ export interface BackupReport {
   lsn: number;
 }
 
+/** Damage: what a file holds and cannot have been written there. */
 export interface Fault {
   code: string;
+  /** A section of index.hebb by name, `meta`, `ids`, `wal`, a segment of the log, or `catalog`. */
   section: string;
-  /** Where in the section: a byte offset, a node of the graph or of a catalog row, or the LSN of feedback. */
+  /** Of a section of index.hebb: its block of 64 KiB. */
+  block?: number;
+  /** A byte of index.hebb or of the log's segment; else a node of a row, or the LSN of a record. */
   offset: number;
+  /** What was expected, and what was found. */
   message: string;
+}
+
+export interface CheckResult {
+  ok: boolean;
+  faults: Fault[];
+  /** What is no damage and worth knowing; absent where there is nothing to say. */
+  notes?: string[];
+}
+
+export interface RepairOptions {
+  /** Drops what is lost instead of leaving the store as it is. Default false. */
+  acceptLoss?: boolean;
+  /** As in `open`: where the store was made with a larger `ruvector.max_nodes` than the default. */
+  config?: OpenOptions["config"];
+}
+
+/** Something that is derived of nothing else, and damaged. */
+export interface RepairLoss {
+  /**
+   * `rows`: whole rows; `payloads`: of rows that stay; `proof`: of vectors that stay; `feedback`, `settings`: of the
+   * catalog; `log`: records that were durable; `learned`, `gradients`: sections, or slots of rows in them; `section`: one
+   * of a newer release
+   */
+  what: "rows" | "payloads" | "proof" | "feedback" | "settings" | "log" | "learned" | "gradients" | "section";
+  /** Rows, events or records; 0 where nobody can count them. */
+  count: number;
+  message: string;
+  /** Of rows, as far as they are known. */
+  ids?: Id[];
+  /** Of events and records, as far as they are known. */
+  lsns?: number[];
+}
+
+export interface RepairReport {
+  /** Whether the store is whole now. */
+  ok: boolean;
+  /** Whether anything was written. */
+  repaired: boolean;
+  /** What was damaged. */
+  faults: Fault[];
+  /** What was made anew, or would be. */
+  rebuilt: string[];
+  /** What is lost: dropped where the store was repaired, else what repairing would drop. */
+  lost: RepairLoss[];
 }

@@ -20,6 +20,8 @@ export interface Fault {
   code: "INDEX_CORRUPT" | "WAL_CORRUPT";
   /** The section's name, `meta` for a meta slot, or the log segment's name. */
   section: string;
+  /** Of the section. */
+  block?: number;
   /** In index.hebb, or in the segment. */
   offset: number;
   message: string;
@@ -52,8 +54,9 @@ export async function readChecksums(file: StoredFile, meta: Meta): Promise<Uint3
 /** Everything in the file against `meta` and the block checksums in `table`. */
 export async function checkIndex(file: StoredFile, meta: Meta, table: Uint32Array): Promise<Fault[]> {
   const faults: Fault[] = [];
-  const fault = (section: string, offset: number, message: string) => {
-    faults.push({ code: "INDEX_CORRUPT", section, offset, message: `section ${section}, ${message}` });
+  const fault = (section: string, offset: number, what: string, block?: number) => {
+    const message = `section ${section}, ${what}`;
+    faults.push({ code: "INDEX_CORRUPT", section, ...(block !== undefined && { block }), offset, message });
   };
   for (const [i, at] of SLOTS.entries()) {
     const slot = decodeSlot(await file.pread(SLOT_BYTES, at));
@@ -78,9 +81,9 @@ export async function checkIndex(file: StoredFile, meta: Meta, table: Uint32Arra
           const block = fileBlock + done + i;
           const computed = crc32c(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
           if (computed === table[block]) continue;
-          const offset = block * BLOCK_BYTES;
-          const where = `block ${sectionBlock + done + i}, offset ${offset}`;
-          fault(name, offset, `${where}: checksum ${hex(table[block])} stored, ${hex(computed)} computed`);
+          const [own, offset] = [sectionBlock + done + i, block * BLOCK_BYTES];
+          const sums = `checksum ${hex(table[block])} stored, ${hex(computed)} computed`;
+          fault(name, offset, `block ${own}, offset ${offset}: ${sums}`, own);
         }
       }
     }

@@ -158,6 +158,12 @@ export function fileBlockOf(extents: readonly Extent[], block: number): number {
   throw new RangeError(`block ${block} is behind the section's ${sectionBlock} blocks`);
 }
 
+/** The file offset of a section's byte; undefined where no extent has it. */
+export function placeInFile(extents: readonly Extent[], at: number): number | undefined {
+  const block = Math.floor(at / BLOCK_BYTES);
+  return block < capacityBlocks(extents) ? fileBlockOf(extents, block) * BLOCK_BYTES + (at % BLOCK_BYTES) : undefined;
+}
+
 /** The file offset of a section's page. */
 export function pageOffset(extents: readonly Extent[], page: number): number {
   const block = fileBlockOf(extents, Math.floor(page / PAGES_PER_BLOCK));

@@ -18,6 +18,7 @@ import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentNam
 import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
 import { type Group, Log, type LogRecovery } from "./log.js";
 import { Poison } from "./poison.js";
+import { finishRepair, REPAIR_NAME, repairIsReady } from "./repair-swap.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
@@ -64,7 +65,7 @@ export interface CheckpointOptions {
   config?: Json;
 }
 
-const LOCK_NAME = "LOCK";
+export const LOCK_NAME = "LOCK";
 const LOG_NAME = "wal";
 /** How long who opens to read waits for a checkpoint to be in place. */
 const READER_WAITS_MS = 60_000;
@@ -99,6 +100,7 @@ export class Store {
     if (kind === undefined && make) await makeDirectories(files, directory);
     else if (kind === undefined) throw notFound(directory);
     else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
+    if (await repairIsReady(files, directory)) await endRepair(files, directory, readOnly !== false);
     if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
 
     const lock = readOnly
@@ -289,6 +291,20 @@ export class Store {
   }
 }
 
+/** A repair that was cut short while its files took their places. */
+async function endRepair(files: Files, directory: string, readOnly: boolean): Promise<void> {
+  if (readOnly) {
+    const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
+    throw new HebbError("STORE_READ_ONLY", message);
+  }
+  const lock = await files.lock(join(directory, LOCK_NAME), "exclusive");
+  try {
+    if (await repairIsReady(files, directory)) await finishRepair(files, directory);
+  } finally {
+    await lock.release();
+  }
+}
+
 /**
  * Keeps everything in place in index.hebb for as long as it is held. A writer holds it exclusively while it puts a
  * checkpoint in place, which takes milliseconds to seconds.
@@ -333,7 +349,8 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   }
   if (names.includes(INDEX_NAME)) return true;
   const foreign = names.find(
-    (name) => !(name in expected) && name !== NEW_INDEX_NAME && !name.startsWith("catalog.sqlite"),
+    (name) =>
+      !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith("catalog.sqlite"),
   );
   if (foreign !== undefined) {
     const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;

@@ -128,7 +128,7 @@ std::unique_ptr<Graph> Graph::attach(std::shared_ptr<Region> region, const Optio
       const uint8_t s = graph->states()[node];
       if (s & kLinked) linked++;
       if ((s & (kLive | kLinked)) != kLive) continue;
-      if (!graph->ensureVector(node)) {
+      if (!graph->ensureVector(node) || !graph->ensureRow(node) || !graph->prepareUnused(node, s)) {
         *error = "checksum";
         return nullptr;
       }
@@ -213,6 +213,12 @@ bool Graph::prepareNode(uint32_t node) {
     std::memset(upperList(node, l), 0, upperStride_);
   }
   return setState(node, kAllocated);
+}
+
+// A node whose row was never used, as a repair leaves it where all rows are to be written anew.
+bool Graph::prepareUnused(uint32_t node, uint8_t state) {
+  if (row(node)->upper != 0) return true;
+  return region_->touch(kHead, 0, sizeof(Head)) && prepareNode(node) && setState(node, state);
 }
 
 void Graph::scanFree() {

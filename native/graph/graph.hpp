@@ -303,6 +303,7 @@ struct Filter {
 };
 
 class Crew;
+class GraphCheck;
 class GraphCopy;
 class Frozen;
 
@@ -405,6 +406,7 @@ class Graph {
  private:
   friend class ScratchLease;
   friend class Reading;
+  friend class GraphCheck;
   friend class GraphCopy;
   friend class Frozen;
   Graph(std::shared_ptr<Region> region, const Options& options);
@@ -454,6 +456,7 @@ class Graph {
   // A row that contradicts itself, as damage does. Always false.
   bool refuse(uint32_t node, uint64_t at, const char* reason);
   bool prepareNode(uint32_t node);
+  bool prepareUnused(uint32_t node, uint8_t state);
   uint32_t levelOf(uint32_t node) const;
   void scanFree();
 

@@ -12,6 +12,7 @@ import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
 import { freezeCommand } from "./commands/freeze.js";
 import { learnCommand } from "./commands/learn.js";
+import { NOT_REPAIRED, repairCommand } from "./commands/repair.js";
 import { retierCommand } from "./commands/retier.js";
 import { queryCommand, searchCommand } from "./commands/search.js";
 import { statsCommand } from "./commands/stats.js";
@@ -29,6 +30,7 @@ const COMMANDS = [
   compactCommand,
   statsCommand,
   checkCommand,
+  repairCommand,
   backupCommand,
   freezeCommand,
   verifyCommand,
@@ -37,7 +39,7 @@ const COMMANDS = [
 ];
 
 /** Codes of failures that have been shown: the help in place of a command, a store's faults. */
-const SAID = ["commander.help", FAULTS_FOUND];
+const SAID = ["commander.help", FAULTS_FOUND, NOT_REPAIRED];
 
 function programOf(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {

@@ -5,9 +5,9 @@ import { TIERS } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type {
   BackupReport,
+  CheckResult,
   Entry,
   EntryColumns,
-  Fault,
   Feedback,
   FreezeOptions,
   Hit,
@@ -345,11 +345,15 @@ export class Index {
     return statsOf(this.#open());
   }
 
-  /** Verifies every checksum, the catalog, and that graph and catalog agree. Changes nothing; writes wait meanwhile. */
-  async check(): Promise<{ ok: boolean; faults: Fault[] }> {
+  /**
+   * Verifies every byte of the store: checksums, the log, the catalog, what the graph's rows and what was learned say of
+   * each other, and that all of it agrees. Changes nothing; writes wait meanwhile. `notes`, where there are any, tell of
+   * what is no damage.
+   */
+  async check(): Promise<CheckResult> {
     const session = this.#open();
-    const faults = await session.inspect(() => checkStore(session));
-    return { ok: faults.length === 0, faults };
+    const { faults, notes } = await session.inspect(() => checkStore(session));
+    return { ok: faults.length === 0, faults, ...(notes.length > 0 && { notes }) };
   }
 
   /** Waits for what is under way, checkpoints and lets go of everything. A second call does nothing. */

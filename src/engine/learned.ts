@@ -13,6 +13,7 @@ import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
+import type { Metric } from "../../base/types.js";
 import type { Adapter } from "../../model/adapter.js";
 import { EDGES_PER_NODE, type EdgeChange, emptyRecord, LEAST_LANES, type Seed } from "../../model/edges.js";
 import { edgeWeights, MOST_BIAS, structuralScore } from "../../model/field.js";
@@ -26,7 +27,7 @@ import { Arrivals } from "../../training/arrivals.js";
 import { Contest } from "../../training/contest.js";
 import { type Corpus, type Field, HEARD, type Neighbourhood } from "../../training/corpus.js";
 import { measureScales } from "../../training/fit.js";
-import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes, networkBytes } from "../../training/network-bytes.js";
+import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES, NetworkBytes } from "../../training/network-bytes.js";
 import type { LearningOptions } from "../../training/options.js";
 import { type Attended, Propagator } from "../../training/propagator.js";
 import { type LearningReport, learningReport } from "../../training/report.js";
@@ -44,6 +45,7 @@ import {
 } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
+import { networkSize } from "./learned-checks.js";
 import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
 import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
@@ -453,7 +455,7 @@ export class Learned {
   private loadNetwork({ given }: Config, held: number): void {
     const { state } = this;
     const header = this.region.read(this.overlaySection + 3, 0, NETWORK_HEADER_BYTES);
-    checkNetwork(header, state.dimensions, held);
+    checkNetwork(header, state.dimensions, state.metric, held);
     const network = new NetworkBytes(header, state.metric, state.options.shiftBound);
     const { shape, layers, hierarchical } = network;
     const trained = { layers: layers.length, hidden: shape.hidden, heads: shape.heads, hierarchical };
@@ -511,15 +513,11 @@ export class Learned {
 }
 
 /** @throws {HebbError} INDEX_CORRUPT for a header of no network of these dimensions that the file has room for */
-function checkNetwork(header: Uint8Array, dimensions: number, held: number): void {
-  let reason: string;
-  try {
-    const bytes = networkBytes(header, dimensions);
-    if (bytes <= held) return;
-    reason = `a network of ${bytes} bytes, and the section has ${held}`;
-  } catch (cause) {
-    reason = (cause as Error).message;
-  }
+function checkNetwork(header: Uint8Array, dimensions: number, metric: Metric, held: number): void {
+  const size = networkSize(header, dimensions, metric);
+  if (typeof size !== "string" && size.bytes <= held) return;
+  const reason =
+    typeof size === "string" ? `the network ${size}` : `a network of ${size.bytes} bytes, and the section has ${held}`;
   throw new HebbError(
     "INDEX_CORRUPT",
     `section network, offset 0: ${reason}. Open it with ruvector.propagation = "linear" to do without, or restore the store from a copy`,

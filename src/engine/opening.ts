@@ -73,6 +73,11 @@ export function open(directory: string, options: OpenOptions = {}): Promise<Inde
  * catalog is SQLite's, which does its own input and output: the directory is a real one.
  */
 export async function openWith(files: Files, directory: string, options: OpenOptions = {}): Promise<Index> {
+  return new Index(await openSession(directory, options, files));
+}
+
+/** What `open` does, for those who need more than an index shows. */
+export async function openSession(directory: string, options: OpenOptions, files = diskFiles): Promise<Session> {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -120,7 +125,7 @@ interface Opening {
   create?: { dimensions: number; metric: Metric; config: Json };
 }
 
-async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Index> {
+async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Session> {
   const { readOnly = false } = options;
   const pathOfCatalog = () => join(directory, "catalog.sqlite"); // once the directory is known to be one
   let [catalog, store, graph]: [Catalog?, Store?, Graph?] = [];
@@ -174,7 +179,7 @@ async function openOnce({ files, directory, options, config, durability, create 
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
-    const session = new Session(
+    return new Session(
       {
         directory,
         layout: layoutOf(settings),
@@ -193,7 +198,6 @@ async function openOnce({ files, directory, options, config, durability, create 
       },
       { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
     );
-    return new Index(session);
   } catch (error) {
     // The first error tells more than one from closing.
     graph?.close();

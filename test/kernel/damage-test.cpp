@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 
+#include "graph/check.hpp"
 #include "world.hpp"
 
 namespace hebb::test {
@@ -222,11 +223,70 @@ void testContradictions() {
   check(!w.graph->retier(&other, 1, Tier::kWarm, 1, &moves), "and no slot is looked for beside it");
 }
 
+size_t faultsOf(World& w) {
+  GraphCheck looked(*w.graph);
+  looked.run();
+  return looked.faults().size();
+}
+
+// What was built, changed and consolidated has no faults, whatever the metric, the profile and the tiers.
+void testSoundGraphs() {
+  for (const Metric metric : {Metric::kL2, Metric::kDot, Metric::kCosine}) {
+    for (const Profile profile : {Profile::kTurbo, Profile::kCompact, Profile::kSmall}) {
+      for (const bool keep : {true, false}) {
+        Random random(seed);
+        World w(profile == Profile::kCompact ? 80 : 16, metric, 8, 5000, profile, keep);
+        const std::string name = "a sound graph of metric " + std::to_string(static_cast<uint32_t>(metric)) +
+                                 ", profile " + std::to_string(static_cast<uint32_t>(profile)) +
+                                 (keep ? "" : ", without originals");
+        check(faultsOf(w) == 0, name + ": none when empty");
+        w.add(random, kCount / share, 2);
+        check(faultsOf(w) == 0, name + ": none when built");
+        w.removeSome(random, 4);
+        w.publish(random, 30);
+        check(faultsOf(w) == 0, name + ": none with deleted nodes and a backlog");
+        check(w.graph->consolidate(2) && faultsOf(w) == 0, name + ": none when consolidated");
+        const std::vector<uint32_t> live = w.having(kLive);
+        Moves moves;
+        check(w.graph->retier(live.data(), static_cast<uint32_t>(live.size()) / 2, Tier::kWarm, 2, &moves) &&
+                  faultsOf(w) == 0,
+              name + ": none with vectors in two tiers");
+      }
+    }
+  }
+}
+
+// Rows, lists, states, places and vectors of bytes at random are told, and nothing outside is touched.
+void testCheckOverDamage() {
+  Patient p(Metric::kCosine);
+  World& w = p.w;
+  uint32_t told = 0;
+  for (int round = 0; round < 60; round++) {
+    const uint32_t section =
+        std::initializer_list<uint32_t>{kRows, kUpper, kState, kPlaces, kVectors}.begin()[round % 5];
+    const uint64_t record = section == kRows     ? Graph::rowStride(w.options)
+                            : section == kUpper  ? Graph::upperStride(w.options)
+                            : section == kState  ? 1
+                            : section == kPlaces ? sizeof(Place)
+                                                 : Graph::vectorStride(w.options);
+    const uint64_t records = section == kUpper ? w.head()->upperEntries : kCount;
+    uint8_t* from = w.region->base(section);
+    const std::vector<uint8_t> before(from, from + record * records);
+    for (int i = 0; i < 30; i++) from[p.random() % before.size()] = static_cast<uint8_t>(p.random());
+    told += faultsOf(w) > 0;
+    std::copy(before.begin(), before.end(), from);
+  }
+  check(told >= 58, "damage at random is told (" + std::to_string(told) + " of 60 times)");
+  check(faultsOf(w) == 0, "a graph that is sound again has no faults");
+}
+
 }  // namespace
 
 void testDamage() {
   testNoNumbers();
   testContradictions();
+  testSoundGraphs();
+  testCheckOverDamage();
   testOneRow(Path::kCodes, false, "codes");
   testOneRow(Path::kCodes, true, "codes within a filter");
   testOneRow(Path::kVectors, false, "vectors");

@@ -357,7 +357,7 @@ async function live(metric: Metric, { durability, keep, many }: Start, steps: St
       expect(index.size).toBe(model.size);
     }
     compare(index, model);
-    expect(await index.check()).toEqual({ ok: true, faults: [] });
+    expect(await index.check()).toMatchObject({ ok: true, faults: [] });
     await index.close();
     index = await open(at);
     compare(index, model);

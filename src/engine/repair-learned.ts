@@ -1,0 +1,217 @@
+/**
+ * What a repair keeps of what was learned: slots that are whole and say something that can be, and the parameters and the
+ * network as a whole or not at all, for their values are worth nothing without each other. Feedback is the catalog's.
+ */
+import type { Metric } from "../../base/types.js";
+import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
+import { ATTENTION, STATIC } from "../../training/arms.js";
+import { FIELD } from "../../training/state.js";
+import {
+  edgeEnds,
+  edgesFault,
+  gradientFault,
+  LANE_BYTES,
+  LANES_AT,
+  networkFault,
+  networkSize,
+  parametersFault,
+  SERVING,
+  type SlotWorld,
+  shiftFault,
+  usedBy,
+} from "./learned-checks.js";
+
+/** What is lost of what was learned. Rows by number. */
+export interface LostLearning {
+  section: "parameters" | "network" | "overlay" | "edges" | "gradients";
+  /** Rows whose slot is lost; undefined where all is lost, or nobody knows whose it was. */
+  nodes: number[] | undefined;
+  message: string;
+}
+
+/** Biases of a row's edges. */
+export interface RowBiases {
+  node: number;
+  to: number[];
+  values: number[];
+}
+
+export interface SalvagedLearning {
+  /** By name of the section. */
+  contents: Map<string, SectionContents>;
+  lost: LostLearning[];
+  /** Rows that hold biases of the network. */
+  biased: number[];
+  /** The network is lost, so that no row may hold biases. */
+  losesNetwork: boolean;
+}
+
+export const bufferContents = (bytes: Uint8Array): SectionContents => ({
+  length: bytes.length,
+  read: async (at, length) => bytes.subarray(at, at + length),
+});
+
+/** @param lsn the last record of the log */
+export async function salvageLearning(
+  index: SalvagedIndex,
+  world: Omit<SlotWorld, "clock"> & { metric: Metric },
+  lsn: number,
+): Promise<SalvagedLearning> {
+  const contents = new Map<string, SectionContents>();
+  const lost: LostLearning[] = [];
+  const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
+  const bytesOf = (name: string) => index.readAll(index.entry(name));
+  const drop = (names: readonly string[]) => {
+    for (const name of names) contents.set(name, bufferContents(new Uint8Array(0)));
+  };
+  let biased: number[] = [];
+
+  const parameters = await bytesOf("parameters");
+  const header = new Float64Array(parameters.slice(0, 8192).buffer);
+  const fault =
+    parameters.length === 0
+      ? undefined
+      : isSound("parameters")
+        ? parametersFault(parameters)
+        : "its checksum does not match";
+  if (fault !== undefined) {
+    lost.push({
+      section: "parameters",
+      nodes: undefined,
+      message: `all that was learned of feedback (${fault}); train learns it anew`,
+    });
+    drop(["parameters", "overlay", "edges", "network"]);
+  } else if (parameters.length > 0) {
+    if (header[FIELD.networkReady] !== 0) {
+      const network = await bytesOf("network");
+      const why = isSound("network") ? networkFault(network, world) : "its checksum does not match";
+      if (why === undefined) {
+        const size = networkSize(network, world.dimensions, world.metric);
+        if (typeof size !== "string") {
+          const view = new DataView(network.buffer, network.byteOffset);
+          biased = Array.from({ length: size.biased }, (_, i) => view.getUint32(size.biasedAt + 4 * i, true));
+        }
+      } else {
+        lost.push({
+          section: "network",
+          nodes: undefined,
+          message: `the attention network (${why}); train makes a new one`,
+        });
+        drop(["network"]);
+        header[FIELD.networkReady] = 0;
+        if (header[SERVING] & ATTENTION) header[SERVING] = STATIC;
+        parameters.set(new Uint8Array(header.buffer));
+      }
+    } else if (!isSound("network")) {
+      drop(["network"]); // nobody reads it
+    }
+    contents.set("parameters", bufferContents(parameters));
+    const known = { ...world, clock: header[FIELD.clock] };
+    const shifts = await salvageSlots(index, "overlay", (slot) => shiftFault(slot, known));
+    if (shifts.lost.length + shifts.unknown > 0) {
+      lost.push({ section: "overlay", nodes: shifts.lost, message: `shifts of ${some(shifts)}` });
+    }
+    if (shifts.bytes) contents.set("overlay", bufferContents(shifts.bytes));
+    const edges = await salvageSlots(index, "edges", (slot) => edgesFault(slot, known));
+    const cut = edges.bytes === undefined ? 0 : cutEdges(edges.bytes, edges.stride, edges.owners);
+    if (edges.lost.length + edges.unknown + cut > 0) {
+      const ends = cut > 0 ? `, and ${cut} edges to such rows` : "";
+      lost.push({ section: "edges", nodes: edges.lost, message: `learned edges of ${some(edges)}${ends}` });
+    }
+    if (edges.bytes) contents.set("edges", bufferContents(edges.bytes));
+  }
+
+  const values = index.entry("gradient-values");
+  const valuesOf = await bytesOf("gradient-values");
+  const slots = await salvageSlots(index, "gradients", (own, slot) => {
+    const stride = values?.stride ?? 0;
+    if (index.proofOf(values, slot * stride, 12 * world.dimensions) !== "sound") return "its values are damaged";
+    return gradientFault(own, valuesOf.subarray(slot * stride, (slot + 1) * stride), { ...world, clock: 0 }, lsn);
+  });
+  if (slots.lost.length + slots.unknown > 0) {
+    lost.push({
+      section: "gradients",
+      nodes: slots.lost,
+      message: `gradients that wait and moments of optimizers, of ${some(slots)}`,
+    });
+  }
+  if (slots.bytes) {
+    contents.set("gradients", bufferContents(slots.bytes));
+    contents.set("gradient-values", bufferContents(valuesOf));
+  }
+  const losesNetwork = lost.some(({ section }) => section === "parameters" || section === "network");
+  return { contents, lost, biased, losesNetwork };
+}
+
+const some = ({ lost, unknown }: { lost: number[]; unknown: number }): string =>
+  unknown === 0 ? `${lost.length} rows` : `${lost.length} rows and of up to ${unknown} that nobody can name`;
+
+interface Slots {
+  /** The section as it is to be; undefined where there is none. */
+  bytes: Uint8Array | undefined;
+  stride: number;
+  owners: Set<number>;
+  lost: number[];
+  /** Slots that cannot be read, so that nobody knows whose they are. */
+  unknown: number;
+}
+
+/** Frees the slots of a section that are damaged or cannot be. */
+async function salvageSlots(
+  index: SalvagedIndex,
+  name: string,
+  check: (bytes: Uint8Array, slot: number) => string | undefined,
+): Promise<Slots> {
+  const entry = index.entry(name);
+  const slots: Slots = { bytes: undefined, stride: entry?.stride ?? 0, owners: new Set(), lost: [], unknown: 0 };
+  if (entry === undefined || entry.length === 0) return slots;
+  const { stride } = entry;
+  // The last slot may reach beyond what was ever written of it.
+  const bytes = await index.read(entry, 0, Math.ceil(entry.length / stride) * stride);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const room = bytes.length / stride - 1;
+  const countKnown = index.proofOf(entry, 0, stride) === "sound" && view.getUint32(0, true) <= room;
+  const count = countKnown ? view.getUint32(0, true) : room;
+  if (!countKnown) bytes.fill(0, 0, stride);
+  for (let slot = 1; slot <= count; slot++) {
+    const own = bytes.subarray(slot * stride, (slot + 1) * stride);
+    const isSound = index.proofOf(entry, slot * stride, stride) === "sound";
+    const { used, node } = usedBy(own);
+    if (!isSound) {
+      // Whether it was in use, and whose it was, may be in a part of it that is sound.
+      if (index.proofOf(entry, slot * stride, 8) !== "sound") slots.unknown++;
+      else if (used !== 0) slots.lost.push(node);
+      own.fill(0);
+      continue;
+    }
+    if (used === 0) continue;
+    if (check(own, slot) === undefined && !slots.owners.has(node)) {
+      slots.owners.add(node);
+      continue;
+    }
+    slots.lost.push(node);
+    own.fill(0);
+  }
+  view.setUint32(0, count, true);
+  slots.bytes = bytes;
+  return slots;
+}
+
+/** Takes edges out that lead to nodes without a slot. @returns how many */
+function cutEdges(bytes: Uint8Array, stride: number, owners: ReadonlySet<number>): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let cut = 0;
+  for (let at = stride; at + stride <= bytes.length; at += stride) {
+    if (view.getUint32(at, true) !== 1) continue;
+    const ends = edgeEnds(bytes.subarray(at, at + stride));
+    const kept = ends.flatMap((end, lane) => (owners.has(end) ? [lane] : []));
+    if (kept.length === ends.length) continue;
+    cut += ends.length - kept.length;
+    kept.forEach((lane, to) => {
+      const from = at + LANES_AT + lane * LANE_BYTES;
+      bytes.copyWithin(at + LANES_AT + to * LANE_BYTES, from, from + LANE_BYTES);
+    });
+    view.setUint32(at + 8, kept.length, true);
+  }
+  return cut;
+}

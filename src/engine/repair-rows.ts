@@ -1,0 +1,356 @@
+/**
+ * What a repair makes of the rows: which nodes are live, by the graph's states, the catalog and the log; which of their
+ * vectors can be read; and the sections that follow from that. Node numbers stay.
+ *
+ * All of it is as of the LSN that index.hebb holds: opening what was repaired applies the rest of the log, as always.
+ */
+import type { Id, Json, Metric } from "../../base/types.js";
+import { MOST_BIAS } from "../../model/field.js";
+import { dot, firstNonFinite } from "../../native/index.js";
+import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
+import type { SalvagedRecord } from "../../storage/repair-log.js";
+import { decodePut, decodeRemove, NO_NODE, RECORD } from "./records.js";
+import { bufferContents, type RowBiases } from "./repair-learned.js";
+import { tiersOf } from "./repair-tiers.js";
+import { idKey } from "./validate.js";
+
+/** Bits of a node's state. */
+const ALLOCATED = 1;
+const LIVE = 4;
+const HEAD_BYTES = 4096;
+const ID_BYTES = 48;
+const LEVEL_SEED = 1;
+const PROFILES = ["turbo", "compact", "small"];
+/** The kernel's numbers of metrics: not as in the meta slot. */
+const KERNEL_METRIC: Record<Metric, number> = { l2: 0, dot: 1, cosine: 2 };
+
+/** What has to be made anew though its checksums hold, as a check of what was built found. */
+export interface Doubts {
+  /** Which nodes are live: the catalog knows it, too. */
+  states: boolean;
+  /** Rows and lists of the graph. */
+  graph: boolean;
+  /** Records of tiers. */
+  tiers: boolean;
+  /** Lengths that are kept beside vectors. */
+  norms: boolean;
+  /** Nodes whose vector is none. */
+  vectors: ReadonlySet<number>;
+  /** Nodes whose record in a tier is none. */
+  records: ReadonlySet<number>;
+}
+
+/** A row as it is known. */
+export interface KnownRow {
+  node: number;
+  id: Id | undefined;
+}
+
+export interface RowsPlan {
+  /** Sections of the graph and of the tiers, by name; those that are not here stay as they are. */
+  contents: Map<string, SectionContents>;
+  isLive(node: number): boolean;
+  nodes: number;
+  /** Rows are linked anew. */
+  relinks: boolean;
+  /** What is made anew, in words. */
+  rebuilt: string[];
+  /** Rows whose vector is lost, or that only the catalog knows. */
+  lost: KnownRow[];
+  /** Rows whose payload is lost, and that go on without one. */
+  lostPayloads: { node: number; id: Id }[];
+  /** Rows that nothing proves to be as they were written, and nothing contradicts. */
+  unproven: KnownRow[];
+}
+
+/** What the log does to nodes after the LSN that index.hebb holds. */
+export function touchedBy(records: readonly SalvagedRecord[], from: number): { put: Set<number>; gone: Set<number> } {
+  const [put, gone] = [new Set<number>(), new Set<number>()];
+  for (const { lsn, type, payload } of records) {
+    if (lsn <= from) continue;
+    if (type === RECORD.put) {
+      const { nodes, replaces } = decodePut(payload);
+      for (const node of nodes) put.add(node);
+      for (const node of replaces) if (node !== NO_NODE) gone.add(node);
+    } else if (type === RECORD.remove) {
+      for (const node of decodeRemove(payload)) gone.add(node);
+    }
+  }
+  return { put, gone };
+}
+
+interface Given {
+  index: SalvagedIndex;
+  /** Ids by node, as of the LSN that index.hebb holds or later. */
+  rows: ReadonlyMap<number, Id>;
+  /** The catalog has all rows that it says it has. */
+  rowsAreWhole: boolean;
+  /** The catalog has rows whose records are lost, so that nobody has their vectors. */
+  rowsAreAhead: boolean;
+  touched: { put: ReadonlySet<number>; gone: ReadonlySet<number> };
+  doubts: Doubts;
+}
+
+export async function planRows(given: Given): Promise<RowsPlan> {
+  const { index, rows, touched, doubts } = given;
+  const { meta } = index;
+  const stored = meta.config as { [key: string]: Json };
+  const keepsOriginals = stored.keep_originals !== false;
+  const entries = {
+    head: index.entry("head"),
+    state: index.entry("state"),
+    vectors: index.entry("vectors"),
+    ids: index.entry("ids"),
+    places: index.entry("places"),
+  };
+  const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
+  const head = await index.read(entries.head, 0, HEAD_BYTES);
+  const headView = new DataView(head.buffer, head.byteOffset, head.length);
+  const headSound = isSound("head") && headView.getUint32(0, true) === 0x46524748;
+  const states = await index.readAll(entries.state);
+  const oldIds = await index.readAll(entries.ids);
+  const lost: KnownRow[] = [];
+  const lostPayloads: RowsPlan["lostPayloads"] = [];
+  const unproven: KnownRow[] = [];
+
+  // Which nodes are live.
+  const doubtful = new Set<number>();
+  const live = new Set<number>();
+  const statesSound = isSound("state") && (headSound || states.length === 0);
+  const idOf = (node: number): Id | undefined => rows.get(node) ?? storedId(index, oldIds, node);
+  const named = new Set<string>();
+  for (const [node, id] of rows) if (!touched.gone.has(node)) named.add(idKey(id));
+  if (statesSound) {
+    for (let node = 0; node < states.length; node++) {
+      if (!(states[node] & LIVE)) continue;
+      if (rows.has(node) || touched.gone.has(node)) {
+        live.add(node);
+        continue;
+      }
+      if (given.rowsAreWhole) continue; // a record that is lost removed it
+      const id = storedId(index, oldIds, node);
+      if (id === undefined || named.has(idKey(id))) {
+        lost.push({ node, id: undefined });
+      } else {
+        live.add(node);
+        lostPayloads.push({ node, id });
+      }
+    }
+    for (const [node, id] of rows) {
+      if (live.has(node) || touched.put.has(node)) continue;
+      if (doubts.states && given.rowsAreWhole && !given.rowsAreAhead) live.add(node);
+      else lost.push({ node, id });
+    }
+  } else {
+    for (const [node, id] of rows) {
+      if (touched.put.has(node)) continue;
+      const stored = given.rowsAreAhead ? storedId(index, oldIds, node) : undefined;
+      if (stored !== undefined && idKey(stored) !== idKey(id)) {
+        lost.push({ node, id });
+        continue;
+      }
+      live.add(node);
+      if (given.rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
+    }
+  }
+
+  // Where their vectors are, and whether they can be read.
+  const stride = entries.vectors?.stride ?? 0;
+  const tiers = await tiersOf(index, live, keepsOriginals, doubts);
+  for (const node of live) {
+    const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
+    const proof = at === undefined ? "sound" : index.proofOf(entries.vectors, at, stride);
+    const isGone =
+      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(entries.vectors, at, stride);
+    if (isGone) {
+      live.delete(node);
+      tiers.free(node);
+      lost.push({ node, id: idOf(node) });
+    } else if (proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node)) {
+      const values =
+        at === undefined ? new Float32Array(0) : await floatsAt(index, entries.vectors, at, meta.dimensions);
+      if (firstNonFinite(values) < 0) unproven.push({ node, id: idOf(node) });
+      else {
+        live.delete(node);
+        tiers.free(node);
+        lost.push({ node, id: idOf(node) });
+      }
+    }
+  }
+  const droppedPayloads = lostPayloads.filter(({ node }) => live.has(node));
+
+  // Numbers ever used: learned edges may lead to some that are free by now. What is too many is free.
+  const everUsed = headSound ? headView.getUint32(20, true) : Math.floor(oldIds.length / ID_BYTES);
+  const lastUsed = statesSound ? states.findLastIndex((state) => state !== 0) : -1;
+  const last = [...live].reduce((max, node) => Math.max(max, node), lastUsed);
+  const nodes = Math.max(last + 1, Math.min(everUsed, states.length));
+  const rebuilt: string[] = [];
+
+  const changedStates = !statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
+  const isEmpty = states.length === 0 && live.size === 0;
+  const relinks =
+    doubts.graph ||
+    (!headSound && !isEmpty) ||
+    changedStates ||
+    unproven.length > 0 ||
+    !["rows", "upper", "projection"].every(isSound);
+  const contents = tiers.contents(nodes, relinks);
+  if (tiers.moved > 0) rebuilt.push(`${tiers.moved} vectors are in tier hot again, from their originals`);
+
+  if (relinks) {
+    rebuilt.push(`the graph's rows and lists, of ${live.size} nodes`);
+    const state = new Uint8Array(nodes);
+    for (const node of live) state[node] = ALLOCATED | LIVE;
+    contents.set("state", bufferContents(state));
+    contents.set("head", bufferContents(freshHead(index, nodes, live.size, headSound ? headView : undefined)));
+    for (const name of ["rows", "upper", "projection"]) contents.set(name, bufferContents(new Uint8Array(0)));
+  }
+  const ids = new Uint8Array(nodes * ID_BYTES);
+  const idsSound = isSound("ids");
+  for (const node of live) {
+    const id = idOf(node);
+    const at = node * ID_BYTES;
+    if (id !== undefined) writeId(ids.subarray(at, at + ID_BYTES), id);
+    else if (idsSound) ids.set(oldIds.subarray(at, at + ID_BYTES), at);
+  }
+  if (!idsSound || !Buffer.from(oldIds.subarray(0, ids.length)).equals(ids.subarray(0, oldIds.length))) {
+    if (!idsSound) rebuilt.push("the ids that the index keeps, from the catalog");
+    contents.set("ids", bufferContents(ids));
+  }
+  contents.set("vectors", vectorContents(index, doubts.norms && meta.metric === "cosine"));
+  if (doubts.norms) rebuilt.push("the lengths that are kept beside vectors");
+  return {
+    contents,
+    isLive: (node) => live.has(node),
+    nodes,
+    relinks,
+    rebuilt,
+    lost,
+    lostPayloads: droppedPayloads,
+    unproven,
+  };
+}
+
+type Entry = ReturnType<SalvagedIndex["entry"]>;
+
+const isBeyond = (entry: Entry, at: number | undefined, stride: number): boolean =>
+  at !== undefined && at + stride > (entry?.extents.reduce((sum, { blocks }) => sum + blocks * 65_536, 0) ?? 0);
+
+async function floatsAt(index: SalvagedIndex, entry: Entry, at: number, count: number): Promise<Float32Array> {
+  return new Float32Array((await index.read(entry, at, 4 * count)).buffer);
+}
+
+/** Vectors as they are; what a damaged block held belongs to nobody any more. */
+function vectorContents(index: SalvagedIndex, norms: boolean): SectionContents {
+  const entry = index.entry("vectors");
+  const d = index.meta.dimensions;
+  const stride = entry?.stride ?? 1;
+  return {
+    length: entry?.length ?? 0,
+    async read(at, length) {
+      const bytes = await index.read(entry, at, length);
+      if (index.proofOf(entry, at, length) === "damaged") return bytes.fill(0);
+      for (let record = Math.floor(at / stride); norms && record * stride + 4 * d < at + length; record++) {
+        const place = record * stride + 4 * d - at;
+        if (place < 0) continue;
+        const v = await floatsAt(index, entry, record * stride, d);
+        const norm = Math.fround(Math.sqrt(dot(v, v)));
+        if (norm > 0) new DataView(bytes.buffer, bytes.byteOffset).setFloat32(place, 1 / norm, true);
+      }
+      return bytes;
+    },
+  };
+}
+
+/** The head of a graph of which no row is linked. */
+function freshHead(index: SalvagedIndex, nodes: number, live: number, old: DataView | undefined): Uint8Array {
+  const { dimensions, metric, config } = index.meta;
+  const stored = config as { hnsw_m: number; hnsw_ml: number; graph_profile: string };
+  if (nodes === 0) return new Uint8Array(0);
+  const bytes = new Uint8Array(HEAD_BYTES);
+  const view = new DataView(bytes.buffer);
+  const words = [0x46524748, 2, dimensions, KERNEL_METRIC[metric], stored.hnsw_m, nodes, live, 0, NO_NODE, 0];
+  words.forEach((word, i) => {
+    view.setUint32(4 * i, word, true);
+  });
+  view.setBigUint64(40, old?.getBigUint64(40, true) ?? BigInt(LEVEL_SEED), true);
+  view.setFloat64(48, stored.hnsw_ml, true);
+  view.setUint32(64, PROFILES.indexOf(stored.graph_profile), true);
+  return bytes;
+}
+
+/** An id out of section `ids`; undefined where it is damaged, too long for it, or none. */
+function storedId(index: SalvagedIndex, ids: Uint8Array, node: number): Id | undefined {
+  const at = node * ID_BYTES;
+  if (at + ID_BYTES > ids.length || index.proofOf(index.entry("ids"), at, ID_BYTES) !== "sound") return undefined;
+  const record = Buffer.from(ids.buffer, ids.byteOffset + at, ID_BYTES);
+  if (record[0] === 1) {
+    const id = Number(record.readBigInt64LE(8));
+    return Number.isSafeInteger(id) ? id : undefined;
+  }
+  return record[0] === 2 && record[1] <= ID_BYTES - 2 ? record.toString("utf8", 2, 2 + record[1]) : undefined;
+}
+
+function writeId(record: Uint8Array, id: Id): void {
+  if (typeof id === "number") {
+    record[0] = 1;
+    new DataView(record.buffer, record.byteOffset).setBigInt64(8, BigInt(id), true);
+    return;
+  }
+  const bytes = Buffer.from(id);
+  record[0] = bytes.length <= ID_BYTES - 2 ? 2 : 3;
+  if (record[0] === 3) return;
+  record[1] = bytes.length;
+  record.set(bytes, 2);
+}
+
+/** The biases of the edges in rows of the old graph, and the rows where they cannot be read. */
+export async function readBiases(
+  index: SalvagedIndex,
+  biased: readonly number[],
+  nodes: number,
+): Promise<{ rows: RowBiases[]; lost: number[] }> {
+  const { graph_profile: profile, hnsw_m: m } = index.meta.config as { graph_profile: string; hnsw_m: number };
+  const [rows, lost]: [RowBiases[], number[]] = [[], []];
+  for (const node of biased) {
+    const row = await biasesOf(index, node, nodes, profile, m);
+    if (row === undefined) lost.push(node);
+    else rows.push(row);
+  }
+  return { rows, lost };
+}
+
+/** The biases of the edges in a row, where the row can be read. docs/format.md has its layout. */
+async function biasesOf(
+  index: SalvagedIndex,
+  node: number,
+  nodes: number,
+  profile: string,
+  m: number,
+): Promise<RowBiases | undefined> {
+  const entry = index.entry("rows");
+  if (entry === undefined || index.proofOf(entry, node * entry.stride, entry.stride) !== "sound") return undefined;
+  const row = await index.read(entry, node * entry.stride, entry.stride);
+  const view = new DataView(row.buffer, row.byteOffset, row.length);
+  const lanes = profile === "small" ? 2 * m : Math.ceil((2 * m) / 32) * 32;
+  const factors = profile === "small" ? 0 : profile === "compact" ? 4 : 8;
+  const degree = view.getUint16(8, true);
+  if (degree > 2 * m) return undefined;
+  const at = 16 + lanes * (4 + factors);
+  const [to, values]: [number[], number[]] = [[], []];
+  for (let lane = 0; lane < degree; lane++) {
+    const [end, value] = [view.getUint32(16 + 4 * lane, true), halfOf(view.getUint16(at + 2 * lane, true))];
+    if (value === 0) continue;
+    if (!(Math.abs(value) <= MOST_BIAS) || end === node || end >= nodes || to.includes(end)) return undefined;
+    to.push(end);
+    values.push(value);
+  }
+  return { node, to, values };
+}
+
+/** The value of an IEEE 754 binary16. */
+function halfOf(bits: number): number {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
