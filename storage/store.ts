@@ -315,7 +315,7 @@ async function lockToRead(files: Files, directory: string): Promise<Lock> {
     const lock = await files.lockDirectory(directory, "shared");
     if (lock !== undefined) return lock;
     if (performance.now() > until) {
-      const message = `${directory} is being written to for more than ${READER_WAITS_MS / 1000} s (a checkpoint or a compaction); try again later`;
+      const message = `${directory} is being written to for more than ${READER_WAITS_MS / 1000} s (a checkpoint, a compaction or a repair); try again later`;
       throw new HebbError("STORE_LOCKED", message, { path: directory });
     }
     await delay(2);

@@ -11,7 +11,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { checkOptions, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
-import { diskFiles } from "../../storage/files.js";
+import { diskFiles, type Lock } from "../../storage/files.js";
 import { CHECKSUMS_KIND } from "../../storage/format.js";
 import { INDEX_NAME } from "../../storage/index-file.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
@@ -86,7 +86,7 @@ async function underLock<T>(
   directory: string,
   task: (unlocked: <U>(part: () => Promise<U>) => Promise<U>) => Promise<T>,
 ): Promise<T> {
-  const take = () => diskFiles.lock(join(directory, LOCK_NAME), "exclusive");
+  const take = () => lockAlone(directory);
   let lock = await take();
   try {
     return await task(async (part) => {
@@ -99,6 +99,28 @@ async function underLock<T>(
     });
   } finally {
     await lock.release().catch(() => {}); // it may be gone, where it could not be taken again
+  }
+}
+
+/** Keeps writers and readers out. @throws {HebbError} STORE_LOCKED */
+async function lockAlone(directory: string): Promise<Lock> {
+  const writers = await diskFiles.lock(join(directory, LOCK_NAME), "exclusive");
+  try {
+    const readers = await diskFiles.lockDirectory(directory, "exclusive");
+    if (readers === undefined) {
+      throw new HebbError("STORE_LOCKED", `${directory} is open for reading; close it there first`, {
+        path: directory,
+      });
+    }
+    return {
+      async release() {
+        await readers.release();
+        await writers.release();
+      },
+    };
+  } catch (error) {
+    await writers.release();
+    throw error;
   }
 }
 
