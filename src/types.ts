@@ -507,9 +507,9 @@ export interface RecoveryReport {
   torn: number;
   /**
    * Milliseconds before a power failure of which acknowledged writes may be missing, where the last writer did not close
-   * the store: 0 under durability "sync", `flush_interval_ms` under "interval", Infinity under "off".
+   * the store: 0 under durability "sync", `flush_interval_ms` under "interval", null, for no bound, under "off".
    */
-  windowMs: number;
+  windowMs: number | null;
   /** What had to be put right, in words. */
   notes: string[];
 }

@@ -12,14 +12,16 @@ import { encodeSetting, RECORD } from "./records.js";
 /** The setting that keeps how the last writer syncs; stores that were only written with `sync` have none. */
 const DURABILITY_SETTING = "durability";
 
-/** Milliseconds before a power failure of which acknowledged writes may be missing. */
-function windowOf(durability: Durability, flushIntervalMs: number): number {
-  return { sync: 0, interval: flushIntervalMs, off: Number.POSITIVE_INFINITY }[durability];
+/** Milliseconds before a power failure of which acknowledged writes may be missing; null where there is no bound. */
+function windowOf(durability: Durability, flushIntervalMs: number): number | null {
+  return { sync: 0, interval: flushIntervalMs, off: null }[durability];
 }
 
-function storedWindow(catalog: Catalog): number {
+function storedWindow(catalog: Catalog): number | null {
   const value = catalog.setting(DURABILITY_SETTING);
-  return value === undefined ? 0 : Number(Buffer.from(value).toString("latin1"));
+  if (value === undefined) return 0;
+  const window = Number(Buffer.from(value).toString("latin1"));
+  return Number.isSafeInteger(window) && window >= 0 ? window : null;
 }
 
 /** What opening found, once the log is replayed. */
@@ -36,8 +38,8 @@ export function recoveryReport(store: Store, catalog: Catalog, replayed: number)
 /** For `stats().warnings`. */
 export function recoveryWarnings({ windowMs, torn }: RecoveryReport): string[] {
   if (windowMs === 0) return [];
-  const often = Number.isFinite(windowMs) ? `every ${windowMs} ms` : "whenever the system liked";
-  const window = Number.isFinite(windowMs) ? `in the ${windowMs} ms before` : "before, since the last checkpoint,";
+  const often = windowMs === null ? "whenever the system liked" : `every ${windowMs} ms`;
+  const window = windowMs === null ? "before, since the last checkpoint," : `in the ${windowMs} ms before`;
   const seen = torn > 0 ? `, at least ${torn} ${torn === 1 ? "change" : "changes"}` : "";
   return [
     `the last writer synced the log ${often} and did not close the store: if the power failed, what was acknowledged ${window} may be missing${seen}`,
@@ -53,7 +55,7 @@ export async function rememberDurability(
 ): Promise<void> {
   const window = windowOf(durability, flushIntervalMs);
   if (window === storedWindow(parts.catalog)) return;
-  const payload = encodeSetting(DURABILITY_SETTING, Buffer.from(String(window)));
+  const payload = encodeSetting(DURABILITY_SETTING, Buffer.from(window === null ? "off" : String(window)));
   const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
   await store.log.sync();
   await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);

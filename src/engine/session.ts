@@ -224,10 +224,9 @@ export class Session {
     return flight;
   }
 
-  /** Queues a change and resolves once it is durable and searchable; later where checkpoints do not keep up. */
-  async write(operation: Operation, bytes: number): Promise<void> {
-    await this.queue.submit(operation, bytes);
-    if (this.exceeds(BEHIND)) await this.maintenance;
+  /** Queues a change and resolves once it is durable and searchable. */
+  write(operation: Operation, bytes: number): Promise<void> {
+    return this.queue.submit(operation, bytes);
   }
 
   /** Runs a task with no write under way. */
@@ -270,6 +269,8 @@ export class Session {
     return this.inFlight(async () => {
       try {
         await put();
+        // Outside of any turn, which the checkpoint may be waiting for.
+        if (this.exceeds(BEHIND)) await this.maintenance;
       } catch (error) {
         const fits = this.graph.live + rows.ids.length <= this.config.ruvector.max_nodes;
         if (!(error instanceof HebbError && error.code === "STORE_FULL" && fits)) throw error;

@@ -40,7 +40,7 @@ function forge(file: string, at: number, length: number, change: (header: Buffer
   header.writeUInt32LE(crc32c(header), 12);
   writeFileSync(file, bytes);
 }
-const newer = (header: Buffer) => void header.writeUInt32LE(2, 8);
+const newer = (header: Buffer) => void header.writeUInt32LE(9, 8);
 const segmentIn = (directory: string) => join(directory, "wal", readdirSync(join(directory, "wal")).sort().at(-1)!);
 
 /** A store's sections and log without an index over them, as a newer release might have written them. */

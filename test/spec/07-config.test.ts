@@ -63,7 +63,13 @@ describe("loadConfig", () => {
     expect(ruvector).toMatchObject({ hnsw_ef_search: 64, gnn_layers: 3, flush_interval_ms: 1000, temperature: 0.07 });
     expect(tensor_compress).toMatchObject({ hot_threshold: 0.8, pq_subvectors: 8, entropy_coder: "ans" });
     expect(tensor_compress.outlier_threshold).toBe(2.5);
-    expect(storage).toEqual({ durability: "sync", checkpoint_wal_mb: 64, keep_originals: true, safe_reads: false });
+    expect(storage).toEqual({
+      durability: "sync",
+      checkpoint_wal_mb: 64,
+      checkpoint_dirty_mb: 256,
+      keep_originals: true,
+      safe_reads: false,
+    });
   });
 
   it("takes a part, and leaves the rest at its default", () => {

@@ -364,9 +364,9 @@ describe("the files beside", () => {
     const db = new Database(join(directory, "catalog.sqlite"));
     db.exec("DELETE FROM full_text WHERE rowid = 7");
     db.close();
-    expect((await checkOf(directory)).map(({ message }) => message)).toEqual([
-      expect.stringContaining("full text holds"),
-    ]);
+    const messages = (await checkOf(directory)).map(({ message }) => message);
+    expect(messages.length).toBeGreaterThan(0);
+    for (const message of messages) expect(message).toContain("full text holds");
     await expectWhole(directory);
     const pages = copyOf("indexes");
     const root = rootPage(pages, "entry_id");
