@@ -14,12 +14,11 @@ import { open, repair } from "../../src/index.js";
 import { diskFiles, type Files } from "../../storage/files.js";
 import { finishRepair, markReady } from "../../storage/repair-swap.js";
 import { garble } from "../support/damage.js";
+import { killsOf, replay, SEED } from "../support/kills.js";
 import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
-import { long } from "../support/seed.js";
 import { range } from "../support/tiers.js";
 
-const KILLS = Number(process.env.HEBB_KILLS ?? (long ? 200 : 4));
-const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
+const KILLS = killsOf("repair");
 const CHILD = fileURLToPath(new URL("../support/repair-child.mjs", import.meta.url));
 const path = scratch();
 const d = 16;
@@ -65,7 +64,6 @@ async function expectWhole(directory: string, replay: string): Promise<void> {
 
 test("killed at random moments", async () => {
   const prng = new Prng(SEED);
-  const replay = `HEBB_SEED=${SEED}`;
   const seen = { asBefore: 0, repaired: 0 };
   const bytes = filesOf(damaged);
   let tookMs = 400;

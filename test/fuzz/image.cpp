@@ -12,8 +12,8 @@ Image::Image(Region& region, std::vector<Part> parts) : region_(region) {
     const uint64_t reserved = region.reserved(part.section);
     part.limit = part.limit == 0 ? reserved : std::min(reserved, roundUp(part.limit, 8));
     __asan_poison_memory_region(base + part.limit, reserved - part.limit);
-    std::vector<uint32_t> pages = region.dirtyPages(part.section);
-    region.cleanPages(part.section, pages.data(), pages.size(), false);
+    region.snapshot(part.section);  // nothing is changed yet
+    region.forgetSnapshot(part.section);
     copies_.push_back({part, {base, base + part.bytes}, {}});
   }
 }
@@ -80,9 +80,9 @@ void Image::restore(Copy& c, uint64_t from, uint64_t end) {
 
 void Image::heal() {
   for (Copy& c : copies_) {
-    std::vector<uint32_t> pages = region_.dirtyPages(c.part.section);
     const uint64_t kept = region_.kept(c.part.section);
-    region_.cleanPages(c.part.section, pages.data(), pages.size(), false);
+    std::vector<uint32_t> pages = region_.snapshot(c.part.section);
+    region_.forgetSnapshot(c.part.section);
     pages.insert(pages.end(), c.edited.begin(), c.edited.end());
     c.edited.clear();
     for (const uint32_t page : pages) restore(c, page * kPageBytes, (page + 1) * kPageBytes);

@@ -5,7 +5,7 @@ import { long } from "./seed.js";
 const KILLS = Number(process.env.HEBB_KILLS ?? (long ? 1000 : 80));
 
 /** A file's part of them. */
-const SHARES = { life: 0.6, texts: 0.08, gradients: 0.24, frozen: 0.08 };
+const SHARES = { life: 0.6, texts: 0.08, gradients: 0.2, frozen: 0.08, repair: 0.04 };
 
 export const killsOf = (what: keyof typeof SHARES): number => Math.ceil(KILLS * SHARES[what]);
 
