@@ -6,20 +6,20 @@
 
 /** Stable codes of operating faults. Remedies are in docs/operating.md. */
 export type ErrorCode =
-  | "STORE_LOCKED" // another handle or process has the store open
-  | "STORE_EXISTS" // `create` where a store already is
+  | "STORE_LOCKED" // another handle or process has the store open in a way that excludes this
+  | "STORE_EXISTS" // a new store, or a backup, where something already is
   | "STORE_NOT_FOUND" // opened without what creating needs, and nothing is there
   | "NOT_A_STORE" // the path is a file, or a directory that holds something else
   | "STORE_VERSION" // written by a newer release, or a format no longer read
   | "STORE_MISMATCH" // dimensions, metric or config contradict what is stored
   | "STORE_READ_ONLY" // a write on a read-only handle, or such a handle asked for where a killed writer left changes in the log
-  | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
+  | "STORE_POISONED" // a write to disk failed, or a mapped page was lost, earlier; the handle is read-only now
   | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed
   | "INDEX_EMPTY" // nothing to freeze
   | "TIER_UNTRAINED" // too few rows for the codebook of a tier to freeze in
   | "INDEX_CORRUPT" // damage in index.hebb
-  | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
+  | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point, or one that is not of this index.hebb
   | "WAL_CORRUPT" // damage in the log at a record that was known durable
   | "CATALOG_CORRUPT" // damage in catalog.sqlite
   | "NOT_A_BUNDLE" // no frozen bundle at the path, or a directory that holds something else where one is to be written
@@ -27,7 +27,7 @@ export type ErrorCode =
   | "BUNDLE_CORRUPT" // a manifest that breaks a rule, a section's file that is gone or of another size, or one that contradicts itself
   | "WITNESS_MISMATCH" // a section's file does not hold what the bundle's witness vouches for
   | "DISK_FULL" // no space left; nothing was changed
-  | "IO_ERROR" // any other failed read, write or sync
+  | "IO_ERROR" // any other failed read, write or sync; with `details.lost`, of a mapped file
   | "NO_ENCODER" // a text without an encoder
   | "ENCODER_FAILED" // the user's encoder threw or returned something unusable
   | "UNKNOWN_ID" // an id that is not in the store where one must be

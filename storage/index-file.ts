@@ -165,8 +165,8 @@ export class IndexFile {
    * Recovers what a crash left half-way, reads the meta and maps the sections.
    * @param sectionsFor the sections wanted in a store of this meta
    * @param readOnly nothing is written; checkpoints not in place whose LSN is larger than `upTo` are left out
-   * @param safeReads reads the sections into memory instead
-   * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT
+   * @param safeReads reads the sections into memory instead of mapping them
+   * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT, DISK_FULL, IO_ERROR
    */
   static async open(
     files: Files,

@@ -87,8 +87,9 @@ export class Store {
 
   /**
    * Opens a store, or makes it. `replay` must follow before anything is written.
+   * @throws {TypeError} on a path that is none
    * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH,
-   *   INDEX_CORRUPT, JOURNAL_CORRUPT, DISK_FULL, IO_ERROR
+   *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, DISK_FULL, IO_ERROR; with `readOnly` STORE_READ_ONLY
    */
   static async open(directory: string, options: StoreOptions): Promise<Store> {
     if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
@@ -322,7 +323,7 @@ async function lockToRead(files: Files, directory: string): Promise<Lock> {
   }
 }
 
-/** Whether some handle may write to the store in a directory now. */
+/** Whether a writer has the store in a directory open now. */
 export async function hasWriter(directory: string, files: Files = diskFiles): Promise<boolean> {
   try {
     await (await files.lock(join(directory, LOCK_NAME), "shared")).release();

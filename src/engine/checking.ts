@@ -30,7 +30,7 @@ export interface Checked {
   notes: string[];
 }
 
-/** To be run while nothing writes (`Session.alone`): what is compared spans many turns of the event loop. */
+/** To be run while nothing writes (`Session.inspect`): what is compared spans many turns of the event loop. */
 export async function checkStore(session: Session): Promise<Checked> {
   const { store, catalog, graph } = session;
   const [damage, catalogDamage] = [await store.check(), await catalog.check()];

@@ -49,9 +49,11 @@ const DAMAGE = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORR
  * `acceptLoss`, exactly that is dropped.
  * @param directory of the store
  * @returns what was found, what was made anew, and what is lost; `repaired` says whether anything was written
- * @throws {TypeError} on an option that is none
- * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, DISK_FULL, IO_ERROR;
- *   INDEX_CORRUPT or JOURNAL_CORRUPT where nothing tells any more what index.hebb holds. Nothing has changed then
+ * @throws {TypeError} on a path or an option that is none
+ * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID, DISK_FULL,
+ *   IO_ERROR; INDEX_CORRUPT or JOURNAL_CORRUPT where nothing tells any more what index.hebb holds, or what was built does
+ *   not pass its check; WAL_CORRUPT where a record says what cannot be. Nothing has changed then, unless it failed while
+ *   the built files took their places: the next opening for writing, or the next repair, ends that
  */
 export async function repair(directory: string, options: RepairOptions = {}): Promise<RepairReport> {
   checkOptions("repair", options, ["acceptLoss", "config"]);
