@@ -37,6 +37,17 @@ export type ErrorCode =
   | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
   | "ABORTED"; // the caller's signal
 
+/** Codes of damage to a store: what `check` names, and `repair` sees to as far as it can. */
+export const DAMAGE_CODES: readonly ErrorCode[] = [
+  "INDEX_CORRUPT",
+  "JOURNAL_CORRUPT",
+  "WAL_CORRUPT",
+  "CATALOG_CORRUPT",
+];
+
+/** The next step where a repair can help. */
+export const REPAIR_OR_RESTORE = 'Run "hebb repair <dir>", or restore the store from a copy';
+
 /** An operating fault: `code` is stable, `details` are plain values, `cause` is what was underneath. */
 export class HebbError extends Error {
   readonly code: ErrorCode;
@@ -48,6 +59,11 @@ export class HebbError extends Error {
     this.code = code;
     this.details = details;
   }
+}
+
+/** An error's message without its code: for whoever passes it on, and puts a code in front again. */
+export function bareMessage({ code, message }: HebbError): string {
+  return message.slice(code.length + 2);
 }
 
 /** Edit distance (Levenshtein), for naming the nearest valid word. */

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import type { Addon } from "./addon.js";
 import { GRAPH_SECTIONS } from "./layout.js";
 
@@ -50,8 +50,8 @@ function blockFault(
     return new HebbError("IO_ERROR", message, { section, offset, lost });
   }
   if (reason !== null) {
-    const message = `section ${name}, offset ${offset}: ${reason}. Restore the store from a copy`;
-    return new HebbError("INDEX_CORRUPT", message, { section, offset });
+    const message = `section ${name}, offset ${offset}: ${reason}. ${REPAIR_OR_RESTORE}`;
+    return new HebbError("INDEX_CORRUPT", message, { section, offset, reason });
   }
   return new HebbError(
     "INDEX_CORRUPT",

@@ -27,7 +27,7 @@
  */
 import { dirname, join } from "node:path";
 import { assert } from "../base/assert.js";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
 import { checkIndex, type Fault, readChecksums } from "./check.js";
@@ -676,7 +676,7 @@ function damagedBlock(section: string, block: number, fileBlock: number, stored:
   const offset = fileBlock * BLOCK_BYTES;
   const message =
     `section ${section}, block ${block}, offset ${offset}: checksum ${hex(stored)} stored, ${hex(computed)} computed. ` +
-    "Nothing was changed. Restore the store from a copy";
+    `Nothing was changed. ${REPAIR_OR_RESTORE}`;
   return new HebbError("INDEX_CORRUPT", message, { section, block, offset });
 }
 
@@ -685,11 +685,17 @@ function checkSections(meta: Meta, specs: readonly SectionSpec[]): void {
     const entry = meta.sections.find((section) => section.kind === kind);
     if (entry === undefined) continue; // made by the next checkpoint
     if (entry.stride !== stride) {
-      throw new HebbError("STORE_MISMATCH", `section ${name} has records of ${entry.stride} bytes; expected ${stride}`);
+      throw new HebbError(
+        "STORE_MISMATCH",
+        `section ${name} has records of ${entry.stride} bytes; expected ${stride}. Open it with the options, or the release, that made it`,
+      );
     }
     const bytes = capacityBlocks(entry.extents) * BLOCK_BYTES;
     if (bytes > Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES) {
-      throw new HebbError("STORE_MISMATCH", `section ${name} takes ${bytes} bytes; only ${reserveBytes} are reserved`);
+      throw new HebbError(
+        "STORE_MISMATCH",
+        `section ${name} takes ${bytes} bytes; only ${reserveBytes} are reserved. Raise ruvector.max_nodes`,
+      );
     }
   }
 }

@@ -14,7 +14,7 @@
  */
 import { join } from "node:path";
 import { assert } from "../base/assert.js";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { crc32c } from "../native/index.js";
 import { type Files, rewrite, type StoredFile } from "./files.js";
 import {
@@ -117,7 +117,7 @@ export class Log {
     readOnly: boolean,
   ): Promise<Log> {
     if ((await files.kind(directory)) !== "directory") {
-      throw new HebbError("WAL_CORRUPT", `${directory} is missing; restore it from a copy of the store`, { directory });
+      throw new HebbError("WAL_CORRUPT", `${directory} is missing. ${REPAIR_OR_RESTORE}`, { directory });
     }
     const lsns = (await files.list(directory)).map(segmentLsn).filter((lsn) => lsn !== undefined);
     const segments: Segment[] = [];
@@ -487,7 +487,7 @@ function pieces(payload: Uint8Array | Uint8Array[]): Uint8Array[] {
 function corrupt({ segment, offset, lsn }: LogDamage, why: string): HebbError {
   return new HebbError(
     "WAL_CORRUPT",
-    `wal/${segment}, offset ${offset}: record ${lsn} is damaged or missing; ${why}. Restore the store from a copy`,
+    `wal/${segment}, offset ${offset}: record ${lsn} is damaged or missing; ${why}. ${REPAIR_OR_RESTORE}`,
     { segment, offset, lsn },
   );
 }

@@ -100,7 +100,8 @@ export class Store {
     const kind = await files.kind(directory, true);
     if (kind === undefined && make) await makeDirectories(files, directory);
     else if (kind === undefined) throw notFound(directory);
-    else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
+    else if (kind !== "directory")
+      throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one. Give another path`);
     if (await repairIsReady(files, directory)) await endRepair(files, directory, readOnly !== false);
     if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
 
@@ -345,7 +346,10 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   for (const [name, kind] of Object.entries(expected)) {
     const found = names.includes(name) ? await kindOf(name) : undefined;
     if (found !== undefined && found !== kind) {
-      throw new HebbError("NOT_A_STORE", `${join(directory, name)} is no plain ${kind}; a store has one there`);
+      throw new HebbError(
+        "NOT_A_STORE",
+        `${join(directory, name)} is no plain ${kind}; a store has one there. Give another path, or put it back from a copy`,
+      );
     }
   }
   if (names.includes(INDEX_NAME)) return true;
@@ -366,7 +370,7 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
     await file.close();
   }
   if (used) {
-    const message = `${join(directory, INDEX_NAME)} is gone, yet the store's other files hold data. Restore it from a copy`;
+    const message = `${join(directory, INDEX_NAME)} is gone, yet the store's other files hold data. Restore the whole store from a copy`;
     throw new HebbError("INDEX_CORRUPT", message);
   }
   return false;
@@ -404,7 +408,7 @@ function checkIdentity(directory: string, meta: Meta, { dimensions, metric }: Id
   if (meta.dimensions === dimensions && meta.metric === metric) return;
   throw new HebbError(
     "STORE_MISMATCH",
-    `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}`,
+    `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}. Leave both out to open it`,
     { stored: { dimensions: meta.dimensions, metric: meta.metric }, asked: { dimensions, metric } },
   );
 }

@@ -1,5 +1,5 @@
 /** A bundle in memory: mapped, attached, searched. What is damaged is found where it is first touched, and named. */
-import { HebbError } from "../../base/errors.js";
+import { bareMessage, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Id, Payload } from "../../base/types.js";
 import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
@@ -301,10 +301,11 @@ function bundleError(error: unknown): unknown {
   if (error instanceof HebbError && error.details.lost === true) return lostError(error);
   if (!(error instanceof HebbError) || error.code !== "INDEX_CORRUPT") return error;
   const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
+  const { reason } = error.details as { reason?: string };
   const section = BUNDLE_SECTIONS[number];
-  const problem = error.message.slice(error.code.length + 2); // without its code
-  if (section === undefined) return corruptBundle(problem, {});
-  if (expected === undefined) return corruptBundle(`section ${section}: ${problem}`, { section, offset });
+  if (section === undefined) return corruptBundle(reason ?? bareMessage(error), {});
+  if (expected === undefined)
+    return corruptBundle(`section ${section}, offset ${offset}: ${reason}`, { section, offset });
   const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
   return witnessMismatch(
     `section ${section}, block ${block}: checksum ${hex(computed)} found; expected ${hex(expected)}`,

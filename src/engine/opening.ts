@@ -1,6 +1,6 @@
 /** Opening a store: settings, files, catalog, graph, and whatever the log has that they have not. */
 import { join } from "node:path";
-import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { checkInteger, checkOneOf, checkOptions, HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
 import {
   createGraph,
@@ -158,7 +158,7 @@ async function openOnce({ files, directory, options, config, durability, create 
     if (catalog.committedLsn < store.meta.lsn) {
       throw new HebbError(
         "CATALOG_CORRUPT",
-        `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`,
+        `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}. ${REPAIR_OR_RESTORE}`,
       );
     }
     const { metric, dimensions } = store.meta;
@@ -270,7 +270,7 @@ function checkCounts({ region, meta }: Store, options: GraphOptions): void {
     if (count === 0 || (count + first) * stride <= held(kind)) return;
     throw new HebbError(
       "INDEX_CORRUPT",
-      `section ${where}, offset ${offset}: ${count} records of section ${name}, which has ${held(kind)} bytes and not ${(count + first) * stride}. Restore the store from a copy`,
+      `section ${where}, offset ${offset}: ${count} records of section ${name}, which has ${held(kind)} bytes and not ${(count + first) * stride}. ${REPAIR_OR_RESTORE}`,
       { section: where, offset, expected: Math.floor(held(kind) / stride), found: count },
     );
   };
@@ -428,7 +428,11 @@ async function replay(store: Store, parts: Parts): Promise<{ applied: number; le
           await flush();
           await parts.graph.consolidate();
           if (!parts.graph.claim(nodes)) {
-            throw new HebbError("WAL_CORRUPT", `log record ${lsn} puts rows at nodes that are in use`, { lsn });
+            throw new HebbError(
+              "WAL_CORRUPT",
+              `log record ${lsn} puts rows at nodes that are in use. Restore the store from a copy`,
+              { lsn },
+            );
           }
         }
         rows += nodes.length;

@@ -9,7 +9,7 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { checkOptions, HebbError } from "../../base/errors.js";
+import { bareMessage, checkOptions, DAMAGE_CODES, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { diskFiles, type Lock } from "../../storage/files.js";
 import { CHECKSUMS_KIND } from "../../storage/format.js";
@@ -37,8 +37,6 @@ const TIER_PARTS = ["places", "warm", "cool", "cold", "archive", "codebooks"];
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
 /** What is built is checked, and what that finds made anew; a third time would find nothing else. */
 const MOST_ATTEMPTS = 3;
-/** Codes of damage that keeps a store from being opened. */
-const DAMAGE = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT"];
 
 /**
  * Makes a damaged store whole again: graph, full text, indexes, checksums, meta slots and ids are made anew from what
@@ -235,11 +233,11 @@ class Repairing {
     } catch (error) {
       if (!(error instanceof HebbError)) throw error;
       if (error.code === "STORE_READ_ONLY") return undefined;
-      if (!DAMAGE.includes(error.code)) throw error;
+      if (!DAMAGE_CODES.includes(error.code)) throw error;
       const { section, offset } = error.details as { section?: unknown; offset?: unknown };
       const name = typeof section === "string" ? section : "index.hebb";
-      const message = error.message.slice(error.code.length + 2);
-      return [{ code: error.code, section: name, offset: typeof offset === "number" ? offset : 0, message }];
+      const at = typeof offset === "number" ? offset : 0;
+      return [{ code: error.code, section: name, offset: at, message: bareMessage(error) }];
     }
   }
 
@@ -449,8 +447,7 @@ function faultsOf(path: string): Fault[] {
     }
   } catch (error) {
     if (!(error instanceof HebbError && error.code === "CATALOG_CORRUPT")) throw error;
-    const message = error.message.slice(error.code.length + 2);
-    return [{ code: error.code, section: "catalog", offset: 0, message }];
+    return [{ code: error.code, section: "catalog", offset: 0, message: bareMessage(error) }];
   }
 }
 
