@@ -67,6 +67,7 @@ import {
   type PatchedFile,
   patchedFile,
 } from "./journal.js";
+import { INDEX_NAME, JOURNAL_NAME, NEW_INDEX_NAME } from "./names.js";
 import type { Poison } from "./poison.js";
 import { recoverIndex } from "./recover.js";
 
@@ -100,12 +101,6 @@ export interface Snapshot {
     pages: Uint32Array;
   }[];
 }
-
-/** The names of a store's files in its directory. */
-export const INDEX_NAME = "index.hebb";
-export const JOURNAL_NAME = "index.hebb-journal";
-/** index.hebb until it is whole, at creation and at compaction. */
-export const NEW_INDEX_NAME = "index.hebb-new";
 
 const SLICE_BYTES = 4 << 20;
 const SLICE_BLOCKS = SLICE_BYTES / BLOCK_BYTES;

@@ -29,8 +29,8 @@ import {
   type Slot,
   versionError,
 } from "./format.js";
-import { INDEX_NAME, JOURNAL_NAME } from "./index-file.js";
 import { patchedFile, readJournal } from "./journal.js";
+import { INDEX_NAME, JOURNAL_NAME } from "./names.js";
 
 /** What a checksum says of a block. */
 export type Proof = "sound" | "damaged" | "unproven";

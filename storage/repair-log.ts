@@ -24,8 +24,8 @@ import {
   segmentLsn,
   segmentName,
 } from "./format.js";
+import { LOG_NAME } from "./names.js";
 
-const LOG_NAME = "wal";
 /** More records than a log between two checkpoints has: a number that says so is damaged itself. */
 const MOST_LOST = 1 << 24;
 /** Records are written in pieces of about this size. */

@@ -15,10 +15,11 @@ import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
-import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
+import { IndexFile, type SectionSpec, type Still } from "./index-file.js";
 import { type Group, Log, type LogRecovery } from "./log.js";
+import { CATALOG_NAME, INDEX_NAME, JOURNAL_NAME, LOCK_NAME, LOG_NAME, NEW_INDEX_NAME, REPAIR_NAME } from "./names.js";
 import { Poison } from "./poison.js";
-import { finishRepair, REPAIR_NAME, repairIsReady } from "./repair-swap.js";
+import { finishRepair, repairIsReady } from "./repair-swap.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
@@ -65,8 +66,6 @@ export interface CheckpointOptions {
   config?: Json;
 }
 
-export const LOCK_NAME = "LOCK";
-const LOG_NAME = "wal";
 /** How long who opens to read waits for a checkpoint to be in place. */
 const READER_WAITS_MS = 60_000;
 
@@ -354,15 +353,14 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   }
   if (names.includes(INDEX_NAME)) return true;
   const foreign = names.find(
-    (name) =>
-      !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith("catalog.sqlite"),
+    (name) => !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith(CATALOG_NAME),
   );
   if (foreign !== undefined) {
     const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;
     throw new HebbError("NOT_A_STORE", message);
   }
   // A creation that was cut short leaves no records, and nothing beside the log.
-  let used = names.some((name) => name.startsWith("catalog.sqlite"));
+  let used = names.some((name) => name.startsWith(CATALOG_NAME));
   for (const path of [join(directory, JOURNAL_NAME), ...(await segmentPaths(files, directory))]) {
     if ((await files.kind(path)) !== "file") continue;
     const file = await files.open(path, "read");

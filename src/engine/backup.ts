@@ -5,6 +5,7 @@
 import { join, resolve } from "node:path";
 import { HebbError } from "../../base/errors.js";
 import { type Files, makeDirectories } from "../../storage/files.js";
+import { CATALOG_NAME } from "../../storage/names.js";
 import { Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { BackupReport } from "../types.js";
@@ -31,7 +32,7 @@ export async function backupStore(files: Files, directory: string, target: strin
   return readingSteadily(files, directory, async () => {
     let catalog: Catalog | undefined;
     const begin = async () => {
-      catalog = await Catalog.open(join(directory, "catalog.sqlite"), { readOnly: true });
+      catalog = await Catalog.open(join(directory, CATALOG_NAME), { readOnly: true });
       return catalog.committedLsn;
     };
     let store: Store | undefined;
@@ -45,7 +46,7 @@ export async function backupStore(files: Files, directory: string, target: strin
       for (const name of await files.list(target)) {
         if ((await files.kind(join(target, name))) === "file") await files.unlink(join(target, name)); // of an attempt before
       }
-      await catalog!.copyTo(join(target, "catalog.sqlite"));
+      await catalog!.copyTo(join(target, CATALOG_NAME));
       await store.copyTo(target, lsn);
       return { lsn };
     } finally {

@@ -11,6 +11,7 @@ import {
   graphStrides,
 } from "../../native/graph.js";
 import { diskFiles, type Files, rewrite } from "../../storage/files.js";
+import { CATALOG_NAME } from "../../storage/names.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -127,7 +128,7 @@ interface Opening {
 
 async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Session> {
   const { readOnly = false } = options;
-  const pathOfCatalog = () => join(directory, "catalog.sqlite"); // once the directory is known to be one
+  const pathOfCatalog = () => join(directory, CATALOG_NAME); // once the directory is known to be one
   let [catalog, store, graph]: [Catalog?, Store?, Graph?] = [];
   try {
     store = await Store.open(directory, {

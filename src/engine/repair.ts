@@ -13,11 +13,10 @@ import { bareMessage, checkOptions, DAMAGE_CODES, HebbError } from "../../base/e
 import type { Id } from "../../base/types.js";
 import { diskFiles, type Lock } from "../../storage/files.js";
 import { CHECKSUMS_KIND } from "../../storage/format.js";
-import { INDEX_NAME } from "../../storage/index-file.js";
+import { CATALOG_NAME, INDEX_NAME, LOCK_NAME, LOG_NAME, REPAIR_NAME } from "../../storage/names.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
-import { finishRepair, markReady, REPAIR_NAME, repairIsReady } from "../../storage/repair-swap.js";
-import { LOCK_NAME } from "../../storage/store.js";
+import { finishRepair, markReady, repairIsReady } from "../../storage/repair-swap.js";
 import { checkCatalog } from "../catalog/check.js";
 import { SalvagedCatalog } from "../catalog/salvage.js";
 import { connect } from "../catalog/schema.js";
@@ -31,7 +30,6 @@ import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair
 import { type Doubts, type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
 import { show } from "./validate.js";
 
-const CATALOG_NAME = "catalog.sqlite";
 const GRAPH_PARTS = ["head", "state", "rows", "upper", "projection"];
 const TIER_PARTS = ["places", "warm", "cool", "cold", "archive", "codebooks"];
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
@@ -64,7 +62,7 @@ export async function repair(directory: string, options: RepairOptions = {}): Pr
     throw new HebbError("STORE_NOT_FOUND", `there is no store at ${directory}; give the directory of one`);
   }
   // A lock is not to be left in a directory of something else.
-  const parts = [INDEX_NAME, CATALOG_NAME, "wal"];
+  const parts = [INDEX_NAME, CATALOG_NAME, LOG_NAME];
   if (
     !(await Promise.all(parts.map((name) => diskFiles.kind(join(directory, name))))).some((kind) => kind !== undefined)
   ) {
