@@ -26,6 +26,7 @@
  * the disk, but many checkpoints, and would leave sections in pieces.
  */
 import { dirname, join } from "node:path";
+import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
 import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import type { Json } from "../base/types.js";
@@ -714,7 +715,5 @@ async function openJournal(files: Files, directory: string, readOnly: boolean): 
 
 /** Closes everything, whatever fails, and then throws the first failure. */
 async function closeAll(opened: { close(): void | Promise<void> }[]): Promise<void> {
-  const results = await Promise.allSettled(opened.map(async (one) => one.close()));
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  await allDone(opened.map(async (one) => one.close()));
 }

@@ -10,6 +10,7 @@
  * first and synced, then the pages, then slot 1. So one slot is whole at every moment, and two whole
  * slots that differ prove that pages may be half-way: without its journal such a file is damaged.
  */
+import { allDone } from "../base/all-done.js";
 import { HebbError } from "../base/errors.js";
 import { BLOCK_BYTES, PAGE_BYTES } from "../native/index.js";
 import { type StoredFile, WindowReader } from "./files.js";
@@ -179,12 +180,6 @@ export async function applyJournal(
   await poison.sync(index);
   await index.pwrite(slot, SLOTS[1]);
   await poison.sync(index);
-}
-
-/** Waits for all, also where one fails, so that no write is still under way when this returns. */
-async function allDone(writes: Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(writes)).find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
 }
 
 /** Cuts the journal at `end`, durably: whatever is written there next can never be read together with what was there. */

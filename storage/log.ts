@@ -13,6 +13,7 @@
  * every record says which LSN was durable when it was written.
  */
 import { join } from "node:path";
+import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
 import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { crc32c } from "../native/index.js";
@@ -462,9 +463,7 @@ export class Log {
   /** Closes the files; every one of them, whatever fails. */
   async close(): Promise<void> {
     await this.queue;
-    const results = await Promise.allSettled(this.segments.map((segment) => segment.file.close()));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    await allDone(this.segments.map((segment) => segment.file.close()));
   }
 
   private enqueue<T>(action: () => Promise<T>): Promise<T> {

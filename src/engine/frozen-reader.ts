@@ -1,4 +1,5 @@
 /** A bundle in memory: mapped, attached, searched. What is damaged is found where it is first touched, and named. */
+import { allDone } from "../../base/all-done.js";
 import { bareMessage, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Id, Payload } from "../../base/types.js";
@@ -68,8 +69,7 @@ export class FrozenReader {
       const mapped = createRegion(reservedBytes(parameters, bytesOf));
       region = mapped;
       const there = BUNDLE_SECTIONS.filter((name) => bytesOf(name) > 0);
-      const results = await Promise.allSettled(there.map((name) => bundle.map(mapped, sectionNumber(name), name)));
-      for (const result of results) if (result.status === "rejected") throw result.reason; // none is under way by now
+      await allDone(there.map((name) => bundle.map(mapped, sectionNumber(name), name)));
       await bundle.close(); // what is mapped stays
       return inBundle(() => FrozenReader.attach(bundle, parameters, mapped));
     } catch (error) {
