@@ -48,7 +48,7 @@ export async function recoverIndex(
   const metas = slots.flatMap((slot) => (slot.state === "valid" ? [slot.meta] : []));
   const newer = slots.find((slot) => slot.state === "newer");
   if (newer !== undefined) throw versionError(newer.version, "index.hebb");
-  if (metas.length === 0) throw noMeta(slots);
+  if (metas.length === 0) throw noMeta(slots, `Nothing was changed. ${REPAIR_OR_RESTORE}`);
 
   let meta = metas.reduce((newest, one) => (one.generation > newest.generation ? one : newest));
   const placed = metas.reduce((oldest, one) => (one.generation < oldest.generation ? one : oldest));
@@ -121,11 +121,15 @@ async function checkSize(file: StoredFile, meta: Meta): Promise<void> {
   throw new HebbError("INDEX_CORRUPT", message, { size, expected: end });
 }
 
-function noMeta(slots: Slot[]): HebbError {
+/** The error for slots of which none is whole; `then` ends the message where both are damaged. */
+export function noMeta(slots: readonly Slot[], then: string): HebbError {
   if (slots.every((slot) => slot.state === "foreign")) {
-    return new HebbError("NOT_A_STORE", "index.hebb does not begin as one does; nothing was changed");
+    return new HebbError(
+      "NOT_A_STORE",
+      "index.hebb does not begin as one does; nothing was changed. Give another path",
+    );
   }
   const reasons = slots.map((slot, i) => `slot ${i}: ${slot.state === "damaged" ? slot.reason : "no magic"}`);
-  const message = `index.hebb: both meta slots are damaged (${reasons.join("; ")}); nothing was changed. ${REPAIR_OR_RESTORE}`;
+  const message = `index.hebb: both meta slots are damaged (${reasons.join("; ")}). ${then}`;
   return new HebbError("INDEX_CORRUPT", message);
 }

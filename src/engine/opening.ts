@@ -4,11 +4,13 @@ import { checkInteger, checkOneOf, checkOptions, HebbError, REPAIR_OR_RESTORE } 
 import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
 import {
   createGraph,
+  GRAPH_PROFILES,
   GRAPH_SECTIONS,
   type Graph,
   type GraphOptions,
   type GraphProfile,
   graphStrides,
+  LEVEL_SEED,
 } from "../../native/graph.js";
 import { diskFiles, type Files, rewrite } from "../../storage/files.js";
 import { CATALOG_NAME } from "../../storage/names.js";
@@ -32,13 +34,10 @@ import { checkBudget, Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
-const PROFILES: readonly GraphProfile[] = ["turbo", "compact", "small"];
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
 const MAX_DIMENSIONS = 65536;
 /** Principal directions take memory by the square of the dimensions. */
 const MOST_COMPACT = 4096;
-/** Of the hash that gives nodes their levels. */
-const LEVEL_SEED = 1;
 /** Rows of the log that are applied together while it is replayed. */
 const REPLAY_ROWS = 4096;
 /** Bytes of the log that are, whatever they hold. */
@@ -230,7 +229,7 @@ function checkStored(stored: Json): Partial<StoredConfig> & Omit<StoredConfig, "
     ["hnsw_m", isWhole(m, 2, 128), m, "2 to 128"],
     ["hnsw_ml", typeof ml === "number" && ml > 0 && ml <= 2, ml, "a number above 0, at most 2"],
     ["learning_rank", isWhole(rank, 1, 4096), rank, "1 to 4096"],
-    ["graph_profile", PROFILES.includes(profile as GraphProfile), profile, PROFILES.join(", ")],
+    ["graph_profile", GRAPH_PROFILES.includes(profile as GraphProfile), profile, GRAPH_PROFILES.join(", ")],
     ["keep_originals", kept === undefined || typeof kept === "boolean", kept, "true or false"],
   ] as const) {
     if (holds) continue;
@@ -254,7 +253,7 @@ const UPPER_ENTRIES_AT = 56;
 const HEAD_BYTES = 72;
 /** Where the head of section `codebooks` has how many slots of each tier are in use. */
 const USED_AT = 36;
-const TIERS_HEAD_BYTES = 136;
+const TIERS_HEAD_BYTES = 152;
 const TIER_SECTIONS = ["vectors", "warm", "cool", "cold", "archive"] as const;
 
 /**

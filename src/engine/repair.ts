@@ -26,12 +26,11 @@ import { LEARNED_SECTIONS } from "./learned-sections.js";
 import { openSession } from "./opening.js";
 import { NO_NODE } from "./records.js";
 import { advanceRows, type CatalogContents, readCatalog, writeCatalog } from "./repair-catalog.js";
+import { doubtsBy, GRAPH_PARTS, NO_DOUBTS, sizeOf, TIER_PARTS } from "./repair-doubts.js";
 import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair-learned.js";
-import { type Doubts, type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
+import { type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
 import { show } from "./validate.js";
 
-const GRAPH_PARTS = ["head", "state", "rows", "upper", "projection"];
-const TIER_PARTS = ["places", "warm", "cool", "cold", "archive", "codebooks"];
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
 /** What is built is checked, and what that finds made anew; a third time would find nothing else. */
 const MOST_ATTEMPTS = 3;
@@ -125,14 +124,7 @@ async function lockAlone(directory: string): Promise<Lock> {
 /** What lay in the files, and what is built of it. */
 class Repairing {
   private readonly folder: string;
-  private doubts: Doubts = {
-    states: false,
-    graph: false,
-    tiers: false,
-    norms: false,
-    vectors: new Set(),
-    records: new Set(),
-  };
+  private doubts = NO_DOUBTS;
 
   private constructor(
     private readonly directory: string,
@@ -189,7 +181,7 @@ class Repairing {
       const checked = await unlocked(() => this.checkInPlace());
       if (checked?.length === 0) return { ok: true, repaired: false, faults: [], rebuilt: [], lost: [] };
       faults = checked ?? [];
-      this.doubt(faults, [], []);
+      this.doubt(faults);
     }
     let rebuilt: string[] = [];
     let lost: RepairLoss[] = [];
@@ -239,23 +231,11 @@ class Repairing {
     }
   }
 
-  /** Takes faults for reasons to make what they are in anew. @returns whether there is anything new among them */
-  private doubt(faults: readonly Fault[], vectors: Iterable<number>, records: Iterable<number>): boolean {
-    const before = this.doubts;
-    const isIn = (parts: readonly string[]) => faults.some(({ section }) => parts.includes(section));
-    const lengths = faults.some(({ message }) => message.includes("the length that is kept"));
-    const doubts = {
-      states: before.states || isIn(["state", "ids"]),
-      graph: before.graph || isIn(GRAPH_PARTS) || isIn(["index.hebb"]),
-      tiers: before.tiers || isIn(TIER_PARTS),
-      norms: before.norms || lengths,
-      vectors: new Set([...before.vectors, ...vectors]),
-      records: new Set([...before.records, ...records]),
-    };
-    this.doubts = doubts;
-    const size = (d: Doubts) =>
-      Number(d.states) + Number(d.graph) + Number(d.tiers) + Number(d.norms) + d.vectors.size + d.records.size;
-    return size(doubts) > size(before);
+  /** @returns whether there is anything new among the doubts that these give rise to */
+  private doubt(faults: readonly Fault[], vectors?: Iterable<number>, records?: Iterable<number>): boolean {
+    const before = sizeOf(this.doubts);
+    this.doubts = doubtsBy(this.doubts, faults, vectors, records);
+    return sizeOf(this.doubts) > before;
   }
 
   private async plan() {
