@@ -216,7 +216,7 @@ export async function patchedFile(
     for (let done = 0; done < length; done += PAGE_BYTES) pages.set((offset + done) / PAGE_BYTES, at + done);
   }
   const readOnly = async (): Promise<void> => {
-    throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
   };
   return {
     path: index.path,

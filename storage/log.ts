@@ -474,7 +474,8 @@ export class Log {
 
   private checkWritable(): void {
     assert(this.recovered, "the log is recovered before it is written");
-    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    if (this.readOnly)
+      throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
     this.poison.check();
   }
 }

@@ -280,7 +280,8 @@ export class Store {
   }
 
   private checkWritable(): void {
-    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    if (this.readOnly)
+      throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
     this.poison.check();
   }
 

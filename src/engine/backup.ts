@@ -10,7 +10,7 @@ import { Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { BackupReport } from "../types.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
-import { show } from "./validate.js";
+import { checkPath } from "./validate.js";
 
 /**
  * Copies the state of a store that is committed, into a directory of its own.
@@ -20,9 +20,7 @@ import { show } from "./validate.js";
  *   CATALOG_CORRUPT where what is to be copied is damaged, DISK_FULL, IO_ERROR. What is in `target` then is no store
  */
 export async function backupStore(files: Files, directory: string, target: string): Promise<BackupReport> {
-  if (typeof target !== "string" || target === "" || target.includes("\0")) {
-    throw new TypeError(`the directory of a backup is ${show(target)}; expected a path without NUL`);
-  }
+  checkPath("the directory of a backup", target);
   const kind = await files.kind(target, true);
   if ((kind !== undefined && kind !== "directory") || (kind === "directory" && (await files.list(target)).length > 0)) {
     const what = kind === "directory" ? "is there already and not empty" : "is a file";

@@ -24,9 +24,10 @@ import { checkEncoder, ENCODER_SETTING, FROZEN_SETTING, TextEncoder } from "./en
 import { GRADIENTS_KIND, GradientSlots, gradientSections } from "./gradient-slots.js";
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
+import { logSetting } from "./log-setting.js";
 import { Querier } from "./querying.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
-import { decodePut, encodeSetting, fromLog, RECORD } from "./records.js";
+import { decodePut, fromLog, RECORD } from "./records.js";
 import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
@@ -178,7 +179,10 @@ async function openOnce({ files, directory, options, config, durability, create 
     if (!readOnly) await rememberDurability(store, parts, durability, config.ruvector.flush_interval_ms);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
-    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
+    // The next opening of an empty store need not name the built-in encoder.
+    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) {
+      await logSetting(store, parts, ENCODER_SETTING, new Uint8Array(0));
+    }
     return new Session(
       {
         directory,
@@ -386,14 +390,6 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
     return { kind, name, stride: bytes, reserveBytes: bytes * records };
   });
   return [...graph, ...learnedSections(options.dimensions, n), ...gradientSections(options.dimensions, n)];
-}
-
-/** The next opening of an empty store need not name the built-in encoder. */
-async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
-  const payload = encodeSetting(ENCODER_SETTING, new Uint8Array(0));
-  const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
-  await store.log.sync();
-  await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
 }
 
 /**

@@ -10,7 +10,7 @@ import { GRAPH_PROFILES, type GraphProfile, LEVEL_SEED } from "../../native/grap
 import { dot, firstNonFinite } from "../../native/index.js";
 import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
-import { decodePut, decodeRemove, NO_NODE, RECORD } from "./records.js";
+import { decodePut, decodeRemove, fromLog, NO_NODE, RECORD } from "./records.js";
 import type { Doubts } from "./repair-doubts.js";
 import type { RowBiases } from "./repair-learned.js";
 import { tiersOf } from "./repair-tiers.js";
@@ -49,17 +49,17 @@ export interface RowsPlan {
   unproven: KnownRow[];
 }
 
-/** What the log does to nodes after the LSN that index.hebb holds. */
+/** What the log does to nodes after the LSN that index.hebb holds. @throws {HebbError} WAL_CORRUPT */
 export function touchedBy(records: readonly SalvagedRecord[], from: number): { put: Set<number>; gone: Set<number> } {
   const [put, gone] = [new Set<number>(), new Set<number>()];
   for (const { lsn, type, payload } of records) {
     if (lsn <= from) continue;
     if (type === RECORD.put) {
-      const { nodes, replaces } = decodePut(payload);
+      const { nodes, replaces } = fromLog(lsn, () => decodePut(payload));
       for (const node of nodes) put.add(node);
       for (const node of replaces) if (node !== NO_NODE) gone.add(node);
     } else if (type === RECORD.remove) {
-      for (const node of decodeRemove(payload)) gone.add(node);
+      for (const node of fromLog(lsn, () => decodeRemove(payload))) gone.add(node);
     }
   }
   return { put, gone };

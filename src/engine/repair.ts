@@ -29,7 +29,7 @@ import { advanceRows, type CatalogContents, readCatalog, writeCatalog } from "./
 import { doubtsBy, GRAPH_PARTS, NO_DOUBTS, sizeOf, TIER_PARTS } from "./repair-doubts.js";
 import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair-learned.js";
 import { type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
-import { show } from "./validate.js";
+import { checkPath, show } from "./validate.js";
 
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
 /** What is built is checked, and what that finds made anew; a third time would find nothing else. */
@@ -54,9 +54,7 @@ export async function repair(directory: string, options: RepairOptions = {}): Pr
   checkOptions("repair", options, ["acceptLoss", "config"]);
   const { acceptLoss = false, config } = options;
   if (typeof acceptLoss !== "boolean") throw new TypeError(`acceptLoss is ${show(acceptLoss)}; expected true or false`);
-  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path without NUL`);
-  }
+  checkPath("directory", directory);
   if ((await diskFiles.kind(directory, true)) !== "directory") {
     throw new HebbError("STORE_NOT_FOUND", `there is no store at ${directory}; give the directory of one`);
   }
