@@ -119,7 +119,8 @@ async function* journalEntries(
     const entry = head && decodeJournalEntry(head, header.generation);
     const bytes = entry && (await reader.bytes(at + JOURNAL_ENTRY_BYTES, entry.length));
     if (head === undefined || entry === undefined || bytes === undefined || !entryIsWhole(head, bytes)) {
-      throw new HebbError("JOURNAL_CORRUPT", `index.hebb-journal, offset ${at}: entry ${i} is damaged`, { offset: at });
+      const message = `index.hebb-journal, offset ${at}: entry ${i} is damaged. Restore the whole store from a copy`;
+      throw new HebbError("JOURNAL_CORRUPT", message, { offset: at });
     }
     if (i > 0) yield { offset: entry.offset, bytes, at: at + JOURNAL_ENTRY_BYTES };
     at += JOURNAL_ENTRY_BYTES + entry.length;
