@@ -59,7 +59,7 @@ interface StoredConfig {
  * Opens the index in a directory, or creates it. One handle writes at a time. Any number of `readOnly` handles, of this
  * process and others, read beside it: each one state, which the writer had acknowledged half a second before the opening
  * or later, and which never changes.
- * @param directory created when missing; its parent too
+ * @param directory created when missing, with its parents
  * @throws {TypeError | RangeError} on an option that is none, or out of range
  * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID,
  *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE; with
