@@ -6,20 +6,20 @@
 
 /** Stable codes of operating faults. Remedies are in docs/operating.md. */
 export type ErrorCode =
-  | "STORE_LOCKED" // another handle or process has the store open
-  | "STORE_EXISTS" // `create` where a store already is
+  | "STORE_LOCKED" // another handle or process has the store open in a way that excludes this
+  | "STORE_EXISTS" // a new store, or a backup, where something already is
   | "STORE_NOT_FOUND" // opened without what creating needs, and nothing is there
   | "NOT_A_STORE" // the path is a file, or a directory that holds something else
   | "STORE_VERSION" // written by a newer release, or a format no longer read
   | "STORE_MISMATCH" // dimensions, metric or config contradict what is stored
   | "STORE_READ_ONLY" // a write on a read-only handle, or such a handle asked for where a killed writer left changes in the log
-  | "STORE_POISONED" // a write to disk failed earlier; the handle is read-only now
+  | "STORE_POISONED" // a write to disk failed, or a mapped page was lost, earlier; the handle is read-only now
   | "STORE_FULL" // max_nodes would be passed
   | "INDEX_CLOSED" // the handle was closed
   | "INDEX_EMPTY" // nothing to freeze
   | "TIER_UNTRAINED" // too few rows for the codebook of a tier to freeze in
   | "INDEX_CORRUPT" // damage in index.hebb
-  | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point
+  | "JOURNAL_CORRUPT" // damage in index.hebb-journal after its commit point, or one that is not of this index.hebb
   | "WAL_CORRUPT" // damage in the log at a record that was known durable
   | "CATALOG_CORRUPT" // damage in catalog.sqlite
   | "NOT_A_BUNDLE" // no frozen bundle at the path, or a directory that holds something else where one is to be written
@@ -27,7 +27,7 @@ export type ErrorCode =
   | "BUNDLE_CORRUPT" // a manifest that breaks a rule, a section's file that is gone or of another size, or one that contradicts itself
   | "WITNESS_MISMATCH" // a section's file does not hold what the bundle's witness vouches for
   | "DISK_FULL" // no space left; nothing was changed
-  | "IO_ERROR" // any other failed read, write or sync
+  | "IO_ERROR" // any other failed read, write or sync; with `details.lost`, of a mapped file
   | "NO_ENCODER" // a text without an encoder
   | "ENCODER_FAILED" // the user's encoder threw or returned something unusable
   | "UNKNOWN_ID" // an id that is not in the store where one must be
@@ -36,6 +36,17 @@ export type ErrorCode =
   | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
   | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
   | "ABORTED"; // the caller's signal
+
+/** Codes of damage to a store: what `check` names, and `repair` sees to as far as it can. */
+export const DAMAGE_CODES: readonly ErrorCode[] = [
+  "INDEX_CORRUPT",
+  "JOURNAL_CORRUPT",
+  "WAL_CORRUPT",
+  "CATALOG_CORRUPT",
+];
+
+/** The next step where a repair can help. */
+export const REPAIR_OR_RESTORE = 'Run "hebb repair <dir>", or restore the store from a copy';
 
 /** An operating fault: `code` is stable, `details` are plain values, `cause` is what was underneath. */
 export class HebbError extends Error {
@@ -48,6 +59,11 @@ export class HebbError extends Error {
     this.code = code;
     this.details = details;
   }
+}
+
+/** An error's message without its code: for whoever passes it on, and puts a code in front again. */
+export function bareMessage({ code, message }: HebbError): string {
+  return message.slice(code.length + 2);
 }
 
 /** Edit distance (Levenshtein), for naming the nearest valid word. */

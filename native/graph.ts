@@ -12,7 +12,7 @@ import type { Region } from "./index.js";
 import type { GraphProfile } from "./layout.js";
 import { addon } from "./loader.js";
 
-export { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphProfile } from "./layout.js";
+export { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphProfile, LEVEL_SEED } from "./layout.js";
 
 export interface GraphOptions {
   dimensions: number;

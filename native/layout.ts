@@ -22,6 +22,12 @@ export const GRAPH_SECTIONS = [
   "codebooks",
 ] as const;
 
+/** Names of the sections that learning keeps, by number behind the graph's in a store's region. */
+export const LEARNED_SECTIONS = ["overlay", "parameters", "edges", "network", "gradients", "gradient-values"] as const;
+
+/** Of the hash that gives nodes of a store their levels. */
+export const LEVEL_SEED = 1;
+
 /** What a bottom row holds of its neighbours (native/graph/graph.hpp). */
 export const GRAPH_PROFILES = ["turbo", "compact", "small"] as const;
 export type GraphProfile = (typeof GRAPH_PROFILES)[number];

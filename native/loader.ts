@@ -4,9 +4,9 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import type { Addon } from "./addon.js";
-import { GRAPH_SECTIONS } from "./layout.js";
+import { GRAPH_SECTIONS, LEARNED_SECTIONS } from "./layout.js";
 
 function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
@@ -20,15 +20,7 @@ function packageRoot(): string {
 }
 
 /** Names of a store's sections, by number; docs/format.md has their contents. */
-const SECTION_NAMES: readonly string[] = [
-  ...GRAPH_SECTIONS,
-  "overlay",
-  "parameters",
-  "edges",
-  "network",
-  "gradients",
-  "gradient-values",
-];
+const SECTION_NAMES: readonly string[] = [...GRAPH_SECTIONS, ...LEARNED_SECTIONS];
 
 /**
  * A block without its checksum; or, with a reason, bytes that contradict themselves though it holds; or a page that was
@@ -50,8 +42,8 @@ function blockFault(
     return new HebbError("IO_ERROR", message, { section, offset, lost });
   }
   if (reason !== null) {
-    const message = `section ${name}, offset ${offset}: ${reason}. Restore the store from a copy`;
-    return new HebbError("INDEX_CORRUPT", message, { section, offset });
+    const message = `section ${name}, offset ${offset}: ${reason}. ${REPAIR_OR_RESTORE}`;
+    return new HebbError("INDEX_CORRUPT", message, { section, offset, reason });
   }
   return new HebbError(
     "INDEX_CORRUPT",

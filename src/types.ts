@@ -25,8 +25,8 @@ export interface OpenOptions {
    */
   indexes?: string[];
   /**
-   * Opens without changing anything; many may at once, while nobody writes. A store whose writer was
-   * killed must be opened for writing first (STORE_READ_ONLY). Default false.
+   * Opens to read one state, that of the opening, which never changes: beside a writer and any number of readers, of this
+   * process and others. A store whose writer was killed must be opened for writing first (STORE_READ_ONLY). Default false.
    */
   readOnly?: boolean;
   /**
@@ -516,14 +516,18 @@ export interface RecoveryReport {
 
 /** What `backup` wrote. */
 export interface BackupReport {
-  /** Number in the log of the last change that the copy holds. */
+  /** LSN of the last change that the copy holds, as `stats().lsn` counts. */
   lsn: number;
 }
 
 /** Damage: what a file holds and cannot have been written there. */
 export interface Fault {
+  /** INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT or CATALOG_CORRUPT. */
   code: string;
-  /** A section of index.hebb by name, `meta`, `ids`, `wal`, a segment of the log, or `catalog`. */
+  /**
+   * A section of index.hebb by name, `meta` for its slots, a segment of the log, `wal` for all of it, or `catalog`; of a
+   * store that cannot be opened also `index.hebb` or `journal`.
+   */
   section: string;
   /** Of a section of index.hebb: its block of 64 KiB. */
   block?: number;
@@ -534,7 +538,9 @@ export interface Fault {
 }
 
 export interface CheckResult {
+  /** Whether there is no fault. */
   ok: boolean;
+  /** In the order in which they were found; of one kind, the first 20 and a line for the rest. */
   faults: Fault[];
   /** What is no damage and worth knowing; absent where there is nothing to say. */
   notes?: string[];

@@ -3,6 +3,7 @@
  * once, when the bundle is opened; a publication into the same directory afterwards changes nothing for who has it mapped.
  */
 import { join } from "node:path";
+import { allDone } from "../base/all-done.js";
 import { HebbError } from "../base/errors.js";
 import type { Region } from "../native/index.js";
 import { corruptBundle, witnessMismatch } from "./bundle-errors.js";
@@ -184,9 +185,8 @@ async function openSections(
     await checkSize(section, file);
     return true;
   };
-  const results = await Promise.allSettled(manifest.sections.map(openOne)); // none goes on when this has thrown
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  return manifest.sections.find((_, i) => (results[i] as PromiseFulfilledResult<boolean>).value === false);
+  const there = await allDone(manifest.sections.map(openOne));
+  return manifest.sections.find((_, i) => !there[i]);
 }
 
 async function readWhole(section: ManifestSection, file: StoredFile, at: number, length: number): Promise<Uint8Array> {
@@ -242,8 +242,7 @@ function inOrder(opened: Opened): { section: ManifestSection; file: StoredFile }
 }
 
 async function closeAll(opened: Opened): Promise<void> {
-  const results = await Promise.allSettled([...opened.values()].map(({ file }) => file.close()));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  await allDone([...opened.values()].map(({ file }) => file.close()));
 }
 
 function damaged(section: ManifestSection, problem: string, details: Record<string, unknown> = {}): HebbError {

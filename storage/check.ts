@@ -1,5 +1,5 @@
 /** Verifying index.hebb as it lies on disk: every slot, checksum page and block. */
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../native/index.js";
 import { pageOffset, runsFrom } from "./extents.js";
 import type { StoredFile } from "./files.js";
@@ -36,14 +36,17 @@ export async function readChecksums(file: StoredFile, meta: Meta): Promise<Uint3
   // A checksum of every block, or the table cannot be trusted; a new store has no block yet.
   const pages = checksums.length / PAGE_BYTES;
   if (pages * CHECKSUMS_PER_PAGE < table.length && table.length > 1) {
-    throw new HebbError("INDEX_CORRUPT", `section checksums has ${pages} pages, too few for ${table.length} blocks`);
+    throw new HebbError(
+      "INDEX_CORRUPT",
+      `section checksums has ${pages} pages, too few for ${table.length} blocks. ${REPAIR_OR_RESTORE}`,
+    );
   }
   for (let page = 0; page < pages; page++) {
     const offset = pageOffset(checksums.extents, page);
     if (!decodeChecksumPage(await file.pread(PAGE_BYTES, offset), page, table)) {
       throw new HebbError(
         "INDEX_CORRUPT",
-        `section checksums, page ${page}, offset ${offset}: damaged. Restore the store from a copy`,
+        `section checksums, page ${page}, offset ${offset}: damaged. ${REPAIR_OR_RESTORE}`,
         { section: "checksums", page, offset },
       );
     }

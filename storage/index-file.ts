@@ -26,8 +26,9 @@
  * the disk, but many checkpoints, and would leave sections in pieces.
  */
 import { dirname, join } from "node:path";
+import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
 import { checkIndex, type Fault, readChecksums } from "./check.js";
@@ -67,6 +68,7 @@ import {
   type PatchedFile,
   patchedFile,
 } from "./journal.js";
+import { INDEX_NAME, JOURNAL_NAME, NEW_INDEX_NAME } from "./names.js";
 import type { Poison } from "./poison.js";
 import { recoverIndex } from "./recover.js";
 
@@ -100,12 +102,6 @@ export interface Snapshot {
     pages: Uint32Array;
   }[];
 }
-
-/** The names of a store's files in its directory. */
-export const INDEX_NAME = "index.hebb";
-export const JOURNAL_NAME = "index.hebb-journal";
-/** index.hebb until it is whole, at creation and at compaction. */
-export const NEW_INDEX_NAME = "index.hebb-new";
 
 const SLICE_BYTES = 4 << 20;
 const SLICE_BLOCKS = SLICE_BYTES / BLOCK_BYTES;
@@ -165,8 +161,8 @@ export class IndexFile {
    * Recovers what a crash left half-way, reads the meta and maps the sections.
    * @param sectionsFor the sections wanted in a store of this meta
    * @param readOnly nothing is written; checkpoints not in place whose LSN is larger than `upTo` are left out
-   * @param safeReads reads the sections into memory instead
-   * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT
+   * @param safeReads reads the sections into memory instead of mapping them
+   * @throws {HebbError} NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, INDEX_CORRUPT, JOURNAL_CORRUPT, DISK_FULL, IO_ERROR
    */
   static async open(
     files: Files,
@@ -676,7 +672,7 @@ function damagedBlock(section: string, block: number, fileBlock: number, stored:
   const offset = fileBlock * BLOCK_BYTES;
   const message =
     `section ${section}, block ${block}, offset ${offset}: checksum ${hex(stored)} stored, ${hex(computed)} computed. ` +
-    "Nothing was changed. Restore the store from a copy";
+    `Nothing was changed. ${REPAIR_OR_RESTORE}`;
   return new HebbError("INDEX_CORRUPT", message, { section, block, offset });
 }
 
@@ -685,11 +681,17 @@ function checkSections(meta: Meta, specs: readonly SectionSpec[]): void {
     const entry = meta.sections.find((section) => section.kind === kind);
     if (entry === undefined) continue; // made by the next checkpoint
     if (entry.stride !== stride) {
-      throw new HebbError("STORE_MISMATCH", `section ${name} has records of ${entry.stride} bytes; expected ${stride}`);
+      throw new HebbError(
+        "STORE_MISMATCH",
+        `section ${name} has records of ${entry.stride} bytes; expected ${stride}. Open it with the options, or the release, that made it`,
+      );
     }
     const bytes = capacityBlocks(entry.extents) * BLOCK_BYTES;
     if (bytes > Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES) {
-      throw new HebbError("STORE_MISMATCH", `section ${name} takes ${bytes} bytes; only ${reserveBytes} are reserved`);
+      throw new HebbError(
+        "STORE_MISMATCH",
+        `section ${name} takes ${bytes} bytes; only ${reserveBytes} are reserved. Raise ruvector.max_nodes`,
+      );
     }
   }
 }
@@ -713,7 +715,5 @@ async function openJournal(files: Files, directory: string, readOnly: boolean): 
 
 /** Closes everything, whatever fails, and then throws the first failure. */
 async function closeAll(opened: { close(): void | Promise<void> }[]): Promise<void> {
-  const results = await Promise.allSettled(opened.map(async (one) => one.close()));
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  await allDone(opened.map(async (one) => one.close()));
 }

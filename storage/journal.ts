@@ -10,6 +10,7 @@
  * first and synced, then the pages, then slot 1. So one slot is whole at every moment, and two whole
  * slots that differ prove that pages may be half-way: without its journal such a file is damaged.
  */
+import { allDone } from "../base/all-done.js";
 import { HebbError } from "../base/errors.js";
 import { BLOCK_BYTES, PAGE_BYTES } from "../native/index.js";
 import { type StoredFile, WindowReader } from "./files.js";
@@ -118,7 +119,8 @@ async function* journalEntries(
     const entry = head && decodeJournalEntry(head, header.generation);
     const bytes = entry && (await reader.bytes(at + JOURNAL_ENTRY_BYTES, entry.length));
     if (head === undefined || entry === undefined || bytes === undefined || !entryIsWhole(head, bytes)) {
-      throw new HebbError("JOURNAL_CORRUPT", `index.hebb-journal, offset ${at}: entry ${i} is damaged`, { offset: at });
+      const message = `index.hebb-journal, offset ${at}: entry ${i} is damaged. Restore the whole store from a copy`;
+      throw new HebbError("JOURNAL_CORRUPT", message, { offset: at });
     }
     if (i > 0) yield { offset: entry.offset, bytes, at: at + JOURNAL_ENTRY_BYTES };
     at += JOURNAL_ENTRY_BYTES + entry.length;
@@ -181,12 +183,6 @@ export async function applyJournal(
   await poison.sync(index);
 }
 
-/** Waits for all, also where one fails, so that no write is still under way when this returns. */
-async function allDone(writes: Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(writes)).find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-}
-
 /** Cuts the journal at `end`, durably: whatever is written there next can never be read together with what was there. */
 export async function cutJournal(file: StoredFile, end: number, poison: Poison): Promise<void> {
   await file.truncate(end);
@@ -221,7 +217,7 @@ export async function patchedFile(
     for (let done = 0; done < length; done += PAGE_BYTES) pages.set((offset + done) / PAGE_BYTES, at + done);
   }
   const readOnly = async (): Promise<void> => {
-    throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
   };
   return {
     path: index.path,

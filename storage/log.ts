@@ -13,8 +13,9 @@
  * every record says which LSN was durable when it was written.
  */
 import { join } from "node:path";
+import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { crc32c } from "../native/index.js";
 import { type Files, rewrite, type StoredFile } from "./files.js";
 import {
@@ -117,7 +118,7 @@ export class Log {
     readOnly: boolean,
   ): Promise<Log> {
     if ((await files.kind(directory)) !== "directory") {
-      throw new HebbError("WAL_CORRUPT", `${directory} is missing; restore it from a copy of the store`, { directory });
+      throw new HebbError("WAL_CORRUPT", `${directory} is missing. ${REPAIR_OR_RESTORE}`, { directory });
     }
     const lsns = (await files.list(directory)).map(segmentLsn).filter((lsn) => lsn !== undefined);
     const segments: Segment[] = [];
@@ -462,9 +463,7 @@ export class Log {
   /** Closes the files; every one of them, whatever fails. */
   async close(): Promise<void> {
     await this.queue;
-    const results = await Promise.allSettled(this.segments.map((segment) => segment.file.close()));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    await allDone(this.segments.map((segment) => segment.file.close()));
   }
 
   private enqueue<T>(action: () => Promise<T>): Promise<T> {
@@ -475,7 +474,8 @@ export class Log {
 
   private checkWritable(): void {
     assert(this.recovered, "the log is recovered before it is written");
-    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    if (this.readOnly)
+      throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
     this.poison.check();
   }
 }
@@ -487,7 +487,7 @@ function pieces(payload: Uint8Array | Uint8Array[]): Uint8Array[] {
 function corrupt({ segment, offset, lsn }: LogDamage, why: string): HebbError {
   return new HebbError(
     "WAL_CORRUPT",
-    `wal/${segment}, offset ${offset}: record ${lsn} is damaged or missing; ${why}. Restore the store from a copy`,
+    `wal/${segment}, offset ${offset}: record ${lsn} is damaged or missing; ${why}. ${REPAIR_OR_RESTORE}`,
     { segment, offset, lsn },
   );
 }

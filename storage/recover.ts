@@ -12,7 +12,7 @@
  *
  * Nothing is put in place while others read the file: then the journal counts as it lies there.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { BLOCK_BYTES } from "../native/index.js";
 import { rewrite, type StoredFile } from "./files.js";
 import { decodeSlot, encodeSlot, endBlock, type Meta, SLOT_BYTES, SLOTS, type Slot, versionError } from "./format.js";
@@ -48,7 +48,7 @@ export async function recoverIndex(
   const metas = slots.flatMap((slot) => (slot.state === "valid" ? [slot.meta] : []));
   const newer = slots.find((slot) => slot.state === "newer");
   if (newer !== undefined) throw versionError(newer.version, "index.hebb");
-  if (metas.length === 0) throw noMeta(slots);
+  if (metas.length === 0) throw noMeta(slots, `Nothing was changed. ${REPAIR_OR_RESTORE}`);
 
   let meta = metas.reduce((newest, one) => (one.generation > newest.generation ? one : newest));
   const placed = metas.reduce((oldest, one) => (one.generation < oldest.generation ? one : oldest));
@@ -58,7 +58,10 @@ export async function recoverIndex(
     const ours = Buffer.from(first.meta.storeId).equals(meta.storeId);
     if (!ours || first.meta.generation > meta.generation + 1) {
       const whose = ours ? `is of checkpoint ${first.meta.generation}` : "belongs to another store";
-      throw new HebbError("JOURNAL_CORRUPT", `index.hebb-journal ${whose}; index.hebb is at ${meta.generation}`);
+      throw new HebbError(
+        "JOURNAL_CORRUPT",
+        `index.hebb-journal ${whose}; index.hebb is at ${meta.generation}. Restore the whole store from a copy`,
+      );
     }
   }
   const isCommitted = last !== undefined && last.meta.generation >= meta.generation;
@@ -114,15 +117,19 @@ async function checkSize(file: StoredFile, meta: Meta): Promise<void> {
   const size = await file.size();
   const end = endOfMeta(meta);
   if (size >= end) return;
-  const message = `index.hebb has ${size} bytes; its meta needs ${end}. Restore the store from a copy`;
+  const message = `index.hebb has ${size} bytes; its meta needs ${end}. ${REPAIR_OR_RESTORE}`;
   throw new HebbError("INDEX_CORRUPT", message, { size, expected: end });
 }
 
-function noMeta(slots: Slot[]): HebbError {
+/** The error for slots of which none is whole; `then` ends the message where both are damaged. */
+export function noMeta(slots: readonly Slot[], then: string): HebbError {
   if (slots.every((slot) => slot.state === "foreign")) {
-    return new HebbError("NOT_A_STORE", "index.hebb does not begin as one does; nothing was changed");
+    return new HebbError(
+      "NOT_A_STORE",
+      "index.hebb does not begin as one does; nothing was changed. Give another path",
+    );
   }
   const reasons = slots.map((slot, i) => `slot ${i}: ${slot.state === "damaged" ? slot.reason : "no magic"}`);
-  const message = `index.hebb: both meta slots are damaged (${reasons.join("; ")}); nothing was changed. Restore the store from a copy`;
+  const message = `index.hebb: both meta slots are damaged (${reasons.join("; ")}). ${then}`;
   return new HebbError("INDEX_CORRUPT", message);
 }

@@ -29,8 +29,9 @@ import {
   type Slot,
   versionError,
 } from "./format.js";
-import { INDEX_NAME, JOURNAL_NAME } from "./index-file.js";
 import { patchedFile, readJournal } from "./journal.js";
+import { INDEX_NAME, JOURNAL_NAME } from "./names.js";
+import { noMeta } from "./recover.js";
 
 /** What a checksum says of a block. */
 export type Proof = "sound" | "damaged" | "unproven";
@@ -115,15 +116,14 @@ export class SalvagedIndex {
 
   /** The whole section's. */
   proofOfAll(entry: SectionEntry | undefined): Proof {
-    return entry === undefined ? "sound" : this.proofOf(entry, 0, capacityBlocks(entry.extents) * BLOCK_BYTES);
+    return entry === undefined ? "sound" : this.proofOf(entry, 0, roomIn(entry));
   }
 
   /** Bytes of a section, damaged or not: zeros where it has none. */
   async read(entry: SectionEntry | undefined, at: number, length: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(length);
     if (entry === undefined) return bytes;
-    const capacity = capacityBlocks(entry.extents) * BLOCK_BYTES;
-    const end = Math.min(at + length, capacity);
+    const end = Math.min(at + length, roomIn(entry));
     for (let from = at; from < end; ) {
       const block = Math.floor(from / BLOCK_BYTES);
       const to = Math.min(end, (block + 1) * BLOCK_BYTES);
@@ -183,6 +183,9 @@ export class SalvagedIndex {
   }
 }
 
+/** Bytes that the extents of a section have. */
+export const roomIn = ({ extents }: SectionEntry): number => capacityBlocks(extents) * BLOCK_BYTES;
+
 const RESTORE = "Nothing was changed. Restore the whole store from a copy";
 
 function isCommitted(last: Meta, first: Meta, metas: readonly Meta[]): boolean {
@@ -198,16 +201,11 @@ function isCommitted(last: Meta, first: Meta, metas: readonly Meta[]): boolean {
 /** The newest whole slot; where none is, what the two say together. @throws {HebbError} INDEX_CORRUPT, NOT_A_STORE */
 function newestOf(metas: readonly Meta[], slots: readonly Slot[], bytes: readonly Uint8Array[]): Meta {
   if (metas.length > 0) return metas.reduce((newest, one) => (one.generation > newest.generation ? one : newest));
-  if (slots.every(({ state }) => state === "foreign")) {
-    throw new HebbError("NOT_A_STORE", "index.hebb does not begin as one does; nothing was changed");
-  }
-  const joined = joinSlots(bytes[0], bytes[1]);
+  const joined = slots.every(({ state }) => state === "foreign") ? undefined : joinSlots(bytes[0], bytes[1]);
   if (joined !== undefined) return joined;
-  const reasons = slots.map((slot, i) => `slot ${i}: ${slot.state === "damaged" ? slot.reason : "no magic"}`);
-  throw new HebbError(
-    "INDEX_CORRUPT",
-    `index.hebb: both meta slots are damaged (${reasons.join("; ")}). Which section lies where, and by what metric the ` +
-      `vectors are compared, is nowhere else. ${RESTORE}`,
+  throw noMeta(
+    slots,
+    `Which section lies where, and by what metric the vectors are compared, is nowhere else. ${RESTORE}`,
   );
 }
 
@@ -241,6 +239,12 @@ export interface SectionContents {
   length: number;
   read(at: number, length: number): Promise<Uint8Array>;
 }
+
+/** A section of these bytes. */
+export const bufferContents = (bytes: Uint8Array): SectionContents => ({
+  length: bytes.length,
+  read: async (at, length) => bytes.subarray(at, at + length),
+});
 
 /** Writes an index.hebb of the next generation, each section one extent, durably but for its name. */
 export async function writeIndex(

@@ -24,8 +24,8 @@ import {
   segmentLsn,
   segmentName,
 } from "./format.js";
+import { LOG_NAME } from "./names.js";
 
-const LOG_NAME = "wal";
 /** More records than a log between two checkpoints has: a number that says so is damaged itself. */
 const MOST_LOST = 1 << 24;
 /** Records are written in pieces of about this size. */
@@ -59,7 +59,7 @@ export async function salvageLog(
   knownDurable: number,
 ): Promise<SalvagedLog> {
   const folder = join(directory, LOG_NAME);
-  const faults: Fault[] = [];
+  const faults: (Fault & { lsn: number })[] = [];
   const found = new Map<number, SalvagedRecord>();
   let proven = knownDurable;
   const lsns = (await files.kind(folder)) === "directory" ? (await files.list(folder)).map(segmentLsn) : [];
@@ -72,7 +72,7 @@ export async function salvageLog(
       const bytes = await file.pread(await file.size(), 0);
       const fault = (offset: number, lsn: number) => {
         const message = `wal/${segment}, offset ${offset}: record ${lsn} is damaged`;
-        faults.push({ code: "WAL_CORRUPT", section: segment, offset, message });
+        faults.push({ code: "WAL_CORRUPT", section: segment, offset, message, lsn });
       };
       if (isSegmentHeader(bytes, storeId, firstLsn)) {
         if (i > 0) proven = Math.max(proven, firstLsn - 1);
@@ -100,11 +100,9 @@ export async function salvageLog(
   }
   const lost = proven > last ? { first: last + 1, last: proven } : undefined;
   // A tail that nothing proves to have been durable is the torn end of a write that never was acknowledged.
-  const damage = lost === undefined ? faults.filter(({ message }) => beyond(message) <= last) : faults;
-  return { faults: damage, records, lost, gone: firsts.length === 0 };
+  const damage = faults.filter(({ lsn: at }) => lost !== undefined || at <= last);
+  return { faults: damage.map(({ lsn: _, ...fault }) => fault), records, lost, gone: firsts.length === 0 };
 }
-
-const beyond = (message: string): number => Number(/record (\d+)/.exec(message)?.[1]);
 
 /** Collects whole records of a segment, behind damage too. @returns the highest LSN that it proves to have been durable */
 function readSegment(

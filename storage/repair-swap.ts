@@ -9,13 +9,10 @@ import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
 import type { Files } from "./files.js";
 import { segmentLsn } from "./format.js";
-import { INDEX_NAME, JOURNAL_NAME } from "./index-file.js";
+import { CATALOG_NAME, INDEX_NAME, JOURNAL_NAME, LOG_NAME, REPAIR_NAME } from "./names.js";
 
-/** The folder, in the store's directory, in which a repair builds. */
-export const REPAIR_NAME = "repair";
+/** The mark, in the folder of the repair. */
 const READY_NAME = "ready";
-const CATALOG_NAME = "catalog.sqlite";
-const LOG_NAME = "wal";
 
 /** Whether a repair is to be ended before the store is anything. */
 export async function repairIsReady(files: Files, directory: string): Promise<boolean> {

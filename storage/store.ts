@@ -15,10 +15,11 @@ import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
-import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
+import { IndexFile, type SectionSpec, type Still } from "./index-file.js";
 import { type Group, Log, type LogRecovery } from "./log.js";
+import { CATALOG_NAME, INDEX_NAME, JOURNAL_NAME, LOCK_NAME, LOG_NAME, NEW_INDEX_NAME, REPAIR_NAME } from "./names.js";
 import { Poison } from "./poison.js";
-import { finishRepair, REPAIR_NAME, repairIsReady } from "./repair-swap.js";
+import { finishRepair, repairIsReady } from "./repair-swap.js";
 
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
@@ -65,8 +66,6 @@ export interface CheckpointOptions {
   config?: Json;
 }
 
-export const LOCK_NAME = "LOCK";
-const LOG_NAME = "wal";
 /** How long who opens to read waits for a checkpoint to be in place. */
 const READER_WAITS_MS = 60_000;
 
@@ -87,8 +86,9 @@ export class Store {
 
   /**
    * Opens a store, or makes it. `replay` must follow before anything is written.
+   * @throws {TypeError} on a path that is none
    * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH,
-   *   INDEX_CORRUPT, JOURNAL_CORRUPT, DISK_FULL, IO_ERROR
+   *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, DISK_FULL, IO_ERROR; with `readOnly` STORE_READ_ONLY
    */
   static async open(directory: string, options: StoreOptions): Promise<Store> {
     if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
@@ -99,7 +99,8 @@ export class Store {
     const kind = await files.kind(directory, true);
     if (kind === undefined && make) await makeDirectories(files, directory);
     else if (kind === undefined) throw notFound(directory);
-    else if (kind !== "directory") throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one`);
+    else if (kind !== "directory")
+      throw new HebbError("NOT_A_STORE", `${directory} is no directory; a store is one. Give another path`);
     if (await repairIsReady(files, directory)) await endRepair(files, directory, readOnly !== false);
     if (!(await holdsStore(files, directory)) && !make) throw notFound(directory);
 
@@ -279,7 +280,8 @@ export class Store {
   }
 
   private checkWritable(): void {
-    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly");
+    if (this.readOnly)
+      throw new HebbError("STORE_READ_ONLY", "the store was opened with readOnly; open it without to write");
     this.poison.check();
   }
 
@@ -322,7 +324,7 @@ async function lockToRead(files: Files, directory: string): Promise<Lock> {
   }
 }
 
-/** Whether some handle may write to the store in a directory now. */
+/** Whether a writer has the store in a directory open now. */
 export async function hasWriter(directory: string, files: Files = diskFiles): Promise<boolean> {
   try {
     await (await files.lock(join(directory, LOCK_NAME), "shared")).release();
@@ -344,20 +346,22 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   for (const [name, kind] of Object.entries(expected)) {
     const found = names.includes(name) ? await kindOf(name) : undefined;
     if (found !== undefined && found !== kind) {
-      throw new HebbError("NOT_A_STORE", `${join(directory, name)} is no plain ${kind}; a store has one there`);
+      throw new HebbError(
+        "NOT_A_STORE",
+        `${join(directory, name)} is no plain ${kind}; a store has one there. Give another path, or put it back from a copy`,
+      );
     }
   }
   if (names.includes(INDEX_NAME)) return true;
   const foreign = names.find(
-    (name) =>
-      !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith("catalog.sqlite"),
+    (name) => !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith(CATALOG_NAME),
   );
   if (foreign !== undefined) {
     const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;
     throw new HebbError("NOT_A_STORE", message);
   }
   // A creation that was cut short leaves no records, and nothing beside the log.
-  let used = names.some((name) => name.startsWith("catalog.sqlite"));
+  let used = names.some((name) => name.startsWith(CATALOG_NAME));
   for (const path of [join(directory, JOURNAL_NAME), ...(await segmentPaths(files, directory))]) {
     if ((await files.kind(path)) !== "file") continue;
     const file = await files.open(path, "read");
@@ -365,7 +369,7 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
     await file.close();
   }
   if (used) {
-    const message = `${join(directory, INDEX_NAME)} is gone, yet the store's other files hold data. Restore it from a copy`;
+    const message = `${join(directory, INDEX_NAME)} is gone, yet the store's other files hold data. Restore the whole store from a copy`;
     throw new HebbError("INDEX_CORRUPT", message);
   }
   return false;
@@ -403,7 +407,7 @@ function checkIdentity(directory: string, meta: Meta, { dimensions, metric }: Id
   if (meta.dimensions === dimensions && meta.metric === metric) return;
   throw new HebbError(
     "STORE_MISMATCH",
-    `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}`,
+    `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}. Leave both out to open it`,
     { stored: { dimensions: meta.dimensions, metric: meta.metric }, asked: { dimensions, metric } },
   );
 }

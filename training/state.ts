@@ -20,7 +20,8 @@ import { PositionBias } from "./position-bias.js";
 import type { Reading } from "./relevance.js";
 
 const HEADER_DOUBLES = 1024;
-const HEADER_BYTES = HEADER_DOUBLES * 8;
+/** Bytes of the parameters' header. */
+export const HEADER_BYTES = HEADER_DOUBLES * 8;
 const POSITION_BIAS_AT = 15;
 const GATE_AT = POSITION_BIAS_AT + PositionBias.LENGTH;
 const CURVE_AT = GATE_AT + Gate.LENGTH;
@@ -58,10 +59,13 @@ export const FIELD = {
   networkReady: 14,
 } as const;
 
+/** The header field that names the arm that serves. */
+export const SERVING_FIELD = GATE_AT + Gate.SERVING;
+
 /** Header fields that are places or count what is looped over, with the most that they can be. */
 export const COUNTED_FIELDS = [
   { field: FIELD.clock, most: 2 ** 32 - 1 },
-  { field: GATE_AT + Gate.SERVING, most: ARMS - 1 },
+  { field: SERVING_FIELD, most: ARMS - 1 },
   { field: CURVE_AT, most: Curve.POINTS },
 ] as const;
 

@@ -13,7 +13,7 @@ import { dirname, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setImmediate as breath } from "node:timers/promises";
 import type Database from "better-sqlite3";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import type { Filter, Id, Payload } from "../../base/types.js";
 import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
@@ -124,7 +124,7 @@ export class Catalog {
     if (indexes !== undefined) checkIndexes(indexes);
     checkPlain(file);
     if (!create && !existsSync(file)) {
-      throw new HebbError("CATALOG_CORRUPT", `${file} is missing; restore it from a copy`, { path: file });
+      throw new HebbError("CATALOG_CORRUPT", `${file} is missing. ${REPAIR_OR_RESTORE}`, { path: file });
     }
     if (!readOnly) await options.rewriteLog?.(); // whoever had it open before may have died of it
     const db = connect(file, readOnly ? "read" : create ? "create" : "write", BUSY_MS);
@@ -581,7 +581,7 @@ export class Catalog {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new HebbError("INDEX_CLOSED", "the catalog was closed");
+    if (this.#isClosed) throw new HebbError("INDEX_CLOSED", "the catalog was closed; open the index again");
   }
 
   #checkSound(): void {
@@ -591,7 +591,8 @@ export class Catalog {
 
   #checkWritable(): void {
     this.#checkSound();
-    if (this.readOnly) throw new HebbError("STORE_READ_ONLY", "the catalog was opened with readOnly: true");
+    if (this.readOnly)
+      throw new HebbError("STORE_READ_ONLY", "the catalog was opened with readOnly; open it without to write");
   }
 }
 
@@ -607,7 +608,11 @@ function* withText(rows: Iterable<CatalogRow>): Generator<TextRow> {
 function checkStoreOf({ store }: Meta, storeId: Uint8Array, path: string): void {
   const expected = Buffer.from(storeId).toString("hex");
   if (store === expected) return;
-  throw new HebbError("STORE_MISMATCH", `${path} belongs to store ${store}; expected ${expected}`, { path });
+  throw new HebbError(
+    "STORE_MISMATCH",
+    `${path} belongs to store ${store}; expected ${expected}. Restore the whole store from one copy`,
+    { path },
+  );
 }
 
 /** Makes what a file holds, and its name, survive a power failure. */

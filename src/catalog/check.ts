@@ -1,6 +1,6 @@
 /** The full check of a catalog: SQLite's structure, our checksums and counts, and full text against the rows. */
 import Database from "better-sqlite3";
-import { HebbError } from "../../base/errors.js";
+import { bareMessage, HebbError } from "../../base/errors.js";
 import { blobCrc, textCrc } from "./checksum.js";
 import { type EntryRow, parsePayload, verified } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRow } from "./feedback-rows.js";
@@ -31,7 +31,7 @@ export function checkCatalog(db: Database.Database): Fault[] {
     } catch (thrown) {
       const error = asHebbError(what, thrown);
       if (!(error instanceof HebbError) || !["CATALOG_CORRUPT", "STORE_VERSION"].includes(error.code)) throw error;
-      report(error.message.slice(error.code.length + 2), offset);
+      report(bareMessage(error), offset);
       return undefined;
     }
   };

@@ -52,7 +52,11 @@ export class SalvagedCatalog {
       const sound = attempt(() => readMeta(db));
       const meta = sound ?? attempt(() => metaRow(db));
       if (meta !== undefined && meta.store !== store) {
-        throw new HebbError("STORE_MISMATCH", `${path} belongs to store ${meta.store}; expected ${store}`, { path });
+        throw new HebbError(
+          "STORE_MISMATCH",
+          `${path} belongs to store ${meta.store}; expected ${store}. Restore the whole store from one copy`,
+          { path },
+        );
       }
       const named = attempt(() => db.prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'field:%'").pluck().all());
       const indexes = meta?.indexes ?? ((named ?? []) as string[]).map((name) => name.slice("field:".length)).sort();

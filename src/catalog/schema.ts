@@ -14,7 +14,7 @@
  * field is an array, whose elements an expression index cannot hold. Both only narrow: filter.ts decides.
  */
 import Database from "better-sqlite3";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { blobCrc, textCrc } from "./checksum.js";
 import { guarded } from "./sqlite-errors.js";
 
@@ -153,10 +153,7 @@ function currentSchema(db: Database.Database): number {
 export function readMeta(db: Database.Database): Meta {
   const version = db.pragma("user_version", { simple: true });
   if (db.pragma("application_id", { simple: true }) !== APPLICATION_ID) {
-    throw new HebbError(
-      "CATALOG_CORRUPT",
-      "catalog.sqlite: application_id is not HEBB's; restore the file from a copy",
-    );
+    throw new HebbError("CATALOG_CORRUPT", `catalog.sqlite: application_id is not HEBB's. ${REPAIR_OR_RESTORE}`);
   }
   if (typeof version !== "number" || version > FORMAT_VERSION) {
     throw new HebbError(
@@ -173,7 +170,7 @@ export function readMeta(db: Database.Database): Meta {
   if (meta.schema !== currentSchema(db)) {
     throw new HebbError(
       "CATALOG_CORRUPT",
-      "catalog.sqlite: its table definitions are not those written; restore the file from a copy",
+      `catalog.sqlite: its table definitions are not those written. ${REPAIR_OR_RESTORE}`,
     );
   }
   return meta;

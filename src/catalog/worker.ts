@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
-import { HebbError } from "../../base/errors.js";
+import { bareMessage, HebbError } from "../../base/errors.js";
 import type { Reply, Request } from "./background.js";
 import { checkCatalog } from "./check.js";
 import { changeIndexes, connect } from "./schema.js";
@@ -28,8 +28,7 @@ function run(request: Request): Reply {
   } catch (thrown) {
     const error = asHebbError(request.task, thrown);
     if (error instanceof HebbError) {
-      const message = error.message.slice(error.code.length + 2);
-      return { id: request.id, failure: { code: error.code, message, details: error.details } };
+      return { id: request.id, failure: { code: error.code, message: bareMessage(error), details: error.details } };
     }
     return {
       id: request.id,
@@ -64,7 +63,7 @@ function perform(request: Request): unknown {
 function backfill(db: Database.Database): boolean {
   const [{ busy, log, checkpointed }] = db.pragma("wal_checkpoint(PASSIVE)") as CheckpointRow[];
   if (log < 0)
-    throw new HebbError("CATALOG_CORRUPT", "catalog.sqlite is not in WAL mode; restore the file from a copy");
+    throw new HebbError("CATALOG_CORRUPT", "catalog.sqlite is not in WAL mode; restore the store from a copy");
   return busy === 0 && log === checkpointed;
 }
 

@@ -5,11 +5,12 @@
 import { join, resolve } from "node:path";
 import { HebbError } from "../../base/errors.js";
 import { type Files, makeDirectories } from "../../storage/files.js";
+import { CATALOG_NAME } from "../../storage/names.js";
 import { Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { BackupReport } from "../types.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
-import { show } from "./validate.js";
+import { checkPath } from "./validate.js";
 
 /**
  * Copies the state of a store that is committed, into a directory of its own.
@@ -19,9 +20,7 @@ import { show } from "./validate.js";
  *   CATALOG_CORRUPT where what is to be copied is damaged, DISK_FULL, IO_ERROR. What is in `target` then is no store
  */
 export async function backupStore(files: Files, directory: string, target: string): Promise<BackupReport> {
-  if (typeof target !== "string" || target === "" || target.includes("\0")) {
-    throw new TypeError(`the directory of a backup is ${show(target)}; expected a path without NUL`);
-  }
+  checkPath("the directory of a backup", target);
   const kind = await files.kind(target, true);
   if ((kind !== undefined && kind !== "directory") || (kind === "directory" && (await files.list(target)).length > 0)) {
     const what = kind === "directory" ? "is there already and not empty" : "is a file";
@@ -31,7 +30,7 @@ export async function backupStore(files: Files, directory: string, target: strin
   return readingSteadily(files, directory, async () => {
     let catalog: Catalog | undefined;
     const begin = async () => {
-      catalog = await Catalog.open(join(directory, "catalog.sqlite"), { readOnly: true });
+      catalog = await Catalog.open(join(directory, CATALOG_NAME), { readOnly: true });
       return catalog.committedLsn;
     };
     let store: Store | undefined;
@@ -45,7 +44,7 @@ export async function backupStore(files: Files, directory: string, target: strin
       for (const name of await files.list(target)) {
         if ((await files.kind(join(target, name))) === "file") await files.unlink(join(target, name)); // of an attempt before
       }
-      await catalog!.copyTo(join(target, "catalog.sqlite"));
+      await catalog!.copyTo(join(target, CATALOG_NAME));
       await store.copyTo(target, lsn);
       return { lsn };
     } finally {

@@ -4,7 +4,7 @@ import { inSlices } from "../../base/slices.js";
 import { NETWORK_HEADER_BYTES } from "../../training/network-bytes.js";
 import { FIELD } from "../../training/state.js";
 import type { Fault } from "../types.js";
-import { faultAt } from "./checking.js";
+import { faultAt, LISTED } from "./faults.js";
 import {
   edgeEnds,
   edgesFault,
@@ -18,9 +18,6 @@ import {
 } from "./learned-checks.js";
 import { LEARNED_SECTIONS } from "./learned-sections.js";
 import type { Session } from "./session.js";
-
-/** Of faults of one section, so many are listed; the rest is counted. */
-const LISTED = 20;
 
 export async function checkLearned(session: Session): Promise<Fault[]> {
   const { graph, learned, store } = session;

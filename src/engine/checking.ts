@@ -2,11 +2,11 @@
 import { HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
-import { BLOCK_BYTES, PAGE_BYTES } from "../../native/index.js";
-import { placeInFile } from "../../storage/extents.js";
+import { PAGE_BYTES } from "../../native/index.js";
 import { decodeDelta } from "../../training/state.js";
 import type { Fault, Id } from "../types.js";
 import { checkLearned } from "./checking-learned.js";
+import { faultAt, LISTED } from "./faults.js";
 import {
   decodeFeedback,
   decodeGradients,
@@ -20,9 +20,6 @@ import {
 import type { Session } from "./session.js";
 import { idKey } from "./validate.js";
 
-/** Of faults of one kind, so many are listed; the rest is counted. */
-const LISTED = 20;
-
 /** What a check finds. */
 export interface Checked {
   faults: Fault[];
@@ -30,7 +27,7 @@ export interface Checked {
   notes: string[];
 }
 
-/** To be run while nothing writes (`Session.alone`): what is compared spans many turns of the event loop. */
+/** To be run while nothing writes (`Session.inspect`): what is compared spans many turns of the event loop. */
 export async function checkStore(session: Session): Promise<Checked> {
   const { store, catalog, graph } = session;
   const [damage, catalogDamage] = [await store.check(), await catalog.check()];
@@ -51,21 +48,6 @@ export async function checkStore(session: Session): Promise<Checked> {
         ]
       : [];
   return { faults, notes };
-}
-
-/** A fault at a byte of a section, with its place in the file where it has one. */
-export function faultAt({ store }: Pick<Session, "store">, section: string, at: number, message: string): Fault {
-  const entry = store.meta.sections.find(({ name }) => name === section);
-  const offset = entry && placeInFile(entry.extents, at);
-  const block = Math.floor(at / BLOCK_BYTES);
-  const where = offset === undefined ? `byte ${at}, not in the file yet` : `block ${block}, offset ${offset}`;
-  return {
-    code: "INDEX_CORRUPT",
-    section,
-    block,
-    offset: offset ?? at,
-    message: `section ${section}, ${where}: ${message}`,
-  };
 }
 
 /** The ids whose vectors are in what is damaged. */

@@ -30,7 +30,7 @@ import { textOf } from "./frozen-texts.js";
 import { copyInTier } from "./frozen-tier.js";
 import { compareIds } from "./id-order.js";
 import type { Session } from "./session.js";
-import { show } from "./validate.js";
+import { checkPath, show } from "./validate.js";
 
 const OPTIONS = [
   "rotation",
@@ -104,9 +104,7 @@ function planOf(options: FreezeOptions) {
 /** What `Index.freeze` does. */
 export async function freeze(session: Session, directory: string, options: FreezeOptions): Promise<FrozenIndex> {
   const plan = planOf(options);
-  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path, not empty and without NUL`);
-  }
+  checkPath("directory", directory);
   if (session.dimensions > MOST_DIMENSIONS) {
     throw new RangeError(`the index has ${session.dimensions} dimensions; a bundle has at most ${MOST_DIMENSIONS}`);
   }

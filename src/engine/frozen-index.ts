@@ -9,7 +9,7 @@ import type { FrozenSearchOptions, FrozenStats, Hit, OpenFrozenOptions, StoredFr
 import { type FrozenParameters, MOST_RERANK, type RotationKind } from "./frozen-parameters.js";
 import { type FrozenPlan, FrozenReader } from "./frozen-reader.js";
 import { writeRbpx } from "./rbpx.js";
-import { checkEf, checkId, checkK, checkRows, checkValues, checkVector, show } from "./validate.js";
+import { checkEf, checkId, checkK, checkPath, checkRows, checkValues, checkVector, show } from "./validate.js";
 
 const SEARCH_OPTIONS = ["k", "rerankFactor", "mode", "ef", "include"];
 const INCLUDES = ["payload", "vector"];
@@ -24,9 +24,7 @@ const VERIFY = ["eager", "lazy", "off"] as const;
  */
 export async function openFrozen(directory: string, options: OpenFrozenOptions = {}): Promise<FrozenIndex> {
   checkOptions("openFrozen", options, ["verify"]);
-  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path, not empty and without NUL`);
-  }
+  checkPath("directory", directory);
   const verify = checkOneOf("verify", options.verify ?? "lazy", VERIFY);
   const path = resolve(directory); // `refresh` and `verify` look there again
   return new FrozenIndex(path, { verify }, await FrozenReader.open(path, { verify }));

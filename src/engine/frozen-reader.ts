@@ -1,5 +1,6 @@
 /** A bundle in memory: mapped, attached, searched. What is damaged is found where it is first touched, and named. */
-import { HebbError } from "../../base/errors.js";
+import { allDone } from "../../base/all-done.js";
+import { bareMessage, HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import type { Id, Payload } from "../../base/types.js";
 import { attachCodes, type FrozenCodes } from "../../native/frozen.js";
@@ -68,8 +69,7 @@ export class FrozenReader {
       const mapped = createRegion(reservedBytes(parameters, bytesOf));
       region = mapped;
       const there = BUNDLE_SECTIONS.filter((name) => bytesOf(name) > 0);
-      const results = await Promise.allSettled(there.map((name) => bundle.map(mapped, sectionNumber(name), name)));
-      for (const result of results) if (result.status === "rejected") throw result.reason; // none is under way by now
+      await allDone(there.map((name) => bundle.map(mapped, sectionNumber(name), name)));
       await bundle.close(); // what is mapped stays
       return inBundle(() => FrozenReader.attach(bundle, parameters, mapped));
     } catch (error) {
@@ -301,10 +301,11 @@ function bundleError(error: unknown): unknown {
   if (error instanceof HebbError && error.details.lost === true) return lostError(error);
   if (!(error instanceof HebbError) || error.code !== "INDEX_CORRUPT") return error;
   const { section: number, block, offset, expected, computed } = error.details as Record<string, number>;
+  const { reason } = error.details as { reason?: string };
   const section = BUNDLE_SECTIONS[number];
-  const problem = error.message.slice(error.code.length + 2); // without its code
-  if (section === undefined) return corruptBundle(problem, {});
-  if (expected === undefined) return corruptBundle(`section ${section}: ${problem}`, { section, offset });
+  if (section === undefined) return corruptBundle(reason ?? bareMessage(error), {});
+  if (expected === undefined)
+    return corruptBundle(`section ${section}, offset ${offset}: ${reason}`, { section, offset });
   const hex = (value: number) => `0x${value.toString(16).padStart(8, "0")}`;
   return witnessMismatch(
     `section ${section}, block ${block}: checksum ${hex(computed)} found; expected ${hex(expected)}`,

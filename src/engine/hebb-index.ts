@@ -143,7 +143,11 @@ export class Index {
     });
   }
 
-  /** Resolves once all acknowledged rows are linked into the graph and each can be reached in it. */
+  /**
+   * Resolves once all acknowledged rows are linked into the graph and each can be reached in it; at once where this
+   * handle only reads.
+   * @throws {HebbError} INDEX_CORRUPT, IO_ERROR, STORE_POISONED
+   */
   async settle(): Promise<void> {
     await this.#open().settle();
   }
@@ -298,7 +302,10 @@ export class Index {
     return this.#writable().retier(options);
   }
 
-  /** Brings the file up to the log, so that opening has nothing to replay. Runs by itself too. */
+  /**
+   * Brings the file up to the log, so that opening has nothing to replay. Runs by itself too. Searches and writes go on.
+   * @throws {HebbError} DISK_FULL, IO_ERROR: what was acknowledged is in the log; STORE_POISONED, STORE_READ_ONLY
+   */
   async checkpoint(): Promise<void> {
     await this.#writable().checkpoint();
   }
@@ -306,7 +313,8 @@ export class Index {
   /**
    * Checkpoints, and gives the disk space back that deleted rows and moved vectors left free in the index. Needs
    * room for a second copy of it meanwhile; writes wait, searches go on.
-   * @throws {HebbError} DISK_FULL, IO_ERROR, INDEX_CORRUPT; the store is as it was then
+   * @throws {HebbError} STORE_LOCKED while another handle reads the store, DISK_FULL, IO_ERROR, INDEX_CORRUPT; the index
+   *   is as it was then, or as the checkpoint left it. STORE_POISONED, STORE_READ_ONLY
    */
   async compact(): Promise<void> {
     await this.#writable().compact();
@@ -318,8 +326,10 @@ export class Index {
    * store has committed, which may be newer than what it shows.
    * @param directory new or empty
    * @throws {TypeError} on a path that is none
-   * @throws {HebbError} STORE_EXISTS where the directory holds something; INDEX_CORRUPT or CATALOG_CORRUPT where the store
-   *   is damaged; DISK_FULL, IO_ERROR. What is in the directory then is no store
+   * @returns the LSN of the last change in the copy
+   * @throws {HebbError} STORE_EXISTS where the directory holds something; INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT or
+   *   CATALOG_CORRUPT where the store is damaged; STORE_LOCKED where it is being written to for a minute on end;
+   *   STORE_READ_ONLY where its writer was killed since; DISK_FULL, IO_ERROR. What is in the directory then is no store
    */
   async backup(directory: string): Promise<BackupReport> {
     return this.#open().backup(directory);
@@ -340,15 +350,16 @@ export class Index {
     return session.inFlight(() => freeze(session, directory, options));
   }
 
-  /** Sizes, the kernel, and what the learners are doing. */
+  /** Sizes, the kernel, what the learners are doing, what opening found, and what to be warned of. */
   stats(): Stats {
     return statsOf(this.#open());
   }
 
   /**
    * Verifies every byte of the store: checksums, the log, the catalog, what the graph's rows and what was learned say of
-   * each other, and that all of it agrees. Changes nothing; writes wait meanwhile. `notes`, where there are any, tell of
-   * what is no damage.
+   * each other, and that all of it agrees. Changes nothing; writes wait meanwhile, searches go on. Damage is in
+   * `faults` and no error; `notes`, where there are any, tell of what is no damage.
+   * @throws {HebbError} IO_ERROR
    */
   async check(): Promise<CheckResult> {
     const session = this.#open();
@@ -356,7 +367,10 @@ export class Index {
     return { ok: faults.length === 0, faults, ...(notes.length > 0 && { notes }) };
   }
 
-  /** Waits for what is under way, checkpoints and lets go of everything. A second call does nothing. */
+  /**
+   * Waits for what is under way, checkpoints and lets go of everything, whatever fails. A second call does nothing.
+   * @throws {HebbError} DISK_FULL, IO_ERROR where the checkpoint failed: what was acknowledged is in the log
+   */
   async close(): Promise<void> {
     await this.#session.close();
   }

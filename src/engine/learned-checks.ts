@@ -9,7 +9,7 @@ import { parameterCount } from "../../model/gnn/parameters.js";
 import { firstNonFinite } from "../../native/index.js";
 import { ARMS } from "../../training/arms.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES } from "../../training/network-bytes.js";
-import { FIELD } from "../../training/state.js";
+import { FIELD, HEADER_BYTES, SERVING_FIELD } from "../../training/state.js";
 
 /** What slots are held against. */
 export interface SlotWorld {
@@ -21,9 +21,6 @@ export interface SlotWorld {
   clock: number;
 }
 
-export const PARAMETERS_HEADER_DOUBLES = 1024;
-/** The header field that names the arm that serves. */
-export const SERVING = 792;
 /** Where a slot of section `edges` has its edges, and their bytes. */
 export const LANES_AT = 32;
 export const LANE_BYTES = 12;
@@ -80,16 +77,16 @@ export function edgeEnds(slot: Uint8Array): number[] {
 
 /** What is wrong with all of section `parameters`. */
 export function parametersFault(bytes: Uint8Array): string | undefined {
-  const header = new Float64Array(bytes.slice(0, PARAMETERS_HEADER_DOUBLES * 8).buffer);
+  const header = new Float64Array(bytes.slice(0, HEADER_BYTES).buffer);
   const bad = header.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) return `header field ${bad} is not finite`;
   for (const field of [FIELD.events, FIELD.clock, FIELD.networkReady]) {
     if (!Number.isSafeInteger(header[field]) || header[field] < 0)
       return `header field ${field} is ${header[field]}; expected a count`;
   }
-  const serving = header[SERVING];
+  const serving = header[SERVING_FIELD];
   if (!Number.isInteger(serving) || serving < 0 || serving >= ARMS)
-    return `header field ${SERVING} is ${serving}; expected an arm from 0 to ${ARMS - 1}`;
+    return `header field ${SERVING_FIELD} is ${serving}; expected an arm from 0 to ${ARMS - 1}`;
   const value = firstNonFinite(floatsOf(bytes.subarray(header.byteLength)));
   return value < 0 ? undefined : `value ${value} of the adapter is not finite`;
 }

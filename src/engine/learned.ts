@@ -10,7 +10,7 @@
  */
 
 import { bytesOf } from "../../base/bytes.js";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import { inSlices } from "../../base/slices.js";
 import type { Metric } from "../../base/types.js";
@@ -520,7 +520,7 @@ function checkNetwork(header: Uint8Array, dimensions: number, metric: Metric, he
     typeof size === "string" ? `the network ${size}` : `a network of ${size.bytes} bytes, and the section has ${held}`;
   throw new HebbError(
     "INDEX_CORRUPT",
-    `section network, offset 0: ${reason}. Open it with ruvector.propagation = "linear" to do without, or restore the store from a copy`,
+    `section network, offset 0: ${reason}. Open it with ruvector.propagation = "linear" to do without. Or run "hebb repair <dir>", or restore the store from a copy`,
     { section: "network", offset: 0 },
   );
 }
@@ -532,7 +532,7 @@ function checkHeader(header: Float64Array): void {
     if (Number.isInteger(value) && value >= 0 && value <= most) continue;
     throw new HebbError(
       "INDEX_CORRUPT",
-      `section parameters, offset ${8 * field}: header field ${field} is ${value}; expected a whole number from 0 to ${most}. Restore the store from a copy`,
+      `section parameters, offset ${8 * field}: header field ${field} is ${value}; expected a whole number from 0 to ${most}. ${REPAIR_OR_RESTORE}`,
       { section: "parameters", offset: 8 * field, expected: most, found: value },
     );
   }

@@ -1,16 +1,19 @@
 /** Opening a store: settings, files, catalog, graph, and whatever the log has that they have not. */
 import { join } from "node:path";
-import { checkInteger, checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { checkInteger, checkOneOf, checkOptions, HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
 import {
   createGraph,
+  GRAPH_PROFILES,
   GRAPH_SECTIONS,
   type Graph,
   type GraphOptions,
   type GraphProfile,
   graphStrides,
+  LEVEL_SEED,
 } from "../../native/graph.js";
 import { diskFiles, type Files, rewrite } from "../../storage/files.js";
+import { CATALOG_NAME } from "../../storage/names.js";
 import { type SectionSpec, Store } from "../../storage/store.js";
 import { Catalog } from "../catalog/catalog.js";
 import { checkIndexes } from "../catalog/schema.js";
@@ -21,9 +24,10 @@ import { checkEncoder, ENCODER_SETTING, FROZEN_SETTING, TextEncoder } from "./en
 import { GRADIENTS_KIND, GradientSlots, gradientSections } from "./gradient-slots.js";
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
+import { logSetting } from "./log-setting.js";
 import { Querier } from "./querying.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
-import { decodePut, encodeSetting, fromLog, RECORD } from "./records.js";
+import { decodePut, fromLog, RECORD } from "./records.js";
 import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
@@ -31,13 +35,10 @@ import { checkBudget, Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
-const PROFILES: readonly GraphProfile[] = ["turbo", "compact", "small"];
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
 const MAX_DIMENSIONS = 65536;
 /** Principal directions take memory by the square of the dimensions. */
 const MOST_COMPACT = 4096;
-/** Of the hash that gives nodes their levels. */
-const LEVEL_SEED = 1;
 /** Rows of the log that are applied together while it is replayed. */
 const REPLAY_ROWS = 4096;
 /** Bytes of the log that are, whatever they hold. */
@@ -58,7 +59,7 @@ interface StoredConfig {
  * Opens the index in a directory, or creates it. One handle writes at a time. Any number of `readOnly` handles, of this
  * process and others, read beside it: each one state, which the writer had acknowledged half a second before the opening
  * or later, and which never changes.
- * @param directory created when missing; its parent too
+ * @param directory created when missing, with its parents
  * @throws {TypeError | RangeError} on an option that is none, or out of range
  * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID,
  *   INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT, CATALOG_CORRUPT, DISK_FULL, IO_ERROR, KERNEL_UNAVAILABLE; with
@@ -127,7 +128,7 @@ interface Opening {
 
 async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Session> {
   const { readOnly = false } = options;
-  const pathOfCatalog = () => join(directory, "catalog.sqlite"); // once the directory is known to be one
+  const pathOfCatalog = () => join(directory, CATALOG_NAME); // once the directory is known to be one
   let [catalog, store, graph]: [Catalog?, Store?, Graph?] = [];
   try {
     store = await Store.open(directory, {
@@ -158,7 +159,7 @@ async function openOnce({ files, directory, options, config, durability, create 
     if (catalog.committedLsn < store.meta.lsn) {
       throw new HebbError(
         "CATALOG_CORRUPT",
-        `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}; restore both from one copy`,
+        `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}. ${REPAIR_OR_RESTORE}`,
       );
     }
     const { metric, dimensions } = store.meta;
@@ -178,7 +179,10 @@ async function openOnce({ files, directory, options, config, durability, create 
     if (!readOnly) await rememberDurability(store, parts, durability, config.ruvector.flush_interval_ms);
     const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
     const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
-    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) await rememberEncoder(store, parts);
+    // The next opening of an empty store need not name the built-in encoder.
+    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) {
+      await logSetting(store, parts, ENCODER_SETTING, new Uint8Array(0));
+    }
     return new Session(
       {
         directory,
@@ -229,7 +233,7 @@ function checkStored(stored: Json): Partial<StoredConfig> & Omit<StoredConfig, "
     ["hnsw_m", isWhole(m, 2, 128), m, "2 to 128"],
     ["hnsw_ml", typeof ml === "number" && ml > 0 && ml <= 2, ml, "a number above 0, at most 2"],
     ["learning_rank", isWhole(rank, 1, 4096), rank, "1 to 4096"],
-    ["graph_profile", PROFILES.includes(profile as GraphProfile), profile, PROFILES.join(", ")],
+    ["graph_profile", GRAPH_PROFILES.includes(profile as GraphProfile), profile, GRAPH_PROFILES.join(", ")],
     ["keep_originals", kept === undefined || typeof kept === "boolean", kept, "true or false"],
   ] as const) {
     if (holds) continue;
@@ -253,7 +257,7 @@ const UPPER_ENTRIES_AT = 56;
 const HEAD_BYTES = 72;
 /** Where the head of section `codebooks` has how many slots of each tier are in use. */
 const USED_AT = 36;
-const TIERS_HEAD_BYTES = 136;
+const TIERS_HEAD_BYTES = 152;
 const TIER_SECTIONS = ["vectors", "warm", "cool", "cold", "archive"] as const;
 
 /**
@@ -270,7 +274,7 @@ function checkCounts({ region, meta }: Store, options: GraphOptions): void {
     if (count === 0 || (count + first) * stride <= held(kind)) return;
     throw new HebbError(
       "INDEX_CORRUPT",
-      `section ${where}, offset ${offset}: ${count} records of section ${name}, which has ${held(kind)} bytes and not ${(count + first) * stride}. Restore the store from a copy`,
+      `section ${where}, offset ${offset}: ${count} records of section ${name}, which has ${held(kind)} bytes and not ${(count + first) * stride}. ${REPAIR_OR_RESTORE}`,
       { section: where, offset, expected: Math.floor(held(kind) / stride), found: count },
     );
   };
@@ -388,14 +392,6 @@ function sectionsOf(options: GraphOptions): SectionSpec[] {
   return [...graph, ...learnedSections(options.dimensions, n), ...gradientSections(options.dimensions, n)];
 }
 
-/** The next opening of an empty store need not name the built-in encoder. */
-async function rememberEncoder(store: Store, parts: Parts): Promise<void> {
-  const payload = encodeSetting(ENCODER_SETTING, new Uint8Array(0));
-  const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
-  await store.log.sync();
-  await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
-}
-
 /**
  * Applies what the log has and the store has not, some thousand rows at a time. A handle that only reads stops where the
  * catalog does: its state is the one that it shows.
@@ -428,7 +424,11 @@ async function replay(store: Store, parts: Parts): Promise<{ applied: number; le
           await flush();
           await parts.graph.consolidate();
           if (!parts.graph.claim(nodes)) {
-            throw new HebbError("WAL_CORRUPT", `log record ${lsn} puts rows at nodes that are in use`, { lsn });
+            throw new HebbError(
+              "WAL_CORRUPT",
+              `log record ${lsn} puts rows at nodes that are in use. Restore the store from a copy`,
+              { lsn },
+            );
           }
         }
         rows += nodes.length;

@@ -1,5 +1,5 @@
 /** Reading a store beside whoever writes to it. docs/format.md, "Readers", says why a state is never torn. */
-import { HebbError } from "../../base/errors.js";
+import { DAMAGE_CODES, HebbError } from "../../base/errors.js";
 import type { Files } from "../../storage/files.js";
 import { hasWriter } from "../../storage/store.js";
 
@@ -8,7 +8,7 @@ const ATTEMPTS = 20;
 /** Where the writer has gone since, one more attempt would do. */
 const ATTEMPTS_ALONE = 3;
 /** What a file that a writer is changing may look like. */
-const TORN = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT", "IO_ERROR"];
+const TORN = [...DAMAGE_CODES, "IO_ERROR"];
 
 /** Runs what begins to read a store, again where a writer got in its way. */
 export async function readingSteadily<T>(files: Files, directory: string, begin: () => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { type Delta, encodeDelta } from "../../training/state.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import { checkId, checkIds, show } from "./validate.js";
 
-/** Types of log records. 0 is the closing marker of storage/. */
+/** Types of log records. 0 is the closing record, which is storage/log.ts's. */
 export const RECORD = {
   put: 1,
   remove: 2,

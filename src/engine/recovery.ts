@@ -6,8 +6,8 @@ import type { Durability } from "../../base/types.js";
 import type { LogRecovery, Store } from "../../storage/store.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { RecoveryReport } from "../types.js";
-import { applyChanges, changeOf, type Parts } from "./changes.js";
-import { encodeSetting, RECORD } from "./records.js";
+import type { Parts } from "./changes.js";
+import { logSetting } from "./log-setting.js";
 
 /** The setting that keeps how the last writer syncs; stores that were only written with `sync` have none. */
 const DURABILITY_SETTING = "durability";
@@ -55,8 +55,5 @@ export async function rememberDurability(
 ): Promise<void> {
   const window = windowOf(durability, flushIntervalMs);
   if (window === storedWindow(parts.catalog)) return;
-  const payload = encodeSetting(DURABILITY_SETTING, Buffer.from(window === null ? "off" : String(window)));
-  const { last } = await store.log.append([{ type: RECORD.setting, payload }]);
-  await store.log.sync();
-  await applyChanges([changeOf(parts, last, RECORD.setting, Buffer.concat(payload))]);
+  await logSetting(store, parts, DURABILITY_SETTING, Buffer.from(window === null ? "off" : String(window)));
 }

@@ -4,7 +4,16 @@ import type { Id } from "../../base/types.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { SalvagedCatalog, SalvagedRow } from "../catalog/salvage.js";
-import { decodeFeedback, decodePayload, decodePut, decodeRemove, decodeSetting, NO_NODE, RECORD } from "./records.js";
+import {
+  decodeFeedback,
+  decodePayload,
+  decodePut,
+  decodeRemove,
+  decodeSetting,
+  fromLog,
+  NO_NODE,
+  RECORD,
+} from "./records.js";
 import { parsePayload } from "./validate.js";
 
 /** Rows between two commits. */
@@ -50,7 +59,7 @@ export function readCatalog(catalog: SalvagedCatalog, index: number, nodes: numb
   };
 }
 
-/** Lets the log's records after those that the rows hold, up to `until`, change them. */
+/** Lets the log's records after those that the rows hold, up to `until`, change them. @throws {HebbError} WAL_CORRUPT */
 export function advanceRows(
   rows: Map<number, Id>,
   records: readonly SalvagedRecord[],
@@ -60,13 +69,13 @@ export function advanceRows(
   for (const { lsn, type, payload } of records) {
     if (lsn <= from || lsn > until) continue;
     if (type === RECORD.put) {
-      const { nodes, ids, replaces } = decodePut(payload);
+      const { nodes, ids, replaces } = fromLog(lsn, () => decodePut(payload));
       nodes.forEach((node, i) => {
         rows.set(node, ids[i]);
       });
       for (const node of replaces) if (node !== NO_NODE) rows.delete(node);
     } else if (type === RECORD.remove) {
-      for (const node of decodeRemove(payload)) rows.delete(node);
+      for (const node of fromLog(lsn, () => decodeRemove(payload))) rows.delete(node);
     }
   }
 }

@@ -3,9 +3,9 @@
  * network as a whole or not at all, for their values are worth nothing without each other. Feedback is the catalog's.
  */
 import type { Metric } from "../../base/types.js";
-import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
+import { bufferContents, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import { ATTENTION, STATIC } from "../../training/arms.js";
-import { FIELD } from "../../training/state.js";
+import { FIELD, HEADER_BYTES, SERVING_FIELD } from "../../training/state.js";
 import {
   edgeEnds,
   edgesFault,
@@ -15,7 +15,6 @@ import {
   networkFault,
   networkSize,
   parametersFault,
-  SERVING,
   type SlotWorld,
   shiftFault,
   usedBy,
@@ -46,11 +45,6 @@ export interface SalvagedLearning {
   losesNetwork: boolean;
 }
 
-export const bufferContents = (bytes: Uint8Array): SectionContents => ({
-  length: bytes.length,
-  read: async (at, length) => bytes.subarray(at, at + length),
-});
-
 /** @param lsn the last record of the log */
 export async function salvageLearning(
   index: SalvagedIndex,
@@ -67,7 +61,7 @@ export async function salvageLearning(
   let biased: number[] = [];
 
   const parameters = await bytesOf("parameters");
-  const header = new Float64Array(parameters.slice(0, 8192).buffer);
+  const header = new Float64Array(parameters.slice(0, HEADER_BYTES).buffer);
   const fault =
     parameters.length === 0
       ? undefined
@@ -99,7 +93,7 @@ export async function salvageLearning(
         });
         drop(["network"]);
         header[FIELD.networkReady] = 0;
-        if (header[SERVING] & ATTENTION) header[SERVING] = STATIC;
+        if (header[SERVING_FIELD] & ATTENTION) header[SERVING_FIELD] = STATIC;
         parameters.set(new Uint8Array(header.buffer));
       }
     } else if (!isSound("network")) {

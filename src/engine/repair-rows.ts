@@ -6,11 +6,13 @@
  */
 import type { Id, Json, Metric } from "../../base/types.js";
 import { MOST_BIAS } from "../../model/field.js";
+import { GRAPH_PROFILES, type GraphProfile, LEVEL_SEED } from "../../native/graph.js";
 import { dot, firstNonFinite } from "../../native/index.js";
-import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
+import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
-import { decodePut, decodeRemove, NO_NODE, RECORD } from "./records.js";
-import { bufferContents, type RowBiases } from "./repair-learned.js";
+import { decodePut, decodeRemove, fromLog, NO_NODE, RECORD } from "./records.js";
+import type { Doubts } from "./repair-doubts.js";
+import type { RowBiases } from "./repair-learned.js";
 import { tiersOf } from "./repair-tiers.js";
 import { idKey } from "./validate.js";
 
@@ -19,26 +21,10 @@ const ALLOCATED = 1;
 const LIVE = 4;
 const HEAD_BYTES = 4096;
 const ID_BYTES = 48;
-const LEVEL_SEED = 1;
-const PROFILES = ["turbo", "compact", "small"];
+/** "HGRF". */
+const HEAD_MAGIC = 0x46524748;
 /** The kernel's numbers of metrics: not as in the meta slot. */
 const KERNEL_METRIC: Record<Metric, number> = { l2: 0, dot: 1, cosine: 2 };
-
-/** What has to be made anew though its checksums hold, as a check of what was built found. */
-export interface Doubts {
-  /** Which nodes are live: the catalog knows it, too. */
-  states: boolean;
-  /** Rows and lists of the graph. */
-  graph: boolean;
-  /** Records of tiers. */
-  tiers: boolean;
-  /** Lengths that are kept beside vectors. */
-  norms: boolean;
-  /** Nodes whose vector is none. */
-  vectors: ReadonlySet<number>;
-  /** Nodes whose record in a tier is none. */
-  records: ReadonlySet<number>;
-}
 
 /** A row as it is known. */
 export interface KnownRow {
@@ -63,17 +49,17 @@ export interface RowsPlan {
   unproven: KnownRow[];
 }
 
-/** What the log does to nodes after the LSN that index.hebb holds. */
+/** What the log does to nodes after the LSN that index.hebb holds. @throws {HebbError} WAL_CORRUPT */
 export function touchedBy(records: readonly SalvagedRecord[], from: number): { put: Set<number>; gone: Set<number> } {
   const [put, gone] = [new Set<number>(), new Set<number>()];
   for (const { lsn, type, payload } of records) {
     if (lsn <= from) continue;
     if (type === RECORD.put) {
-      const { nodes, replaces } = decodePut(payload);
+      const { nodes, replaces } = fromLog(lsn, () => decodePut(payload));
       for (const node of nodes) put.add(node);
       for (const node of replaces) if (node !== NO_NODE) gone.add(node);
     } else if (type === RECORD.remove) {
-      for (const node of decodeRemove(payload)) gone.add(node);
+      for (const node of fromLog(lsn, () => decodeRemove(payload))) gone.add(node);
     }
   }
   return { put, gone };
@@ -106,7 +92,7 @@ export async function planRows(given: Given): Promise<RowsPlan> {
   const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
   const head = await index.read(entries.head, 0, HEAD_BYTES);
   const headView = new DataView(head.buffer, head.byteOffset, head.length);
-  const headSound = isSound("head") && headView.getUint32(0, true) === 0x46524748;
+  const headSound = isSound("head") && headView.getUint32(0, true) === HEAD_MAGIC;
   const states = await index.readAll(entries.state);
   const oldIds = await index.readAll(entries.ids);
   const lost: KnownRow[] = [];
@@ -234,7 +220,7 @@ export async function planRows(given: Given): Promise<RowsPlan> {
 type Entry = ReturnType<SalvagedIndex["entry"]>;
 
 const isBeyond = (entry: Entry, at: number | undefined, stride: number): boolean =>
-  at !== undefined && at + stride > (entry?.extents.reduce((sum, { blocks }) => sum + blocks * 65_536, 0) ?? 0);
+  at !== undefined && at + stride > (entry === undefined ? 0 : roomIn(entry));
 
 async function floatsAt(index: SalvagedIndex, entry: Entry, at: number, count: number): Promise<Float32Array> {
   return new Float32Array((await index.read(entry, at, 4 * count)).buffer);
@@ -265,17 +251,17 @@ function vectorContents(index: SalvagedIndex, norms: boolean): SectionContents {
 /** The head of a graph of which no row is linked. */
 function freshHead(index: SalvagedIndex, nodes: number, live: number, old: DataView | undefined): Uint8Array {
   const { dimensions, metric, config } = index.meta;
-  const stored = config as { hnsw_m: number; hnsw_ml: number; graph_profile: string };
+  const stored = config as { hnsw_m: number; hnsw_ml: number; graph_profile: GraphProfile };
   if (nodes === 0) return new Uint8Array(0);
   const bytes = new Uint8Array(HEAD_BYTES);
   const view = new DataView(bytes.buffer);
-  const words = [0x46524748, 2, dimensions, KERNEL_METRIC[metric], stored.hnsw_m, nodes, live, 0, NO_NODE, 0];
+  const words = [HEAD_MAGIC, 2, dimensions, KERNEL_METRIC[metric], stored.hnsw_m, nodes, live, 0, NO_NODE, 0];
   words.forEach((word, i) => {
     view.setUint32(4 * i, word, true);
   });
   view.setBigUint64(40, old?.getBigUint64(40, true) ?? BigInt(LEVEL_SEED), true);
   view.setFloat64(48, stored.hnsw_ml, true);
-  view.setUint32(64, PROFILES.indexOf(stored.graph_profile), true);
+  view.setUint32(64, GRAPH_PROFILES.indexOf(stored.graph_profile), true);
   return bytes;
 }
 

@@ -3,16 +3,16 @@
  * damaged is in tier hot again, and nothing is lost. Without, the record is all there is of it.
  */
 import { crc32c, dot } from "../../native/index.js";
-import type { SalvagedIndex, SectionContents } from "../../storage/repair-index.js";
-import { bufferContents } from "./repair-learned.js";
-import type { Doubts } from "./repair-rows.js";
+import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
+import type { Doubts } from "./repair-doubts.js";
 
 const TIERS = ["vectors", "warm", "cool", "cold", "archive"];
 const COOL = 2;
 const VERSIONS = 4;
 const PLACE_BYTES = 16;
-const BLOCK_BYTES = 65_536;
 const HEAD_BYTES = 152;
+/** Where the codebooks begin in their section. */
+const BOOKS_AT = 65_536;
 const MAGIC = 0x52495448; // "HTIR"
 const BOOK_MAGIC = Buffer.from("HEBBTIER");
 /** Offsets in the head. */
@@ -144,7 +144,7 @@ export async function tiersOf(
       const counted = codebooks.slice();
       const out = new DataView(counted.buffer);
       if (!known) {
-        counted.fill(0, 0, BLOCK_BYTES);
+        counted.fill(0, 0, BOOKS_AT);
         out.setUint32(0, MAGIC, true);
         out.setUint32(4, 1, true);
         out.setUint32(KEEPS, keepsOriginals ? 1 : 0, true);
@@ -186,13 +186,10 @@ export async function tiersOf(
   };
 }
 
-const roomIn = ({ extents }: { extents: readonly { blocks: number }[] }): number =>
-  extents.reduce((sum, { blocks }) => sum + blocks * BLOCK_BYTES, 0);
-
 /** Where codebook `version` lies in its section, and how many bytes it has. */
 function bookRoom(d: number, version: number): [at: number, length: number] {
   const room = Math.ceil((8192 + 20 * d + (d > 8192 ? 8 : 1024) * d) / 4096) * 4096;
-  return [BLOCK_BYTES + version * room, room];
+  return [BOOKS_AT + version * room, room];
 }
 
 function isBook(bytes: Uint8Array): boolean {

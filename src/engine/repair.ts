@@ -9,15 +9,14 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { checkOptions, HebbError } from "../../base/errors.js";
+import { bareMessage, checkOptions, DAMAGE_CODES, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { diskFiles, type Lock } from "../../storage/files.js";
 import { CHECKSUMS_KIND } from "../../storage/format.js";
-import { INDEX_NAME } from "../../storage/index-file.js";
+import { CATALOG_NAME, INDEX_NAME, LOCK_NAME, LOG_NAME, REPAIR_NAME } from "../../storage/names.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
-import { finishRepair, markReady, REPAIR_NAME, repairIsReady } from "../../storage/repair-swap.js";
-import { LOCK_NAME } from "../../storage/store.js";
+import { finishRepair, markReady, repairIsReady } from "../../storage/repair-swap.js";
 import { checkCatalog } from "../catalog/check.js";
 import { SalvagedCatalog } from "../catalog/salvage.js";
 import { connect } from "../catalog/schema.js";
@@ -27,18 +26,14 @@ import { LEARNED_SECTIONS } from "./learned-sections.js";
 import { openSession } from "./opening.js";
 import { NO_NODE } from "./records.js";
 import { advanceRows, type CatalogContents, readCatalog, writeCatalog } from "./repair-catalog.js";
+import { doubtsBy, GRAPH_PARTS, NO_DOUBTS, sizeOf, TIER_PARTS } from "./repair-doubts.js";
 import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair-learned.js";
-import { type Doubts, type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
-import { show } from "./validate.js";
+import { type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
+import { checkPath, show } from "./validate.js";
 
-const CATALOG_NAME = "catalog.sqlite";
-const GRAPH_PARTS = ["head", "state", "rows", "upper", "projection"];
-const TIER_PARTS = ["places", "warm", "cool", "cold", "archive", "codebooks"];
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
 /** What is built is checked, and what that finds made anew; a third time would find nothing else. */
 const MOST_ATTEMPTS = 3;
-/** Codes of damage that keeps a store from being opened. */
-const DAMAGE = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT"];
 
 /**
  * Makes a damaged store whole again: graph, full text, indexes, checksums, meta slots and ids are made anew from what
@@ -49,22 +44,22 @@ const DAMAGE = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORR
  * `acceptLoss`, exactly that is dropped.
  * @param directory of the store
  * @returns what was found, what was made anew, and what is lost; `repaired` says whether anything was written
- * @throws {TypeError} on an option that is none
- * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, DISK_FULL, IO_ERROR;
- *   INDEX_CORRUPT or JOURNAL_CORRUPT where nothing tells any more what index.hebb holds. Nothing has changed then
+ * @throws {TypeError} on a path or an option that is none
+ * @throws {HebbError} STORE_LOCKED, STORE_NOT_FOUND, NOT_A_STORE, STORE_VERSION, STORE_MISMATCH, CONFIG_INVALID, DISK_FULL,
+ *   IO_ERROR; INDEX_CORRUPT or JOURNAL_CORRUPT where nothing tells any more what index.hebb holds, or what was built does
+ *   not pass its check; WAL_CORRUPT where a record says what cannot be. Nothing has changed then, unless it failed while
+ *   the built files took their places: the next opening for writing, or the next repair, ends that
  */
 export async function repair(directory: string, options: RepairOptions = {}): Promise<RepairReport> {
   checkOptions("repair", options, ["acceptLoss", "config"]);
   const { acceptLoss = false, config } = options;
   if (typeof acceptLoss !== "boolean") throw new TypeError(`acceptLoss is ${show(acceptLoss)}; expected true or false`);
-  if (typeof directory !== "string" || directory === "" || directory.includes("\0")) {
-    throw new TypeError(`directory is ${show(directory)}; expected a path without NUL`);
-  }
+  checkPath("directory", directory);
   if ((await diskFiles.kind(directory, true)) !== "directory") {
     throw new HebbError("STORE_NOT_FOUND", `there is no store at ${directory}; give the directory of one`);
   }
   // A lock is not to be left in a directory of something else.
-  const parts = [INDEX_NAME, CATALOG_NAME, "wal"];
+  const parts = [INDEX_NAME, CATALOG_NAME, LOG_NAME];
   if (
     !(await Promise.all(parts.map((name) => diskFiles.kind(join(directory, name))))).some((kind) => kind !== undefined)
   ) {
@@ -127,14 +122,7 @@ async function lockAlone(directory: string): Promise<Lock> {
 /** What lay in the files, and what is built of it. */
 class Repairing {
   private readonly folder: string;
-  private doubts: Doubts = {
-    states: false,
-    graph: false,
-    tiers: false,
-    norms: false,
-    vectors: new Set(),
-    records: new Set(),
-  };
+  private doubts = NO_DOUBTS;
 
   private constructor(
     private readonly directory: string,
@@ -191,7 +179,7 @@ class Repairing {
       const checked = await unlocked(() => this.checkInPlace());
       if (checked?.length === 0) return { ok: true, repaired: false, faults: [], rebuilt: [], lost: [] };
       faults = checked ?? [];
-      this.doubt(faults, [], []);
+      this.doubt(faults);
     }
     let rebuilt: string[] = [];
     let lost: RepairLoss[] = [];
@@ -233,31 +221,19 @@ class Repairing {
     } catch (error) {
       if (!(error instanceof HebbError)) throw error;
       if (error.code === "STORE_READ_ONLY") return undefined;
-      if (!DAMAGE.includes(error.code)) throw error;
+      if (!DAMAGE_CODES.includes(error.code)) throw error;
       const { section, offset } = error.details as { section?: unknown; offset?: unknown };
       const name = typeof section === "string" ? section : "index.hebb";
-      const message = error.message.slice(error.code.length + 2);
-      return [{ code: error.code, section: name, offset: typeof offset === "number" ? offset : 0, message }];
+      const at = typeof offset === "number" ? offset : 0;
+      return [{ code: error.code, section: name, offset: at, message: bareMessage(error) }];
     }
   }
 
-  /** Takes faults for reasons to make what they are in anew. @returns whether there is anything new among them */
-  private doubt(faults: readonly Fault[], vectors: Iterable<number>, records: Iterable<number>): boolean {
-    const before = this.doubts;
-    const isIn = (parts: readonly string[]) => faults.some(({ section }) => parts.includes(section));
-    const lengths = faults.some(({ message }) => message.includes("the length that is kept"));
-    const doubts = {
-      states: before.states || isIn(["state", "ids"]),
-      graph: before.graph || isIn(GRAPH_PARTS) || isIn(["index.hebb"]),
-      tiers: before.tiers || isIn(TIER_PARTS),
-      norms: before.norms || lengths,
-      vectors: new Set([...before.vectors, ...vectors]),
-      records: new Set([...before.records, ...records]),
-    };
-    this.doubts = doubts;
-    const size = (d: Doubts) =>
-      Number(d.states) + Number(d.graph) + Number(d.tiers) + Number(d.norms) + d.vectors.size + d.records.size;
-    return size(doubts) > size(before);
+  /** @returns whether there is anything new among the doubts that these give rise to */
+  private doubt(faults: readonly Fault[], vectors?: Iterable<number>, records?: Iterable<number>): boolean {
+    const before = sizeOf(this.doubts);
+    this.doubts = doubtsBy(this.doubts, faults, vectors, records);
+    return sizeOf(this.doubts) > before;
   }
 
   private async plan() {
@@ -447,8 +423,7 @@ function faultsOf(path: string): Fault[] {
     }
   } catch (error) {
     if (!(error instanceof HebbError && error.code === "CATALOG_CORRUPT")) throw error;
-    const message = error.message.slice(error.code.length + 2);
-    return [{ code: error.code, section: "catalog", offset: 0, message }];
+    return [{ code: error.code, section: "catalog", offset: 0, message: bareMessage(error) }];
   }
 }
 

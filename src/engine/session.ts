@@ -31,7 +31,7 @@ import { type Queued, WriteQueue } from "./write-queue.js";
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
-/** What readers of other processes see is this old at most, and what a busy commit takes. */
+/** What a new reader sees is no older than this and what the commit itself takes. */
 const COMMIT_AFTER_MS = 500;
 /** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
 const BEHIND = 4;
@@ -174,7 +174,7 @@ export class Session {
     warnings.push(...recoveryWarnings(this.recovery));
     if (this.store.journalBytes > MUCH_JOURNAL_BYTES) {
       warnings.push(
-        `other processes have been reading this store for long: ${Math.round(this.store.journalBytes / 2 ** 20)} MB of checkpoints wait in index.hebb-journal until they close it`,
+        `readers have had this store open for long: ${Math.round(this.store.journalBytes / 2 ** 20)} MB of checkpoints wait in index.hebb-journal until they close it`,
       );
     }
     if (this.maintenanceFailure) warnings.push(this.maintenanceFailure);

@@ -4,7 +4,7 @@
  * other one with 1 or 0 (u32: in use) and the node (u32), and what follows is its owner's.
  */
 import { bytesOf } from "../../base/bytes.js";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import type { Region } from "../../native/index.js";
 
 export const SLOT_HEADER_BYTES = 8;
@@ -15,7 +15,7 @@ export function checkSlots(name: string, count: number, stride: number, held: nu
   if (count === 0 || count * stride + SLOT_HEADER_BYTES <= held) return;
   throw new HebbError(
     "INDEX_CORRUPT",
-    `section ${name}, offset 0: ${count} slots of ${stride} bytes, and the section has ${held} bytes. Restore the store from a copy`,
+    `section ${name}, offset 0: ${count} slots of ${stride} bytes, and the section has ${held} bytes. ${REPAIR_OR_RESTORE}`,
     { section: name, offset: 0, expected: Math.floor(held / stride), found: count },
   );
 }
@@ -25,7 +25,7 @@ export function checkNode(name: string, offset: number, node: number, nodes: num
   if (node < nodes) return;
   throw new HebbError(
     "INDEX_CORRUPT",
-    `section ${name}, offset ${offset}: node ${node}, and there are ${nodes}. Restore the store from a copy`,
+    `section ${name}, offset ${offset}: node ${node}, and there are ${nodes}. ${REPAIR_OR_RESTORE}`,
     { section: name, offset, expected: nodes, found: node },
   );
 }

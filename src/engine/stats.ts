@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Metric, Tier } from "../../base/types.js";
 import { GRAPH_SECTIONS, type GraphProfile } from "../../native/graph.js";
 import { kernelName, PAGE_BYTES } from "../../native/index.js";
+import { INDEX_NAME } from "../../storage/names.js";
 import type { LearningReport } from "../../training/report.js";
 import type { RecoveryReport } from "../types.js";
 import type { Session } from "./session.js";
@@ -86,7 +87,7 @@ export function statsOf(session: Session): Stats {
     cache: session.tiering.cache,
     vectors: { bytes, bytesPerVector: graph.live && bytes / graph.live, ratio: bytes && raw / bytes },
     bytes: {
-      file: statSync(join(directory, "index.hebb")).size,
+      file: statSync(join(directory, INDEX_NAME)).size,
       journal: store.journalBytes,
       wal: store.log.bytes(),
       catalog: catalog.bytes,

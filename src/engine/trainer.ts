@@ -6,6 +6,7 @@ import { inSlices, workInSlices } from "../../base/slices.js";
 import type { Id } from "../../base/types.js";
 import { Edges } from "../../model/edges.js";
 import { diskFiles } from "../../storage/files.js";
+import { PROGRESS_NAME } from "../../storage/names.js";
 import { Progress } from "../../storage/progress.js";
 import type { LearnEvent } from "../../training/corpus.js";
 import { learning } from "../../training/learn.js";
@@ -24,7 +25,6 @@ const MAX_EVENTS = 100_000;
 /** Earlier events that learning an event looks at. */
 const RECENT_EVENTS = 256;
 /** What phases of `train` left; its version is raised where the same phase leaves something else. */
-const PROGRESS_NAME = "train.progress";
 const PROGRESS_VERSION = 3;
 
 export class Trainer {

@@ -19,6 +19,12 @@ export function show(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
+/** @throws {TypeError} unless a path; `name` is what the message calls it */
+export function checkPath(name: string, path: unknown): void {
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+  throw new TypeError(`${name} is ${show(path)}; expected a path, not empty and without NUL`);
+}
+
 /** @throws {TypeError} unless a string of 1-512 bytes of UTF-8 or a safe integer */
 export function checkId(id: unknown): Id {
   if (typeof id === "number") {

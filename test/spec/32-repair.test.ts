@@ -8,9 +8,11 @@ import { basename, join } from "node:path";
 import Database from "better-sqlite3";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
+import { RECORD } from "../../src/engine/records.js";
 import { type Index, open, type RepairReport, repair } from "../../src/index.js";
 import { encodeSlot } from "../../storage/format.js";
 import { changeBytes, forge, garble, metaOf, offsetOf, peek, sectionOf, words } from "../support/damage.js";
+import { ForgedLog } from "../support/forged-store.js";
 import { errorOf, rowOf, scratch } from "../support/rows.js";
 import { long } from "../support/seed.js";
 import { clusteredRows, range } from "../support/tiers.js";
@@ -339,6 +341,22 @@ describe("the files beside", () => {
       expect(error.message).toMatch(/Restore the whole store from a copy$/);
       expect(bytesOf(directory)).toEqual(bytes);
     }
+  });
+
+  test("a record that says what cannot be, though its checksums hold, is named, and nothing is written", async () => {
+    const index = await open(path("alive"), { dimensions: d, metric: "l2" });
+    await index.put("a", rowOf(rows, 0, d));
+    const killed = path("forged");
+    cpSync(path("alive"), killed, { recursive: true });
+    await index.close();
+    const log = new ForgedLog(killed);
+    log.ofType(RECORD.put).payload.writeUInt32LE(0x7fffffff, 0);
+    log.save();
+    const bytes = bytesOf(killed);
+    const error = await errorOf(() => repair(killed, { acceptLoss: true }));
+    expect(error).toMatchObject({ code: "WAL_CORRUPT" });
+    expect(error.message).toMatch(/log record 1: .*Restore the store from a copy$/);
+    expect(bytesOf(killed)).toEqual(bytes);
   });
 
   test("a checksum page that lost one checksum still proves the others", async () => {

@@ -1,12 +1,9 @@
 /** Damage to closed stores: bytes that change under their checksums, and bytes whose checksums are made to hold. */
 import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { crc32c } from "../../native/index.js";
+import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../../native/index.js";
 import { fileBlockOf, pageOffset } from "../../storage/extents.js";
 import { CHECKSUMS_PER_PAGE, decodeSlot, type Meta, type SectionEntry, SLOT_BYTES } from "../../storage/format.js";
-
-const BLOCK = 65_536;
-const PAGE = 4096;
 
 export function metaOf(directory: string): Meta {
   const slot = decodeSlot(readFileSync(join(directory, "index.hebb")).subarray(0, SLOT_BYTES));
@@ -22,7 +19,9 @@ export function sectionOf(directory: string, name: string): SectionEntry {
 
 /** The offset in index.hebb of a section's byte. */
 export function offsetOf(directory: string, name: string, at: number): number {
-  return fileBlockOf(sectionOf(directory, name).extents, Math.floor(at / BLOCK)) * BLOCK + (at % BLOCK);
+  return (
+    fileBlockOf(sectionOf(directory, name).extents, Math.floor(at / BLOCK_BYTES)) * BLOCK_BYTES + (at % BLOCK_BYTES)
+  );
 }
 
 /** Changes bytes of a file: each goes through `change`. */
@@ -58,15 +57,18 @@ export function forge(directory: string, name: string, at: number, bytes: Uint8A
   const meta = metaOf(directory);
   const offset = offsetOf(directory, name, at);
   changeBytes(path, offset, bytes.length, (_, i) => bytes[i]);
-  const block = Math.floor(offset / BLOCK);
+  const block = Math.floor(offset / BLOCK_BYTES);
   const checksums = meta.sections.find(({ kind }) => kind === 0)!;
   const page = Math.floor(block / CHECKSUMS_PER_PAGE);
   const pageAt = pageOffset(checksums.extents, page);
   const file = readFileSync(path);
-  const entries = Buffer.from(file.subarray(pageAt, pageAt + PAGE));
-  entries.writeUInt32LE(crc32c(file.subarray(block * BLOCK, (block + 1) * BLOCK)), (block % CHECKSUMS_PER_PAGE) * 4);
-  entries.writeUInt32LE(crc32c(entries.subarray(0, PAGE - 4), page), PAGE - 4);
-  changeBytes(path, pageAt, PAGE, (_, i) => entries[i]);
+  const entries = Buffer.from(file.subarray(pageAt, pageAt + PAGE_BYTES));
+  entries.writeUInt32LE(
+    crc32c(file.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)),
+    (block % CHECKSUMS_PER_PAGE) * 4,
+  );
+  entries.writeUInt32LE(crc32c(entries.subarray(0, PAGE_BYTES - 4), page), PAGE_BYTES - 4);
+  changeBytes(path, pageAt, PAGE_BYTES, (_, i) => entries[i]);
 }
 
 /** Little-endian u32s as bytes. */

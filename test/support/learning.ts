@@ -7,7 +7,7 @@ import type { LearnEvent } from "../../training/corpus.js";
 import { type Answers, judge } from "../../training/judge.js";
 import { type Lesson, learning } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
-import { armsIn, learnersIn } from "../../training/serving.js";
+import { learnersIn } from "../../training/serving.js";
 import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState, shiftsOf } from "../../training/state.js";
 import type { World } from "./corpus.js";
 
@@ -92,9 +92,6 @@ export function measure(state: LearnedState, world: World, events: readonly Lear
   }
   return mean;
 }
-
-/** Arms that could differ from static. */
-export const armsThere = (state: LearnedState): number[] => armsIn(learnersIn(state));
 
 /** Everything the state holds, comparable. Places of edges that are not used any more have no meaning. */
 export function contents(state: LearnedState) {

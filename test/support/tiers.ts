@@ -1,11 +1,10 @@
 /** What tests of the tiers share: data that codes can tell apart, what tiers are said to hold and do hold, and damage. */
-import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
 import { Prng } from "../../base/prng.js";
 import type { Index, Tier } from "../../src/index.js";
-import { decodeSlot, type SectionEntry, SLOT_BYTES } from "../../storage/format.js";
+import { changeBytes, offsetOf, sectionOf } from "./damage.js";
 
 export const TIERS = ["hot", "warm", "cool", "cold", "archive"] as const satisfies readonly Tier[];
 /** The half-life that accesses have by default, in ms. */
@@ -65,31 +64,10 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
   return Math.sqrt(error / square);
 }
 
-function sectionOf(directory: string, name: string): SectionEntry {
-  const slot = decodeSlot(readFileSync(join(directory, "index.hebb")).subarray(0, SLOT_BYTES));
-  if (slot.state !== "valid") throw new Error(`the first meta slot is ${slot.state}`);
-  return slot.meta.sections.find((section) => section.name === name)!;
-}
-
 /** Bytes that a section of a closed store has. */
 export const sectionBytes = (directory: string, name: string): number => sectionOf(directory, name).length;
 
 /** Flips a bit of a closed store, at an offset of a section. */
 export function flipBit(directory: string, name: string, offset: number): void {
-  let left = offset;
-  for (const { fileBlock, blocks } of sectionOf(directory, name).extents) {
-    if (left >= blocks * 65_536) {
-      left -= blocks * 65_536;
-      continue;
-    }
-    const file = openSync(join(directory, "index.hebb"), "r+");
-    const byte = Buffer.alloc(1);
-    const at = fileBlock * 65_536 + left;
-    readSync(file, byte, 0, 1, at);
-    byte[0] ^= 0x10;
-    writeSync(file, byte, 0, 1, at);
-    closeSync(file);
-    return;
-  }
-  throw new Error(`section ${name} has no byte ${offset}`);
+  changeBytes(join(directory, "index.hebb"), offsetOf(directory, name, offset), 1, (byte) => byte ^ 0x10);
 }

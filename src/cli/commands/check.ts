@@ -1,4 +1,5 @@
 import { type Command, CommanderError } from "commander";
+import { bareMessage, DAMAGE_CODES } from "../../../base/errors.js";
 import { type CheckResult, HebbError } from "../../index.js";
 import { print } from "../print.js";
 import { during, formatDuration } from "../progress.js";
@@ -6,9 +7,6 @@ import { warn, withStore } from "../store.js";
 
 /** The code of the error that `hebb check` ends with, once it has listed the faults. */
 export const FAULTS_FOUND = "hebb.faults";
-
-/** What opening a damaged store fails with. */
-const DAMAGE = ["INDEX_CORRUPT", "JOURNAL_CORRUPT", "WAL_CORRUPT", "CATALOG_CORRUPT"];
 
 export function checkCommand(program: Command): void {
   program
@@ -42,12 +40,14 @@ async function check(store: string): Promise<CheckResult> {
   try {
     return await withStore(store, { readOnly: true }, (index) => during("checking", index.check()));
   } catch (error) {
-    if (!(error instanceof HebbError && DAMAGE.includes(error.code))) throw error;
+    if (!(error instanceof HebbError && DAMAGE_CODES.includes(error.code))) throw error;
     const { code, details } = error;
-    const message = error.message.slice(code.length + 2);
     const file = { INDEX_CORRUPT: "index.hebb", JOURNAL_CORRUPT: "journal", WAL_CORRUPT: "wal" }[code as string];
     const section = typeof details.section === "string" ? details.section : (file ?? "catalog");
     const offset = typeof details.offset === "number" ? details.offset : 0;
-    return { ok: false, faults: [{ code, section, offset, message: `${message} (the store cannot be opened)` }] };
+    return {
+      ok: false,
+      faults: [{ code, section, offset, message: `${bareMessage(error)} (the store cannot be opened)` }],
+    };
   }
 }

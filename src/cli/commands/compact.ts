@@ -8,7 +8,7 @@ export function compactCommand(program: Command): void {
     .command("compact")
     .summary("give free space in a store back to the disk")
     .description(
-      "Writes the index anew without the space that deleted rows and moved vectors left free. Needs room for a second copy of it meanwhile.",
+      "Writes the index anew without the space that deleted rows and moved vectors left free. Nobody else may have the store open. Needs room for a second copy of the index meanwhile.",
     )
     .argument("<store>", "directory of the store")
     .option("--json", "print one line of JSON")

@@ -7,9 +7,11 @@ import { warn, withStore } from "../store.js";
 
 const BYTES: Record<string, string> = {
   file: "index on disk",
+  journal: "journal on disk",
   wal: "log on disk",
   catalog: "catalog on disk",
   resident: "index in memory",
+  dirty: "changed in memory",
 };
 
 export function statsCommand(program: Command): void {
