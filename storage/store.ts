@@ -17,7 +17,16 @@ import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
 import { IndexFile, type SectionSpec, type Still } from "./index-file.js";
 import { type Group, Log, type LogRecovery } from "./log.js";
-import { CATALOG_NAME, INDEX_NAME, JOURNAL_NAME, LOCK_NAME, LOG_NAME, NEW_INDEX_NAME, REPAIR_NAME } from "./names.js";
+import {
+  CATALOG_NAME,
+  INDEX_NAME,
+  JOURNAL_NAME,
+  LOCK_NAME,
+  LOG_NAME,
+  NEW_INDEX_NAME,
+  PROGRESS_NAME,
+  REPAIR_NAME,
+} from "./names.js";
 import { Poison } from "./poison.js";
 import { finishRepair, repairIsReady } from "./repair-swap.js";
 
@@ -354,7 +363,10 @@ async function holdsStore(files: Files, directory: string): Promise<boolean> {
   }
   if (names.includes(INDEX_NAME)) return true;
   const foreign = names.find(
-    (name) => !(name in expected) && name !== NEW_INDEX_NAME && name !== REPAIR_NAME && !name.startsWith(CATALOG_NAME),
+    (name) =>
+      !(name in expected) &&
+      ![NEW_INDEX_NAME, REPAIR_NAME, PROGRESS_NAME].includes(name) &&
+      !name.startsWith(CATALOG_NAME),
   );
   if (foreign !== undefined) {
     const message = `${directory} is no store, and holds ${JSON.stringify(foreign)}; give an empty or new directory`;

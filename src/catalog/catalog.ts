@@ -15,6 +15,7 @@ import { setImmediate as breath } from "node:timers/promises";
 import type Database from "better-sqlite3";
 import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import type { Filter, Id, Payload } from "../../base/types.js";
+import { ioError } from "../../storage/files.js";
 import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
 import { candidates } from "./candidates.js";
@@ -631,7 +632,7 @@ async function syncFile(path: string): Promise<void> {
       await directory.close();
     }
   } catch (cause) {
-    throw new HebbError("IO_ERROR", `sync ${path}: ${(cause as Error).message}`, { path, operation: "sync" }, cause);
+    throw ioError(cause, "sync", path);
   }
 }
 
