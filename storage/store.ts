@@ -109,7 +109,12 @@ export class Store {
     const poison = new Poison();
     const opened: { close(): Promise<void> }[] = [];
     try {
-      // Asked again under the lock: another process may have made it meanwhile.
+      // Asked again under the lock: a repair that had it meanwhile may have been cut short, and its files be half in place.
+      if (await repairIsReady(files, directory)) {
+        if (readOnly) throw unrepaired(directory);
+        await finishRepair(files, directory);
+      }
+      // So is this: another process may have made it meanwhile.
       const created = !(await holdsStore(files, directory));
       if (created) {
         if (create === undefined || readOnly) throw notFound(directory);
@@ -262,11 +267,28 @@ export class Store {
   ): Promise<void> {
     this.checkWritable();
     await this.index.settle(still);
+    let following: Promise<unknown> = Promise.resolve();
+    try {
+      await this.checkpointFollowed(moment, still, config, (followers) => {
+        following = followers.catch(() => {}); // reported there, unless something fails before
+      });
+    } finally {
+      // The next checkpoint is of a later moment, and must not take what followers do for this one for theirs.
+      await following;
+    }
+  }
+
+  private async checkpointFollowed(
+    moment: number | (() => Promise<Moment>),
+    still: Still,
+    config: Json,
+    follow: (followers: Promise<number>) => void,
+  ): Promise<void> {
     const { followers, snapshot } = await still(async () => {
       await this.log.sync();
       const { lsn, followers = Promise.resolve(lsn) }: Moment =
         typeof moment === "number" ? { lsn: moment } : await moment();
-      followers.catch(() => {}); // reported below, unless something fails before
+      follow(followers);
       if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
         throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
       }
@@ -293,10 +315,7 @@ export class Store {
 
 /** A repair that was cut short while its files took their places. */
 async function endRepair(files: Files, directory: string, readOnly: boolean): Promise<void> {
-  if (readOnly) {
-    const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
-    throw new HebbError("STORE_READ_ONLY", message);
-  }
+  if (readOnly) throw unrepaired(directory);
   const lock = await files.lock(join(directory, LOCK_NAME), "exclusive");
   try {
     if (await repairIsReady(files, directory)) await finishRepair(files, directory);
@@ -406,6 +425,11 @@ function checkIdentity(directory: string, meta: Meta, { dimensions, metric }: Id
     `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}`,
     { stored: { dimensions: meta.dimensions, metric: meta.metric }, asked: { dimensions, metric } },
   );
+}
+
+function unrepaired(directory: string): HebbError {
+  const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
+  return new HebbError("STORE_READ_ONLY", message);
 }
 
 function notFound(directory: string): HebbError {
