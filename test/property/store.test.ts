@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
@@ -49,4 +50,32 @@ test("any life without faults ends as the model says (real disk, mapped)", async
     }),
     runs(25),
   );
+});
+
+test("a checkpoint that failed is over only once its followers are: the next one asks them anew", async () => {
+  const simulator = new Simulator(1);
+  const model = new Model();
+  const { store } = await Subject.open(simulator.files(), DIRECTORY, model);
+  const { last } = await store.log.append([{ type: 1, payload: new Uint8Array(8) }]);
+  store.region.write(0, 0, new Uint8Array(100).fill(1));
+  let end = (_: number) => {};
+  const followers = new Promise<number>((resolve) => {
+    end = resolve;
+  });
+  simulator.onCall = ({ operation }) => (operation === "allocate" ? "ENOSPC" : undefined);
+  let isOver = false;
+  const failing = store
+    .checkpoint(async () => ({ lsn: last, followers }))
+    .catch(({ code }) => {
+      isOver = true;
+      return code;
+    });
+  await setTimeout(50);
+  expect(isOver).toBe(false);
+  end(0);
+  expect(await failing).toBe("DISK_FULL");
+  simulator.onCall = undefined;
+  await store.checkpoint(last);
+  expect(store.meta.lsn).toBe(last);
+  await store.close();
 });
