@@ -13,10 +13,10 @@ import { HebbError } from "../base/errors.js";
 import type { Json, Metric } from "../base/types.js";
 import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
-import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
+import { diskFiles, type Files, type Lock, makeDirectories, type StoredFile } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
 import { INDEX_NAME, IndexFile, JOURNAL_NAME, NEW_INDEX_NAME, type SectionSpec, type Still } from "./index-file.js";
-import { type Group, Log, type LogRecovery } from "./log.js";
+import { type Group, Log, type LogRecovery, openSegments } from "./log.js";
 import { Poison } from "./poison.js";
 import { finishRepair, REPAIR_NAME, repairIsReady } from "./repair-swap.js";
 
@@ -124,10 +124,30 @@ export class Store {
         if (create !== undefined) checkIdentity(directory, meta, create);
         return sections(meta);
       };
+      // Before the state is fixed, and after: what a checkpoint removes of the log meanwhile stays readable.
+      const segments = new Map<number, StoredFile>();
+      const hold = () => openSegments(files, join(directory, LOG_NAME), "read", segments);
+      opened.push({ close: async () => void (await Promise.all([...segments.values()].map((one) => one.close()))) });
+      if (readOnly) await hold();
       const upTo = typeof readOnly === "object" ? await readOnly.begin() : Number.MAX_SAFE_INTEGER;
+      if (readOnly) await hold();
+      for (const [firstLsn, file] of segments) {
+        if (firstLsn <= upTo + 1) continue;
+        segments.delete(firstLsn); // of later states: checkpoints may have removed what comes between
+        await file.close();
+      }
       const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison, safeReads);
       opened.push(index);
-      const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly !== false);
+      const held = readOnly ? new Map(segments) : undefined;
+      segments.clear(); // they are the log's
+      const log = await Log.open(
+        files,
+        join(directory, LOG_NAME),
+        index.meta.storeId,
+        poison,
+        readOnly !== false,
+        held,
+      );
       return new Store(created, readOnly !== false, log, files, index, lock, poison);
     } catch (error) {
       // The first error tells more than one from closing.

@@ -7,8 +7,9 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
 import { Simulator } from "../../storage/simulator.js";
+import { Store } from "../../storage/store.js";
 import { runs } from "../support/seed.js";
-import { DIRECTORY, live, Model, Subject } from "../support/store-model.js";
+import { DIRECTORY, live, Model, SECTIONS, Subject } from "../support/store-model.js";
 
 let scratch: string;
 beforeAll(async () => {
@@ -78,4 +79,26 @@ test("a checkpoint that failed is over only once its followers are: the next one
   await store.checkpoint(last);
   expect(store.meta.lsn).toBe(last);
   await store.close();
+});
+
+test("a reader has the log that it needs, though checkpoints cut it while the reader begins", async () => {
+  const files = new Simulator(2).files();
+  const { store: writer } = await Subject.open(files, DIRECTORY, new Model());
+  const put = async () => (await writer.log.append([{ type: 1, payload: new Uint8Array(8) }])).last;
+  const checkpoint = async (lsn: number) => {
+    writer.region.write(0, lsn * 100, new Uint8Array(100).fill(lsn));
+    await writer.checkpoint(lsn);
+  };
+  await checkpoint(await put());
+  const shown = await put();
+  const begin = async () => {
+    for (let i = 0; i < 3; i++) await checkpoint(await put());
+    return shown;
+  };
+  const reader = await Store.open(DIRECTORY, { files, sections: SECTIONS, readOnly: { begin } });
+  const seen: number[] = [];
+  for await (const { lsn } of reader.replay([shown])) seen.push(lsn);
+  expect([reader.meta.lsn, ...seen.filter((lsn) => lsn <= shown)]).toEqual([1, shown]);
+  await reader.close();
+  await writer.close();
 });
