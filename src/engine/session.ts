@@ -485,12 +485,16 @@ export class Session {
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
       if (this.catalog.needsCommit) this.commitSoon();
-      else this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
+      else this.commitLater();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
       throw error;
     }
+  }
+
+  private commitLater(): void {
+    this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
   }
 
   /**
@@ -504,7 +508,9 @@ export class Session {
       this.committing = undefined;
       await this.commitApplied();
     }).catch((error: unknown) => {
-      this.broken ??= error;
+      // On a full disk all of it still waits, in memory and in the log.
+      if (error instanceof HebbError && error.code === "DISK_FULL" && !isFailedSync(error)) this.commitLater();
+      else this.broken ??= error;
     });
   }
 
