@@ -109,30 +109,33 @@ export class Log {
     await (await newSegment(files, directory, storeId, 1, new Poison())).file.close();
   }
 
-  /** Opens the segments; `recover` must follow. */
+  /**
+   * Opens the segments; `recover` must follow.
+   * @param held by first LSN, segments that are open already: these and no others. Closed with the log
+   */
   static async open(
     files: Files,
     directory: string,
     storeId: Uint8Array,
     poison: Poison,
     readOnly: boolean,
+    held?: ReadonlyMap<number, StoredFile>,
   ): Promise<Log> {
     if ((await files.kind(directory)) !== "directory") {
       throw new HebbError("WAL_CORRUPT", `${directory} is missing. ${REPAIR_OR_RESTORE}`, { directory });
     }
-    const lsns = (await files.list(directory)).map(segmentLsn).filter((lsn) => lsn !== undefined);
-    const segments: Segment[] = [];
-    const log = new Log(files, directory, storeId, poison, readOnly, segments);
+    const opened = new Map(held);
     try {
-      for (const firstLsn of lsns.sort((a, b) => a - b)) {
-        const file = await files.open(join(directory, segmentName(firstLsn)), readOnly ? "read" : "write");
+      if (held === undefined) await openSegments(files, directory, readOnly ? "read" : "write", opened);
+      const segments: Segment[] = [];
+      for (const [firstLsn, file] of [...opened].sort(([a], [b]) => a - b)) {
         segments.push({ file, firstLsn, end: await file.size(), link: 0 });
       }
+      return new Log(files, directory, storeId, poison, readOnly, segments);
     } catch (error) {
-      await log.close();
+      await Promise.allSettled([...opened.values()].map((file) => file.close())); // the first error tells more
       throw error;
     }
-    return log;
   }
 
   /**
@@ -490,6 +493,20 @@ function corrupt({ segment, offset, lsn }: LogDamage, why: string): HebbError {
     `wal/${segment}, offset ${offset}: record ${lsn} is damaged or missing; ${why}. ${REPAIR_OR_RESTORE}`,
     { segment, offset, lsn },
   );
+}
+
+/** Opens the segments in a directory that are not in `opened` yet, and adds them. */
+export async function openSegments(
+  files: Files,
+  directory: string,
+  mode: "read" | "write",
+  opened: Map<number, StoredFile>,
+): Promise<void> {
+  if ((await files.kind(directory)) !== "directory") return;
+  for (const firstLsn of (await files.list(directory)).map(segmentLsn)) {
+    if (firstLsn === undefined || opened.has(firstLsn)) continue;
+    opened.set(firstLsn, await files.open(join(directory, segmentName(firstLsn)), mode));
+  }
 }
 
 /** Makes an empty segment, durably. */

@@ -13,10 +13,10 @@ import { HebbError } from "../base/errors.js";
 import type { Json, Metric } from "../base/types.js";
 import type { Region } from "../native/index.js";
 import type { Fault } from "./check.js";
-import { diskFiles, type Files, type Lock, makeDirectories } from "./files.js";
+import { diskFiles, type Files, type Lock, makeDirectories, type StoredFile } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
 import { IndexFile, type SectionSpec, type Still } from "./index-file.js";
-import { type Group, Log, type LogRecovery } from "./log.js";
+import { type Group, Log, type LogRecovery, openSegments } from "./log.js";
 import {
   CATALOG_NAME,
   INDEX_NAME,
@@ -119,7 +119,12 @@ export class Store {
     const poison = new Poison();
     const opened: { close(): Promise<void> }[] = [];
     try {
-      // Asked again under the lock: another process may have made it meanwhile.
+      // Asked again under the lock: a repair that had it meanwhile may have been cut short, and its files be half in place.
+      if (await repairIsReady(files, directory)) {
+        if (readOnly) throw unrepaired(directory);
+        await finishRepair(files, directory);
+      }
+      // So is this: another process may have made it meanwhile.
       const created = !(await holdsStore(files, directory));
       if (created) {
         if (create === undefined || readOnly) throw notFound(directory);
@@ -129,10 +134,30 @@ export class Store {
         if (create !== undefined) checkIdentity(directory, meta, create);
         return sections(meta);
       };
+      // Before the state is fixed, and after: what a checkpoint removes of the log meanwhile stays readable.
+      const segments = new Map<number, StoredFile>();
+      const hold = () => openSegments(files, join(directory, LOG_NAME), "read", segments);
+      opened.push({ close: async () => void (await Promise.all([...segments.values()].map((one) => one.close()))) });
+      if (readOnly) await hold();
       const upTo = typeof readOnly === "object" ? await readOnly.begin() : Number.MAX_SAFE_INTEGER;
+      if (readOnly) await hold();
+      for (const [firstLsn, file] of segments) {
+        if (firstLsn <= upTo + 1) continue;
+        segments.delete(firstLsn); // of later states: checkpoints may have removed what comes between
+        await file.close();
+      }
       const index = await IndexFile.open(files, directory, wanted, readOnly ? { upTo } : undefined, poison, safeReads);
       opened.push(index);
-      const log = await Log.open(files, join(directory, LOG_NAME), index.meta.storeId, poison, readOnly !== false);
+      const held = readOnly ? new Map(segments) : undefined;
+      segments.clear(); // they are the log's
+      const log = await Log.open(
+        files,
+        join(directory, LOG_NAME),
+        index.meta.storeId,
+        poison,
+        readOnly !== false,
+        held,
+      );
       return new Store(created, readOnly !== false, log, files, index, lock, poison);
     } catch (error) {
       // The first error tells more than one from closing.
@@ -272,11 +297,28 @@ export class Store {
   ): Promise<void> {
     this.checkWritable();
     await this.index.settle(still);
+    let following: Promise<unknown> = Promise.resolve();
+    try {
+      await this.checkpointFollowed(moment, still, config, (followers) => {
+        following = followers.catch(() => {}); // reported there, unless something fails before
+      });
+    } finally {
+      // The next checkpoint is of a later moment, and must not take what followers do for this one for theirs.
+      await following;
+    }
+  }
+
+  private async checkpointFollowed(
+    moment: number | (() => Promise<Moment>),
+    still: Still,
+    config: Json,
+    follow: (followers: Promise<number>) => void,
+  ): Promise<void> {
     const { followers, snapshot } = await still(async () => {
       await this.log.sync();
       const { lsn, followers = Promise.resolve(lsn) }: Moment =
         typeof moment === "number" ? { lsn: moment } : await moment();
-      followers.catch(() => {}); // reported below, unless something fails before
+      follow(followers);
       if (lsn < this.meta.lsn || lsn > this.log.durableLsn) {
         throw new RangeError(`checkpoint at ${lsn}; expected ${this.meta.lsn} to ${this.log.durableLsn}`);
       }
@@ -304,10 +346,7 @@ export class Store {
 
 /** A repair that was cut short while its files took their places. */
 async function endRepair(files: Files, directory: string, readOnly: boolean): Promise<void> {
-  if (readOnly) {
-    const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
-    throw new HebbError("STORE_READ_ONLY", message);
-  }
+  if (readOnly) throw unrepaired(directory);
   const lock = await files.lock(join(directory, LOCK_NAME), "exclusive");
   try {
     if (await repairIsReady(files, directory)) await finishRepair(files, directory);
@@ -422,6 +461,11 @@ function checkIdentity(directory: string, meta: Meta, { dimensions, metric }: Id
     `${directory} holds ${meta.dimensions} dimensions under ${meta.metric}; asked for were ${dimensions} under ${metric}. Leave both out to open it`,
     { stored: { dimensions: meta.dimensions, metric: meta.metric }, asked: { dimensions, metric } },
   );
+}
+
+function unrepaired(directory: string): HebbError {
+  const message = `${directory} was being repaired when that was cut short; open it once without readOnly to end it`;
+  return new HebbError("STORE_READ_ONLY", message);
 }
 
 function notFound(directory: string): HebbError {

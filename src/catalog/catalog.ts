@@ -525,6 +525,11 @@ export class Catalog {
     this.#meta.lsn = Math.max(this.#meta.lsn, lsn);
   }
 
+  /** Resolves once no checkpoint empties SQLite's log: until then `commit` puts nothing on disk. */
+  untilWritable(): Promise<void> {
+    return this.#untilWritable();
+  }
+
   async #untilWritable(): Promise<void> {
     while (this.#gate !== undefined) await this.#gate;
     this.#checkWritable();

@@ -16,11 +16,15 @@ export async function readingSteadily<T>(files: Files, directory: string, begin:
     try {
       return await begin();
     } catch (error) {
-      if (!(error instanceof HebbError && TORN.includes(error.code))) throw error;
+      if (!(error instanceof HebbError && (TORN.includes(error.code) || saysMissing(error)))) throw error;
       if (attempt >= ((await hasWriter(directory, files)) ? ATTEMPTS : ATTEMPTS_ALONE)) throw error;
     }
   }
 }
+
+/** What the log had beyond the catalog may have been committed since, by a writer that closed the store meanwhile. */
+const saysMissing = ({ code, details }: HebbError): boolean =>
+  code === "STORE_READ_ONLY" && details?.changes !== undefined;
 
 /**
  * Who reads shows what the catalog holds. What the log has beyond it comes soon where a writer is there, and must not be

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { bareMessage, checkOptions, DAMAGE_CODES, HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
 import { diskFiles, type Lock } from "../../storage/files.js";
-import { CHECKSUMS_KIND } from "../../storage/format.js";
+import { CHECKSUMS_KIND, CLOSING_TYPE } from "../../storage/format.js";
 import { CATALOG_NAME, INDEX_NAME, LOCK_NAME, LOG_NAME, REPAIR_NAME } from "../../storage/names.js";
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
@@ -66,57 +66,46 @@ export async function repair(directory: string, options: RepairOptions = {}): Pr
     throw new HebbError("STORE_NOT_FOUND", `${directory} holds no store; give the directory of one`);
   }
   const opening: OpenOptions = config === undefined ? {} : { config };
-  return underLock(directory, async (unlocked) => {
+  return underLock(directory, async (withReaders) => {
     const repairing = await Repairing.begin(directory, opening);
     try {
-      return await repairing.run(acceptLoss, unlocked);
+      return await repairing.run(acceptLoss, withReaders);
     } finally {
       await repairing.end();
     }
   });
 }
 
-/** Runs a task with nobody else in the store; `unlocked` lets go of it for the time of a part of the task. */
-async function underLock<T>(
-  directory: string,
-  task: (unlocked: <U>(part: () => Promise<U>) => Promise<U>) => Promise<T>,
-): Promise<T> {
-  const take = () => lockAlone(directory);
-  let lock = await take();
+/** Lets readers in for the time of a part of a task. */
+type WithReaders = <T>(part: () => Promise<T>) => Promise<T>;
+
+/**
+ * Runs a task with nobody else in the store. Writers stay out all the time: what they did after the files were read would
+ * be gone with these files.
+ * @throws {HebbError} STORE_LOCKED
+ */
+async function underLock<T>(directory: string, task: (withReaders: WithReaders) => Promise<T>): Promise<T> {
+  const writers = await diskFiles.lock(join(directory, LOCK_NAME), "exclusive");
+  let readers: Lock | undefined;
   try {
+    readers = await keepReadersOut(directory);
     return await task(async (part) => {
-      await lock.release();
-      try {
-        return await part();
-      } finally {
-        lock = await take();
-      }
+      await readers?.release();
+      readers = undefined;
+      const done = await part();
+      readers = await keepReadersOut(directory);
+      return done;
     });
   } finally {
-    await lock.release().catch(() => {}); // it may be gone, where it could not be taken again
+    await readers?.release();
+    await writers.release();
   }
 }
 
-/** Keeps writers and readers out. @throws {HebbError} STORE_LOCKED */
-async function lockAlone(directory: string): Promise<Lock> {
-  const writers = await diskFiles.lock(join(directory, LOCK_NAME), "exclusive");
-  try {
-    const readers = await diskFiles.lockDirectory(directory, "exclusive");
-    if (readers === undefined) {
-      throw new HebbError("STORE_LOCKED", `${directory} is open for reading; close it there first`, {
-        path: directory,
-      });
-    }
-    return {
-      async release() {
-        await readers.release();
-        await writers.release();
-      },
-    };
-  } catch (error) {
-    await writers.release();
-    throw error;
-  }
+async function keepReadersOut(directory: string): Promise<Lock> {
+  const readers = await diskFiles.lockDirectory(directory, "exclusive");
+  if (readers !== undefined) return readers;
+  throw new HebbError("STORE_LOCKED", `${directory} is open for reading; close it there first`, { path: directory });
 }
 
 /** What lay in the files, and what is built of it. */
@@ -173,10 +162,10 @@ class Repairing {
     await this.index.close();
   }
 
-  async run(acceptLoss: boolean, unlocked: <U>(part: () => Promise<U>) => Promise<U>): Promise<RepairReport> {
+  async run(acceptLoss: boolean, withReaders: WithReaders): Promise<RepairReport> {
     let { faults } = this;
     if (!this.hasDamage) {
-      const checked = await unlocked(() => this.checkInPlace());
+      const checked = await withReaders(() => this.checkInPlace());
       if (checked?.length === 0) return { ok: true, repaired: false, faults: [], rebuilt: [], lost: [] };
       faults = checked ?? [];
       this.doubt(faults);
@@ -216,6 +205,8 @@ class Repairing {
 
   /** What contradicts itself though its checksums hold; undefined where the log has to be applied first. */
   private async checkInPlace(): Promise<Fault[] | undefined> {
+    const { log, rows } = this;
+    if (log.records.some(({ type, lsn }) => type !== CLOSING_TYPE && lsn > rows.lsn)) return undefined;
     try {
       return (await checked(this.directory, { ...this.opening, readOnly: true })).faults;
     } catch (error) {

@@ -2,6 +2,7 @@
  * An open store with everything around it: the one writer, the followers of the log, and what
  * reads them. `Index` checks arguments and asks here.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
@@ -35,6 +36,8 @@ const DEAD_LEAST = 1000;
 const COMMIT_AFTER_MS = 500;
 /** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
 const BEHIND = 4;
+/** How long a put into a store that is full but for deleted rows waits for the searches that may still look at those. */
+const SEARCHES_END_MS = 10_000;
 /** From here on users should know that checkpoints gather. */
 const MUCH_JOURNAL_BYTES = 1 << 30;
 
@@ -272,15 +275,31 @@ export class Session {
         // Outside of any turn, which the checkpoint may be waiting for.
         if (this.exceeds(BEHIND)) await this.maintenance;
       } catch (error) {
-        const fits = this.graph.live + rows.ids.length <= this.config.ruvector.max_nodes;
-        if (!(error instanceof HebbError && error.code === "STORE_FULL" && fits)) throw error;
-        // The places of deleted rows are freed in passing otherwise, and used again while nothing is linked.
-        await this.linker.turn(async () => {
+        if (!this.wouldFit(error, rows)) throw error;
+        await this.putIntoFreed(rows, put);
+      }
+    });
+  }
+
+  /** Whether a put found no place only because those of deleted rows are not free, or not to be used again yet. */
+  private wouldFit(error: unknown, { ids }: NewRows): boolean {
+    const fits = this.graph.live + ids.length <= this.config.ruvector.max_nodes;
+    return error instanceof HebbError && error.code === "STORE_FULL" && fits;
+  }
+
+  /** The places of deleted rows are freed in passing otherwise, and used again while nothing is linked or searched. */
+  private async putIntoFreed(rows: NewRows, put: () => Promise<void>): Promise<void> {
+    for (const until = performance.now() + SEARCHES_END_MS; ; ) {
+      try {
+        return await this.linker.turn(async () => {
           await this.alone(() => this.consolidate());
           await put();
         });
+      } catch (error) {
+        if (!this.wouldFit(error, rows) || performance.now() > until) throw error;
+        await delay(2); // a search off the main thread, which began before, may still walk by these places
       }
-    });
+    }
   }
 
   searchNodes(query: Float32Array, k: number, ef: number, nodes: Uint32Array, distances: Float32Array): number {
@@ -364,11 +383,7 @@ export class Session {
   backup(target: string): Promise<BackupReport> {
     return this.inFlight(async () => {
       if (!this.store.readOnly) {
-        await this.alone(async () => {
-          if (this.catalog.pendingRows === 0) return;
-          await this.store.log.sync();
-          this.catalog.commit(this.appliedLsn);
-        });
+        await this.alone(() => this.commitApplied());
       }
       return backupStore(diskFiles, this.directory, target);
     });
@@ -470,12 +485,16 @@ export class Session {
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
       if (this.catalog.needsCommit) this.commitSoon();
-      else this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
+      else this.commitLater();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
       throw error;
     }
+  }
+
+  private commitLater(): void {
+    this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
   }
 
   /**
@@ -487,12 +506,23 @@ export class Session {
     if (this.closing) return;
     this.committing ??= this.alone(async () => {
       this.committing = undefined;
-      if (this.catalog.pendingRows === 0) return; // a checkpoint came first
-      await this.store.log.sync(); // no follower passes the log's durable LSN
-      this.catalog.commit(this.appliedLsn);
+      await this.commitApplied();
     }).catch((error: unknown) => {
-      this.broken ??= error;
+      // On a full disk all of it still waits, in memory and in the log.
+      if (error instanceof HebbError && error.code === "DISK_FULL" && !isFailedSync(error)) this.commitLater();
+      else this.broken ??= error;
     });
+  }
+
+  /**
+   * Readers see what the catalog says is committed, also of changes that leave no row there. Runs while nothing else is
+   * written.
+   */
+  private async commitApplied(): Promise<void> {
+    if (this.catalog.committedLsn >= this.appliedLsn) return; // a checkpoint came first
+    await this.store.log.sync(); // no follower passes the log's durable LSN
+    await this.catalog.untilWritable();
+    this.catalog.commit(this.appliedLsn);
   }
 
   /** Work that the store asks for by itself, queued behind what waits already. */

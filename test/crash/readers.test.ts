@@ -4,14 +4,16 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { Prng } from "../../base/prng.js";
+import { checkNothingMissing, readingSteadily } from "../../src/engine/reading.js";
 import { open } from "../../src/index.js";
+import { diskFiles } from "../../storage/files.js";
 import { vectorOf } from "../support/reading.mjs";
-import { scratch } from "../support/rows.js";
+import { errorOf, scratch } from "../support/rows.js";
 import { long } from "../support/seed.js";
 
 const SEED = Number(process.env.HEBB_SEED ?? Date.now() % 1e9);
@@ -118,4 +120,19 @@ test("while somebody reads, checkpoints gather; a writer that is killed and come
   expect((await again.check()).faults).toEqual([]);
   await again.close();
   expect(existsSync(join(directory, "index.hebb-new"))).toBe(false);
+});
+
+test("a writer that closes while somebody begins to read is not taken for one that was killed", async () => {
+  const directory = path("closing");
+  let begun = 0;
+  const begin = async (missing: number) => {
+    await checkNothingMissing(diskFiles, directory, begun++ === 0 || missing > 1 ? missing : 0);
+    return begun;
+  };
+  mkdirSync(directory);
+  expect(await readingSteadily(diskFiles, directory, () => begin(1))).toBe(2);
+  expect(await errorOf(() => readingSteadily(diskFiles, directory, () => begin(2)))).toMatchObject({
+    code: "STORE_READ_ONLY",
+    details: { changes: 2 },
+  });
 });

@@ -6,6 +6,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { beforeAll, expect, test } from "vitest";
 import { HebbError } from "../../base/errors.js";
@@ -13,6 +14,7 @@ import { Prng } from "../../base/prng.js";
 import { open, repair } from "../../src/index.js";
 import { diskFiles, type Files } from "../../storage/files.js";
 import { finishRepair, markReady } from "../../storage/repair-swap.js";
+import { hasWriter } from "../../storage/store.js";
 import { garble } from "../support/damage.js";
 import { killsOf, replay, SEED } from "../support/kills.js";
 import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
@@ -165,4 +167,40 @@ test("before the mark is whole, the store is as it was", async () => {
   }
   expect(await repair(directory)).toMatchObject({ ok: true, repaired: true });
   await expectWhole(directory, "after the mark failed");
+});
+
+test("who waited to read while a repair was cut short does not read what is half in place", async () => {
+  const directory = path("waited");
+  cpSync(damaged, directory, { recursive: true });
+  const repairing = await diskFiles.lockDirectory(directory, "exclusive");
+  const reading = errorOf(() => open(directory, { readOnly: true }));
+  await delay(100); // it has seen that no repair is to be ended, most likely, and waits
+  mkdirSync(join(directory, "repair"));
+  writeFileSync(join(directory, "repair/ready"), "{}");
+  await repairing?.release();
+  expect(await reading).toMatchObject({ code: "STORE_READ_ONLY", message: expect.stringContaining("being repaired") });
+});
+
+test("nobody writes while a repair looks for what contradicts itself", async () => {
+  const directory = path("written");
+  const index = await open(directory, { dimensions: d, metric: "l2", durability: "off" });
+  await index.putMany({ ids: range(n), vectors: rows });
+  await index.close();
+  let over = false;
+  const repairing = repair(directory).finally(() => {
+    over = true;
+  });
+  while (!over && !(await hasWriter(directory))) await delay(1);
+  const codes = new Set<unknown>();
+  while (!over) {
+    const writer = await open(directory).catch(({ code }: HebbError) => code);
+    if (typeof writer === "object") {
+      expect(over).toBe(true);
+      await writer.close();
+    } else {
+      codes.add(writer);
+    }
+  }
+  expect(await repairing).toMatchObject({ ok: true, repaired: false });
+  expect([...codes]).toEqual(["STORE_LOCKED"]);
 });

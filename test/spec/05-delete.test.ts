@@ -130,3 +130,20 @@ test("a full index has room again once rows were deleted", async () => {
   expect((await again.check()).faults).toEqual([]);
   await again.close();
 });
+
+test("it has, too, while searches are under way that may still look at what was deleted", async () => {
+  const index = await open(path("searched"), {
+    dimensions: 64,
+    metric: "l2",
+    config: { ruvector: { max_nodes: 1000 } },
+  });
+  const rows = randomRows(1000, 64, 4);
+  await index.putMany({ ids: Array.from({ length: 1000 }, (_, i) => i), vectors: rows });
+  await index.settle();
+  await index.delete([0, 1]);
+  const searching = index.searchMany(randomRows(4000, 64, 5), { k: 10, exact: true });
+  await index.put("more", rowOf(rows, 0, 64));
+  expect(index.search(rowOf(rows, 0, 64), { k: 1 })).toMatchObject([{ id: "more", distance: 0 }]);
+  await searching;
+  await index.close();
+});

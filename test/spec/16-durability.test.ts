@@ -5,7 +5,10 @@
  * forgets what was not synced.
  */
 import { cpSync } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { HebbError } from "../../base/errors.js";
+import { Index as IndexHandle } from "../../src/engine/hebb-index.js";
+import { openSession } from "../../src/engine/opening.js";
 import { type Durability, type Index, open } from "../../src/index.js";
 import { randomRows, rowOf, scratch } from "../support/rows.js";
 
@@ -90,5 +93,18 @@ test("a log of many megabytes is checkpointed by itself, and cut", async () => {
   const other = await afterDeath(at);
   expect([other.size, other.search(rowOf(large, 9, 256), { k: 1 })[0].id]).toEqual([400, 9]);
   await other.close();
+  await index.close();
+});
+
+test("a disk that was full when the catalog was committed in passing is no reason to stop writing", async () => {
+  const session = await openSession(path("full"), { dimensions: 2, metric: "l2", durability: "off" });
+  const index = new IndexHandle(session);
+  const commit = vi.spyOn(session.catalog, "commit").mockImplementationOnce(() => {
+    throw new HebbError("DISK_FULL", "catalog.sqlite: commit: database or disk is full", { sqlite: "SQLITE_FULL" });
+  });
+  await index.put(1, [1, 1]);
+  await vi.waitFor(() => expect(commit).toHaveBeenCalledTimes(2), { timeout: 60_000 }); // tried again by itself
+  await index.put(2, [2, 2]);
+  expect(index.size).toBe(2);
   await index.close();
 });

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type Index, open } from "../../src/index.js";
 import { hebb } from "../support/cli.js";
 import { errorOf, randomRows, rowOf, scratch } from "../support/rows.js";
@@ -84,6 +84,44 @@ describe("a backup", () => {
     const copy = await open(path("c1.hebb"));
     expect(contents(copy).rows).toEqual(contents(index).rows);
     await copy.close();
+    await index.close();
+  });
+
+  test("has what leaves no row in the catalog, as a reader has half a second later", async () => {
+    const index = await busy(path("f.hebb"), 30);
+    await index.backup(path("f1.hebb"));
+    await index.gradients.accumulate([{ id: 1, gradient: new Float32Array(d).fill(1) }]);
+    const added = index.gradients.stats();
+    await index.backup(path("f2.hebb"));
+    const copy = await open(path("f2.hebb"));
+    expect(copy.gradients.stats()).toEqual(added);
+    await copy.close();
+    await index.gradients.accumulate([{ id: 2, gradient: new Float32Array(d).fill(2) }]);
+    await vi.waitFor(
+      async () => {
+        const reader = await open(path("f.hebb"), { readOnly: true });
+        const seen = reader.gradients.stats();
+        await reader.close();
+        expect(seen).toEqual(index.gradients.stats());
+      },
+      { timeout: 60_000, interval: 100 },
+    );
+    await index.close();
+  });
+
+  test("of two into one directory, one is made, and whole", async () => {
+    const index = await busy(path("g.hebb"), 300);
+    for (let round = 0; round < 5; round++) {
+      const target = path(`g${round}.hebb`);
+      const results = await Promise.allSettled([index.backup(target), index.backup(target)]);
+      const failed = results.flatMap((one) => (one.status === "rejected" ? [one.reason.code] : []));
+      expect(failed).toHaveLength(1);
+      expect(["STORE_LOCKED", "STORE_EXISTS"]).toContain(failed[0]);
+      const copy = await open(target);
+      expect((await copy.check()).faults).toEqual([]);
+      expect(contents(copy).rows).toEqual(contents(index).rows);
+      await copy.close();
+    }
     await index.close();
   });
 
