@@ -346,7 +346,7 @@ describe("the files beside", () => {
   test("a record that says what cannot be, though its checksums hold, is named, and nothing is written", async () => {
     const index = await open(path("alive"), { dimensions: d, metric: "l2" });
     await index.put("a", rowOf(rows, 0, d));
-    const killed = path("forged");
+    const killed = path("killed-and-forged");
     cpSync(path("alive"), killed, { recursive: true });
     await index.close();
     const log = new ForgedLog(killed);
