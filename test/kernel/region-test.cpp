@@ -114,8 +114,9 @@ void testSnapshot() {
   check(pages.size() == kBlocks / 2, "a page of every other block");
   region.include(0, 1, 1);
   std::atomic<bool> done{false};
+  std::atomic<uint64_t> written{0};
   std::thread writer([&] {
-    for (uint64_t i = 0; !done; i++) {
+    for (uint64_t i = 0; !done; i++, written++) {
       const uint64_t at = i % kBlocks * kBlockBytes + 5;
       region.touch(0, at, 1);
       region.base(0)[at] = static_cast<uint8_t>(2 + i / kBlocks % 200);
@@ -126,6 +127,7 @@ void testSnapshot() {
     if (!region.take(0, block, out.data()) || out[5] != 1 || out[6] != 0) wrong++;
   }
   if (!region.take(0, 1, out.data()) || out[5] != 0) wrong++;
+  while (written < kBlocks) std::this_thread::yield();  // each block at least once
   done = true;
   writer.join();
   check(wrong == 0, "every block is as it was at that moment");
