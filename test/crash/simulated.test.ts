@@ -65,7 +65,7 @@ async function callsOf(seed: number): Promise<number> {
 
 test("killed at every call, the store opens with everything acknowledged", async () => {
   let kills = 0;
-  for (const seed of seeds(long ? 40 : 2)) {
+  for (const seed of seeds(long ? 40 : 1)) {
     const calls = await callsOf(seed);
     for (let n = 1; n <= calls; n++) {
       await seeded(seed, `kill at call ${n}`, async () => {
@@ -183,7 +183,7 @@ test("one failed call at a time: the step fails with a code, nothing acknowledge
 
 test("one failed read at a time: an error with a code, nothing acknowledged is lost, nothing failed shows up", async () => {
   let faults = 0;
-  for (const seed of seeds(long ? 40 : 2)) {
+  for (const seed of seeds(long ? 40 : 1)) {
     let reads = 0;
     const simulator = new Simulator(seed);
     simulator.onCall = ({ operation }) => {
