@@ -9,7 +9,7 @@ export type { ConfigInput } from "./config.js";
 /** Turns texts into vectors of the index's dimensions, in the order given. */
 export type Encoder = (texts: string[]) => Promise<Float32Array[]> | Float32Array[];
 
-/** The built-in encoder: words, not meanings, and no model weights (docs/decisions/text-encoder.md). */
+/** The built-in encoder: words, not meanings, and no model weights (docs/decisions/0014-text-encoder.md). */
 export const BUILT_IN_ENCODER = "hashed-tfidf";
 
 export interface OpenOptions {
@@ -124,7 +124,7 @@ export interface Hit {
 export const QUERY_MODES = ["vector", "neural", "subgraph", "differentiable"] as const;
 export type QueryMode = (typeof QUERY_MODES)[number];
 
-/** How a differentiable query turns its candidates into one vector (docs/bridges.md). */
+/** How a differentiable query turns its candidates into one vector (docs/concepts/bridges.md). */
 export const ESTIMATORS = ["soft", "straight-through", "gumbel"] as const;
 export type Estimator = (typeof ESTIMATORS)[number];
 
