@@ -1,12 +1,13 @@
 /**
- * The documents hold: the programs of docs/start.md print what stands below them, docs/reference.md has every export,
- * sizes are those of stores, links lead somewhere, and every error code has its remedy. `-u` writes what follows from
- * the code anew: the outputs of docs/start.md and all of docs/reference.md.
+ * The documents hold: programs print what stands below them, docs/reference.md has every export and docs/commands.md
+ * every command, sizes are those of stores, links lead somewhere, and every error code has its remedy. `-u` writes what
+ * follows from the code anew: the outputs of programs, and all of reference.md and commands.md.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { open } from "../../src/index.js";
+import { commandsText } from "../support/commands.js";
 import { installedIn, replay, root } from "../support/documents.js";
 import { exportsOf, referenceText } from "../support/reference.js";
 import { randomRows, scratch } from "../support/rows.js";
@@ -15,11 +16,14 @@ import { bytesPerVector, partsOf, type Sizing } from "../support/sizing.js";
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 const path = scratch();
 
-test("docs/start.md: each program, run in order in an empty folder, prints what stands below it", async () => {
-  const folder = path("start");
-  installedIn(folder);
-  await expect(replay(read("docs/start.md"), folder)).toMatchFileSnapshot(join(root, "docs/start.md"));
-});
+test.each(["docs/start.md", "docs/concepts/frozen.md"])(
+  "%s: each program, run in order in an empty folder, prints what stands below it",
+  async (document) => {
+    const folder = path(document.replaceAll("/", "-"));
+    installedIn(folder);
+    await expect(replay(read(document), folder)).toMatchFileSnapshot(join(root, document));
+  },
+);
 
 test("docs/reference.md has every export, method, option and setting, with its docstring", async () => {
   const text = referenceText();
@@ -28,6 +32,12 @@ test("docs/reference.md has every export, method, option and setting, with its d
   );
   expect(missing).toEqual([]);
   await expect(text).toMatchFileSnapshot(join(root, "docs/reference.md"));
+});
+
+test("docs/commands.md has what every command says of itself", async () => {
+  const text = await commandsText();
+  expect(text.match(/^## /gm)!.length).toBeGreaterThan(15);
+  await expect(text).toMatchFileSnapshot(join(root, "docs/commands.md"));
 });
 
 describe("docs/operating.md", () => {
