@@ -1,5 +1,5 @@
 /** Documents as readers use them: their programs are run in order, and what they print is held to what stands below. */
-import { execFileSync } from "node:child_process";
+import { type ExecFileSyncOptionsWithStringEncoding, execFileSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -37,7 +37,7 @@ export function installedIn(folder: string): void {
 
 function run(language: string, program: string, folder: string): string {
   const env = { ...process.env, PATH: `${join(folder, "node_modules", ".bin")}:${process.env.PATH}`, NO_COLOR: "1" };
-  const options = { cwd: folder, env, encoding: "utf8" } as const;
+  const options: ExecFileSyncOptionsWithStringEncoding = { cwd: folder, env, encoding: "utf8", stdio: "pipe" };
   if (language === "sh") return execFileSync("bash", ["-euc", program], options);
   writeFileSync(join(folder, "program.mjs"), program);
   return execFileSync(process.execPath, ["program.mjs"], options);
