@@ -12,7 +12,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 /** What a caller keeps beside a vector: a JSON object. */
 export type Payload = { [key: string]: Json };
 
-/** Precision tiers, from the one used most to the one used least. */
+/** Precision tiers, from the one used most to the one used least: f32, fp16, 8 bits a value, 4, about 1. */
 export const TIERS = ["hot", "warm", "cool", "cold", "archive"] as const;
 export type Tier = (typeof TIERS)[number];
 

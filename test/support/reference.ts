@@ -8,6 +8,8 @@ import { root } from "./documents.js";
 const INTRODUCTION = `# Reference
 
 What \`import { ... } from "hebb"\` gives, from the docstrings of [src/index.ts](../src/index.ts) and what it exports; \`npx vitest run test/spec/38-docs.test.ts -u\` writes this page anew. Words are those of the [glossary](glossary.md). Every error code has a remedy in [Operating a store](operating.md#errors). Unknown options are errors that name the nearest valid one.
+
+[Functions](#functions) · [Index](#index-index) · [Gradients](#gradientaccumulator-indexgradients) · [Thoughts](#thoughts-indexthoughts) · [Symbols](#symbols-indexsymbols) · [Frozen bundles](#frozenindex-frozen) · [Errors](#hebberror-error) · [Types](#types) · [Settings](#settings) · [hebb/tfjs](#hebbtfjs)
 `;
 
 /** The handles first, then what they take and give. */
@@ -184,7 +186,8 @@ function typeText(name: string, declaration: Declaration): string {
       .join("\n\n");
   }
   if (ts.isTypeAliasDeclaration(declaration)) {
-    return [`### ${name}`, said, `\`${typeOf(declaration)}\``].filter(Boolean).join("\n\n");
+    const meaning = said || listDoc(declaration);
+    return [`### ${name}`, meaning, `\`${typeOf(declaration)}\``].filter(Boolean).join("\n\n");
   }
   if (ts.isVariableStatement(declaration)) {
     const { initializer } = declaration.declarationList.declarations[0];
@@ -193,9 +196,22 @@ function typeText(name: string, declaration: Declaration): string {
   return "";
 }
 
+const listOf = ({ type }: ts.TypeAliasDeclaration): string | undefined =>
+  /^\(typeof (\w+)\)\[number\]$/.exec(code(type))?.[1];
+
+/** What is said of the VALUES of such a type, where nothing is said of the type. */
+function listDoc(declaration: ts.TypeAliasDeclaration): string {
+  const list = listOf(declaration);
+  const statement = declaration
+    .getSourceFile()
+    .statements.find((other) => ts.isVariableStatement(other) && nameOf(other) === list);
+  return statement ? paragraphs(saidOf(statement)) : "";
+}
+
 /** Of `(typeof VALUES)[number]` the values, which stand in the same file. */
-function typeOf({ type }: ts.TypeAliasDeclaration): string {
-  const list = /^\(typeof (\w+)\)\[number\]$/.exec(code(type))?.[1];
+function typeOf(declaration: ts.TypeAliasDeclaration): string {
+  const { type } = declaration;
+  const list = listOf(declaration);
   const values = list && new RegExp(`\\b${list} = \\[(.*?)\\]`, "s").exec(type.getSourceFile().text)?.[1];
   return values ? values.split(/,\s*/).filter(Boolean).join(" | ") : code(type);
 }
