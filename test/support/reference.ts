@@ -101,7 +101,8 @@ const code = (node: ts.Node): string =>
     .getText()
     .replaceAll(/\/\*\*.*?\*\/|\/\/[^\n]*/gs, "")
     .replaceAll(/\s+/g, " ")
-    .trim();
+    .trim()
+    .replace(/^\| /, "");
 const cell = (text: string): string => text.replaceAll("\n\n", " ").replaceAll("|", "\\|");
 
 function paragraphs({ text, tags }: Said): string {
@@ -187,7 +188,9 @@ function typeText(name: string, declaration: Declaration): string {
   }
   if (ts.isTypeAliasDeclaration(declaration)) {
     const meaning = said || listDoc(declaration);
-    return [`### ${name}`, meaning, `\`${typeOf(declaration)}\``].filter(Boolean).join("\n\n");
+    // Made of the settings' own descriptions, as a type that says nothing to a reader.
+    const type = name === "ConfigInput" ? "See [Settings](#settings)." : `\`${typeOf(declaration)}\``;
+    return [`### ${name}`, meaning, type].filter(Boolean).join("\n\n");
   }
   if (ts.isVariableStatement(declaration)) {
     const { initializer } = declaration.declarationList.declarations[0];
