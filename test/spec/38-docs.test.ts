@@ -155,6 +155,16 @@ describe("links", () => {
     expect(broken).toEqual([]);
   });
 
+  test("in code spans name folders and files that are there", () => {
+    const folders = "base|native|model|storage|training|src|bench|test|examples|docs";
+    const broken = documents.flatMap((document) =>
+      [...read(document).matchAll(new RegExp(`\`((?:${folders})/[\\w./-]*)\``, "g"))]
+        .filter(([, named]) => !existsSync(join(root, named)))
+        .map(([, named]) => `${document}: ${named}`),
+    );
+    expect(broken).toEqual([]);
+  });
+
   test("in comments and messages lead to documents that are there", () => {
     const sources = ["base", "native", "model", "storage", "training", "src", "bench", "test", "examples"];
     const files = [...sources.flatMap((folder) => filesOf(folder, [".ts", ".mjs", ".cpp", ".hpp"])), "config.toml"];
