@@ -12,7 +12,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 /** What a caller keeps beside a vector: a JSON object. */
 export type Payload = { [key: string]: Json };
 
-/** Precision tiers, from the one used most to the one used least. */
+/** Precision tiers, from the one used most to the one used least: f32, fp16, 8 bits a value, 4, about 1. */
 export const TIERS = ["hot", "warm", "cool", "cold", "archive"] as const;
 export type Tier = (typeof TIERS)[number];
 
@@ -20,6 +20,10 @@ export type Tier = (typeof TIERS)[number];
  * A filter over payloads, in the form users of other vector stores know:
  * `{ lang: "en", year: { $gte: 2020 }, $or: [{ a: 1 }, { tag: { $in: ["x"] } }] }`.
  * A bare value means `$eq`; keys with dots reach into nested objects.
+ *
+ * Of a field: `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$not`, `$exists`. Of filters: `$and`, `$or`,
+ * `$not`. Values are compared within one JSON type: "10" is not >= 5. An array matches by its elements. A field that is
+ * not there matches `$ne`, `$nin`, `$not` and `$exists: false` alone. At most 64 levels deep.
  */
 export type Filter = { [key: string]: unknown };
 

@@ -9,7 +9,7 @@ export type { ConfigInput } from "./config.js";
 /** Turns texts into vectors of the index's dimensions, in the order given. */
 export type Encoder = (texts: string[]) => Promise<Float32Array[]> | Float32Array[];
 
-/** The built-in encoder: words, not meanings, and no model weights (docs/decisions/text-encoder.md). */
+/** The built-in encoder: words, not meanings, and no model weights (docs/decisions/0014-text-encoder.md). */
 export const BUILT_IN_ENCODER = "hashed-tfidf";
 
 export interface OpenOptions {
@@ -50,17 +50,25 @@ export type VectorInput = Float32Array | number[] | { text: string };
  */
 export interface Entry {
   id: Id;
+  /** `dimensions` finite numbers, not zero under cosine; or else: */
   vector?: Float32Array | number[];
+  /** What the store's encoder makes the vector of. It becomes part of the payload only if it is there, too. */
   text?: string;
+  /** A JSON object; a string as `text` can be searched in full. Default: none. */
   payload?: Payload | undefined;
+  /** Passed over. */
   tier?: Tier;
 }
 
 /** Columns of `putMany`: `vectors` holds ids.length x dimensions values, or `texts` one text an id. */
 export interface EntryColumns {
+  /** Each once. */
   ids: Id[];
+  /** One row after the other; or else: */
   vectors?: Float32Array;
+  /** For the store's encoder, as many as ids. */
   texts?: string[];
+  /** As many as ids. Default: none. */
   payloads?: (Payload | undefined)[];
 }
 
@@ -72,11 +80,14 @@ export interface ProgressOptions {
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
+/** A row, as `get` and `entries` return it; a copy. */
 export interface Stored {
   id: Id;
   /** As it was given; where `storage.keep_originals` is false and it left tier hot, what its tier can give back. */
   vector: Float32Array;
+  /** A fresh object; undefined where none was put. */
   payload: Payload | undefined;
+  /** How precisely the vector is kept now (docs/concepts/tiers.md). */
   tier: Tier;
 }
 
@@ -117,14 +128,16 @@ export interface Hit {
   score: number;
   /** Smaller is nearer: 1 - cosine, minus the dot product, or the squared L2 distance. */
   distance: number;
+  /** Unless `include` leaves it out; a fresh object. */
   payload?: Payload | undefined;
+  /** Where `include` asks for it: as `get` returns it. */
   vector?: Float32Array;
 }
 
 export const QUERY_MODES = ["vector", "neural", "subgraph", "differentiable"] as const;
 export type QueryMode = (typeof QUERY_MODES)[number];
 
-/** How a differentiable query turns its candidates into one vector (docs/bridges.md). */
+/** How a differentiable query turns its candidates into one vector (docs/concepts/bridges.md). */
 export const ESTIMATORS = ["soft", "straight-through", "gumbel"] as const;
 export type Estimator = (typeof ESTIMATORS)[number];
 
@@ -201,6 +214,7 @@ export interface QueryResult {
 export interface ThoughtInput {
   /** What the store's encoder turns into a vector; becomes `text` of the payload. */
   content: string;
+  /** What to keep beside it, without `text`, which the content is. Default: nothing. */
   payload?: Payload;
   /** Default: a new unique string. One that is there already is replaced. */
   id?: Id;
@@ -476,17 +490,20 @@ export interface FrozenStats {
   /** Which compiled kernel runs: scalar, avx2, avx512 or neon. */
   kernel: string;
   witness: string;
+  /** As it was frozen with, like the next three. */
   rotation: "hadamard" | "haar";
   seed: number;
   bits: number;
   /** Of all vectors. */
   tier: Tier;
   rerankFactor: number;
+  /** That scans pass over or look into. */
   clusters: number;
   /** Codes with their factors. */
   codes: { bytes: number; bytesPerVector: number };
   /** What was learned and is pinned: directions of the query adapter (0: none serves), and rows that are shifted. */
   overlay: { adapterRank: number; shifted: number } | undefined;
+  /** As `freeze` was told, like the next two. */
   generation: number | string;
   lineage: string;
   memoryClass: string | undefined;

@@ -16,6 +16,7 @@ import type { Gate } from "./gate.js";
 import { curveOf, etaOf, FIELD, gateOf, type LearnedState } from "./state.js";
 
 export interface ArmReport {
+  /** Of these, one serves at most; what was withdrawn may come back. */
   state: "challenger" | "serving" | "withdrawn";
   /** Mean nDCG@10 above static on events judged before they were learned from (a decaying window, or cross-fitted). */
   gain: number;
@@ -67,6 +68,7 @@ export interface LearningReport {
    * learner alone.
    */
   arms: Record<string, ArmReport>;
+  /** Each learner, whatever it stands with. */
   learners: Record<Learner, LearnerReport>;
   /**
    * What queries gained over the store's life, oldest first: at most 32 points, each of as many judged events, at first

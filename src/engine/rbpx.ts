@@ -21,10 +21,13 @@ const PIECE_BYTES = 1 << 20;
 /** 4 GiB, as much as a typed array holds. */
 const MOST_VALUES = 2 ** 30;
 
+/** What `readRbpx` found. */
 export interface RbpxVectors {
+  /** Values per vector, 1-8,192. */
   dimensions: number;
   /** Of the rotation that whoever wrote it used. */
   seed: bigint;
+  /** As its header says; nothing here depends on it. */
   rerankFactor: number;
   /** Integers from 0 to 4,294,967,295, as `putMany` takes them. */
   ids: number[];

@@ -22,7 +22,7 @@ const DEFAULT_BEAM = 10;
 const SEED = 0x73796d62;
 const HAS_EXPRESSION: Filter = { expression: { $exists: true } };
 
-/** `index.symbols`. The mathematics are in docs/bridges.md. */
+/** `index.symbols`. The mathematics are in docs/concepts/bridges.md. */
 export class Symbols {
   readonly #session: Session;
   readonly #encoder: SymbolEncoder;

@@ -28,6 +28,7 @@ const PREFETCHED = 8;
 const NOTE = { time: 0, wall: 1, base: 2, begun: 3, inserted: 4 } as const;
 
 export interface TierStats {
+  /** Vectors in the tier. */
   count: number;
   /** Of the vectors as this tier keeps them; without what all share, and without originals kept beside them. */
   bytes: number;
@@ -44,7 +45,9 @@ export interface TierStats {
 }
 
 export interface RetierReport {
+  /** Moved to a more precise tier. */
   promoted: number;
+  /** Moved to a coarser tier. */
   demoted: number;
   /** Asked into a more precise tier, and stayed: `storage.keep_originals` is false, so their originals are gone. */
   refused: number;

@@ -3,7 +3,7 @@
  * terms, weighed by sublinear TF-IDF, and is then projected: terms that were frequent enough in the
  * texts of the fit onto the strongest directions of those (latent semantic analysis, Deerwester et
  * al. 1990, which puts words that occur together close to one another), all others onto seeded
- * random directions (Achlioptas 2003). The choice and its figures: docs/decisions/text-encoder.md.
+ * random directions (Achlioptas 2003). The choice and its figures: docs/decisions/0014-text-encoder.md.
  *
  * Nothing but `fit` changes what texts encode to: no vector goes stale by what is added later. Fitting
  * again gives another space, in which every stored text has to be encoded again (engine/text-writer.ts).

@@ -4,7 +4,7 @@ import { integerOf } from "../arguments.js";
 import { print } from "../print.js";
 import { checkIsFree, warn } from "../store.js";
 
-/** Of the built-in text encoder, where none are given: see docs/decisions/text-encoder.md. */
+/** Of the built-in text encoder, where none are given: see docs/decisions/0014-text-encoder.md. */
 const TEXT_DIMENSIONS = 384;
 
 interface CreateOptions {
