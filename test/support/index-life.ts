@@ -251,7 +251,10 @@ export async function liveOn(
   let trace: Entry[];
   startTrace(directory);
   try {
+    // What a killed process wrote and did not sync is there, and can go again until an opening has returned.
+    noteAllowed([0, ...allowed.map((_, i) => 2 + i)]);
     const index = await openWith(new TracedFiles().files, directory, OPTIONS);
+    noteAllowed([0]);
     try {
       const { wrong, ...found } = contentsOf(index);
       if (!allowed.some((one) => isSame(one, found))) {
@@ -259,7 +262,7 @@ export async function liveOn(
       }
       for (const { message } of (await index.check()).faults) wrong.push(`check: ${message}`);
       if (wrong.length > 0) throw new Error(wrong.join("\n"));
-      states.push(found, after(found, step));
+      states.push(found, after(found, step), ...allowed);
       noteAllowed([0, 1]);
       await put(index, step);
       noteAllowed([1]);
