@@ -16,9 +16,9 @@ export type Found = { [what: string]: number };
 export const BASELINE = join(RESULTS, "smoke-baseline.json");
 
 /**
- * How far a figure may be below the baseline. Graphs that two threads build, and codebooks, differ from run to run and from kernel
- * to kernel: recall of 100 queries moved by .004 at most in ten runs; a graph without its upper layers, or one code in ten wrong,
- * takes more than .02. What learning reaches turns on which sets a gate lets through, which sums in another order can change.
+ * How far a figure may be below the baseline. Two runs on one machine find the same; threads that link in another order, another
+ * compiler or another processor may move one or two of the 1,000 neighbours that a figure is made of. What learning reaches turns on
+ * which sets a gate lets through, so that one sum in another order can move it at once.
  */
 const MAY_FALL = { recall: 0.02, learned: 0.1 } as const;
 
