@@ -4,6 +4,7 @@ import { basename, join, relative } from "node:path";
 import { UsageError } from "../data.js";
 import { CHECKOUT } from "../record.js";
 import { newestRecord, type RecordFolder } from "../release/index-file.js";
+import { RELEASE } from "../release/parts.js";
 import { DURABILITY_DETAILS, INGEST, SEARCHES } from "./durability.js";
 import { FROZEN, FROZEN_CODES, FROZEN_DETAILS } from "./frozen.js";
 import { CLICKS, CONTROLS, COSTS, FAILURES, LEARNING, LEARNING_DETAILS } from "./learning.js";
@@ -110,6 +111,8 @@ function sourceOf({ folder, index }: RecordFolder): string {
  */
 export function runTables(results: string, check: boolean): boolean {
   const record = newestRecord(results);
+  const absent = RELEASE.filter(({ name }) => !record.index.parts[name]?.file).map(({ name }) => name);
+  if (absent.length > 0) console.log(`not measured in ${record.folder}: ${absent.join(", ")}`);
   const readme = readFileSync(README, "utf8");
   const wanted = documents(record, readme);
   const pairs = [

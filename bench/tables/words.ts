@@ -39,7 +39,7 @@ const short = (value: number, digits: number) => value.toFixed(digits).replace(/
  * less; .01 is also what `churn` may lose. nDCG is of a few hundred queries: half of its 95% intervals' width is .02 to .03, and
  * learning takes another course when a floating-point sum changes.
  */
-export const MAY_FALL = { recall: 0.01, ndcg: 0.02 } as const;
+const MAY_FALL = { recall: 0.01, ndcg: 0.02 } as const;
 
 /** 1.000 only where nothing is missing: .9996 keeps its last digit. */
 export const recall = (value: number | undefined, digits = 3): Figure =>
