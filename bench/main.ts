@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm run bench -- ann|learn|recommend|gnn|tiers|frozen|durability|smoke [options]`; what each measures and how to read it is in bench/README.md. */
+/** `npm run bench -- ann|learn|recommend|gnn|tiers|frozen|durability|smoke|release|tables|compare [options]`; what each measures and how to read it is in bench/README.md. */
 import { availableParallelism } from "node:os";
 import { basename, resolve } from "node:path";
 import { ENGINES } from "./ann/engine.js";
@@ -17,8 +17,12 @@ import { type LearnPart, runLearn } from "./learn/run.js";
 import { Options } from "./options.js";
 import { RECOMMEND_PARTS } from "./recommend/options.js";
 import { runRecommend } from "./recommend/run.js";
-import { RESULTS } from "./record.js";
+import { commit, RESULTS } from "./record.js";
+import { RELEASE } from "./release/parts.js";
+import { runRelease } from "./release/run.js";
 import { runSmoke } from "./smoke.js";
+import { runCompare } from "./tables/compare.js";
+import { runTables } from "./tables/documents.js";
 import { TIER_PARTS } from "./tiers/options.js";
 import { runTiers } from "./tiers/run.js";
 
@@ -82,7 +86,23 @@ durability  rows that are on disk before they are acknowledged, beside SQLite an
   --rows N                put with many callers, and searched (100000; ingest: a fifth)
   --repeats N             runs of each engine (3)
 
-smoke  all of them on small seeded data, in seconds; needs no data and no rivals
+smoke  all of them on small seeded data, in seconds; needs no data and no rivals. What they find is held to
+       bench/results/smoke-baseline.json
+  --rebase                write that file from this run instead
+
+release  the record of a commit: what README quotes, each bench in a process of its own, about ${Math.ceil(RELEASE.reduce((sum, { minutes }) => sum + minutes, 0))} minutes.
+         Parts that this commit's record has already are left out
+  --only PART,...         ${RELEASE.slice(0, 8)
+    .map(({ name }) => name)
+    .join(",")},
+                          ${RELEASE.slice(8)
+                            .map(({ name }) => name)
+                            .join(",")} (all)
+
+tables   README's tables and docs/measured.md from the newest record
+  --check                 write nothing; fail where they differ
+
+compare  [OLD] [NEW]: every figure of two records, by folder or commit (the last two); fails where recall or nDCG fell
 
 all    --out DIR          where records go (bench/results)
 
@@ -105,7 +125,18 @@ async function main([what, ...args]: string[]): Promise<boolean> {
     case "durability":
       return durability(args);
     case "smoke":
-      return runSmoke(resolve(new Options(args, ["out"]).text("out", RESULTS)));
+      return smoke(args);
+    case "release":
+      return release(args);
+    case "tables": {
+      const options = new Options(args, ["out"], ["check"]);
+      return runTables(resolve(options.text("out", RESULTS)), options.flag("check"));
+    }
+    case "compare": {
+      const first = args.findIndex((arg) => arg.startsWith("--"));
+      const names = first < 0 ? args : args.slice(0, first);
+      return runCompare(resolve(new Options(args.slice(names.length), ["out"]).text("out", RESULTS)), names);
+    }
     case undefined:
     case "help":
     case "--help":
@@ -113,9 +144,25 @@ async function main([what, ...args]: string[]): Promise<boolean> {
       return true;
     default:
       throw new UsageError(
-        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers, frozen, durability and smoke (npm run bench -- --help)`,
+        `nothing is called "${what}"; there are ann, learn, recommend, gnn, tiers, frozen, durability, smoke, release, tables and compare (npm run bench -- --help)`,
       );
   }
+}
+
+function smoke(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["out"], ["rebase"]);
+  return runSmoke(resolve(options.text("out", RESULTS)), options.flag("rebase"));
+}
+
+function release(args: string[]): Promise<boolean> {
+  const options = new Options(args, ["only", "out"]);
+  const names = RELEASE.map(({ name }) => name);
+  return runRelease({
+    parts: RELEASE,
+    only: options.words("only", names),
+    commit: commit(),
+    results: resolve(options.text("out", RESULTS)),
+  });
 }
 
 function ann(args: string[]): Promise<boolean> {

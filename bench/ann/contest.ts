@@ -16,7 +16,7 @@ import { type ProfileResult, printProfiles, profileClaims, profilesOf } from "./
 import type { BuildResult } from "./protocol.js";
 import type { Store } from "./readers.js";
 import { Remote } from "./remote.js";
-import { compare, drawCurves, printSweep } from "./report.js";
+import { type AtRecall, compare, drawCurves, printSweep } from "./report.js";
 import { measureStop, type StopResult } from "./stop.js";
 import { type EngineResult, sweep } from "./sweep.js";
 import { measureThreads, type ThreadsResult } from "./threads.js";
@@ -33,7 +33,7 @@ export interface ContestResult {
     engines: EngineResult[];
     /** Where nothing was swept. */
     builds?: BuildResult[];
-    ratios: object[];
+    ratios: AtRecall[];
     profiles?: ProfileResult[];
   } & MeasureResults &
     ReaderResults;

@@ -41,8 +41,15 @@ export function printSweep(results: EngineResult[], rawBytes: number): void {
   );
 }
 
+/** Queries/s of Hebb's turbo profile at a recall, and that over each rival's; undefined where a curve does not get there. */
+export interface AtRecall {
+  recall: number;
+  hebb: number | undefined;
+  over: Record<string, number | undefined>;
+}
+
 /** Queries/s of Hebb's turbo profile over each rival's at equal recall, and the project's targets that follow from them. */
-export function compare(results: EngineResult[], claims: Claim[]): object[] {
+export function compare(results: EngineResult[], claims: Claim[]): AtRecall[] {
   const hebb = results.find(({ engine }) => engine === "hebb"); // turbo comes first
   const rivals = results.filter(({ engine }) => engine !== "hebb");
   if (!hebb || rivals.length === 0) return [];

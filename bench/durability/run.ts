@@ -8,7 +8,7 @@ import { type LongFigures, measureLong } from "./long.js";
 import type { DurabilityOptions } from "./options.js";
 import { measureSearch } from "./search.js";
 
-interface Results {
+export interface DurabilityResults {
   ingest?: IngestFigures[];
   search?: Awaited<ReturnType<typeof measureSearch>>;
   long?: LongFigures;
@@ -17,7 +17,7 @@ interface Results {
 export async function runDurability(options: DurabilityOptions): Promise<boolean> {
   const { parts, smoke } = options;
   const claims: Claim[] = [];
-  const results: Results = {};
+  const results: DurabilityResults = {};
   await withFolder(async (folder) => {
     if (parts.includes("ingest")) results.ingest = await measureIngest(folder, options, claims);
     if (parts.includes("search")) results.search = await measureSearch(folder, options, claims);

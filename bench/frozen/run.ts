@@ -14,7 +14,7 @@ import type { FrozenOptions } from "./options.js";
 import { measureSpeed } from "./speed.js";
 import { Stores } from "./stores.js";
 
-interface Results {
+export interface FrozenResults {
   speed?: Contest;
   mnist?: Contest;
   build?: BuildResult[];
@@ -27,7 +27,7 @@ interface Results {
 export async function runFrozen(options: FrozenOptions): Promise<boolean> {
   const { parts, smoke } = options;
   const claims: Claim[] = [];
-  const results: Results = {};
+  const results: FrozenResults = {};
   await withFolder(async (folder) => {
     const stores = new Stores(folder, options.graph);
     if (parts.includes("speed")) results.speed = await measureSpeed(stores, options, claims);
