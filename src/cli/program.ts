@@ -11,6 +11,7 @@ import { compactCommand } from "./commands/compact.js";
 import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
 import { freezeCommand } from "./commands/freeze.js";
+import { inspectCommand } from "./commands/inspect.js";
 import { learnCommand } from "./commands/learn.js";
 import { NOT_REPAIRED, repairCommand } from "./commands/repair.js";
 import { retierCommand } from "./commands/retier.js";
@@ -29,6 +30,8 @@ const COMMANDS = [
   retierCommand,
   compactCommand,
   statsCommand,
+  inspectCommand,
+
   checkCommand,
   repairCommand,
   backupCommand,
