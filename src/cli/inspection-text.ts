@@ -63,16 +63,15 @@ const printable = (json: string): string =>
   json.replaceAll(/[\x7f-\x9f]/g, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
 
 function neighbourTable(neighbours: Inspection["neighbours"], canvas: Canvas): string {
-  const rows = neighbours
-    .slice(0, LISTED)
-    .map(({ id, distance, weight, bias, strength, inGraph }) => [
-      rounded(distance),
-      weight.toFixed(4),
-      bias === 0 ? "" : signed(bias),
-      strength === 0 ? "" : strength.toFixed(3),
-      inGraph ? (strength > 0 ? "both" : "graph") : "learned",
-      printable(JSON.stringify(id)),
-    ]);
+  const shown = neighbours.filter(({ strength }, i) => i < LISTED || strength > 0).slice(0, 2 * LISTED);
+  const rows = shown.map(({ id, distance, weight, bias, strength, inGraph }) => [
+    rounded(distance),
+    weight.toFixed(4),
+    bias === 0 ? "" : signed(bias),
+    strength === 0 ? "" : strength.toFixed(3),
+    inGraph ? (strength > 0 ? "both" : "graph") : "learned",
+    printable(JSON.stringify(id)),
+  ]);
   const lines = table([["distance", "weight", "bias", "strength", "edge", "id"], ...rows], [0, 1, 2, 3]).split("\n");
   const rest = neighbours.length - shown.length;
   return [
