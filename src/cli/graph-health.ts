@@ -38,11 +38,12 @@ export interface GraphHealth {
 }
 
 /**
+ * @param bars of a distribution, at most
  * @returns undefined for a graph without rows
  * @throws {HebbError} INDEX_CORRUPT, IO_ERROR where rows cannot be read
  */
-export async function graphHealth(index: Index, rows = SURVEYED): Promise<GraphHealth | undefined> {
-  const found = index.survey(rows);
+export async function graphHealth(index: Index, bars = MOST_BARS): Promise<GraphHealth | undefined> {
+  const found = index.survey(SURVEYED);
   if (found.length === 0) return undefined;
   const levels: number[] = Array(1 + Math.max(...found.map(({ level }) => level))).fill(0);
   for (const { level } of found) levels[level]!++;
@@ -59,15 +60,21 @@ export async function graphHealth(index: Index, rows = SURVEYED): Promise<GraphH
   );
   return {
     surveyed: found.length,
-    outDegree: spreadOf(found.map(({ outDegree }) => outDegree)),
-    inDegree: spreadOf(found.map(({ inDegree }) => inDegree)),
+    outDegree: spreadOf(
+      found.map(({ outDegree }) => outDegree),
+      bars,
+    ),
+    inDegree: spreadOf(
+      found.map(({ inDegree }) => inDegree),
+      bars,
+    ),
     levels,
     reached: { sought: sought.length, found: isFound.filter(Boolean).length },
   };
 }
 
 /** Counts in bins of equal width, a whole number from the least value to the greatest. */
-export function spreadOf(values: readonly number[], most = MOST_BARS): Spread {
+export function spreadOf(values: readonly number[], most: number): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const [least, greatest] = [sorted[0]!, sorted.at(-1)!];
   const width = Math.max(1, Math.ceil((greatest - least + 1) / most));

@@ -12,6 +12,8 @@ import { type FlatMap, flatMap } from "./map.js";
 /** Values of all vectors of a map; fewer rows are drawn where they are longer. */
 const MAP_VALUES = 8e6;
 const SEED = 1;
+/** Of a distribution. */
+const BARS = 24;
 /** Characters of a payload beside an id. */
 const BESIDE = 80;
 
@@ -55,7 +57,7 @@ export async function gather(
   { queries, k, points, colour }: ReportOptions,
 ): Promise<Omit<ReportData, "store" | "at" | "version">> {
   const stats = index.stats(); // before searches bring more of it into memory
-  const health = await graphHealth(index);
+  const health = await graphHealth(index, BARS);
   return { stats, health, recall: recallOf(index, queries, k), map: mapOf(index, points, colour) };
 }
 

@@ -42,7 +42,7 @@ svg text.axis{fill:var(--quiet)}
 polyline{fill:none;stroke-width:2}.dashed{stroke-width:2;stroke-dasharray:6 4}
 .track{fill:var(--ground)}.bar{stroke:none}
 .mark:hover{stroke-width:4}.bar:hover{opacity:.75}
-#map{max-width:none;touch-action:pan-y;cursor:crosshair}
+#map{max-width:880px;touch-action:pan-y;cursor:crosshair}
 #map circle{fill-opacity:.72;stroke-width:1;stroke-opacity:.9}
 #map circle.s6{fill-opacity:0}
 #map circle.seen{stroke:var(--ink);stroke-width:3;fill-opacity:1;stroke-opacity:1}
@@ -53,6 +53,7 @@ polyline{fill:none;stroke-width:2}.dashed{stroke-width:2;stroke-dasharray:6 4}
 .key i.s6{background:none;border:1.5px solid currentColor}
 .key i.rule{height:0;width:16px;border-radius:0;background:none;border-top:2px dashed currentColor}
 .scroll{overflow-x:auto}
+th,td{white-space:nowrap;overflow-wrap:normal}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;font-size:13px;color:var(--quiet)}

@@ -2,11 +2,11 @@
 import { createHash } from "node:crypto";
 import type { GraphHealth } from "../graph-health.js";
 import { signed } from "../print.js";
-import { counted, formatBytes, formatCount, formatDuration } from "../progress.js";
+import { counted, formatBytes, formatCount } from "../progress.js";
 import type { Recall, ReportData, StoreMap } from "./gather.js";
 import { MADE_BY } from "./output.js";
 import { SCRIPT, STYLE } from "./page-style.js";
-import { curvePlot, levelPlot, mapPlot, recallPlot, spreadPlot, tierPlot, timePlot } from "./plots.js";
+import { curvePlot, levelPlot, mapPlot, milliseconds, recallPlot, spreadPlot, tierPlot, timePlot } from "./plots.js";
 import { escapeXml } from "./svg.js";
 import { plain } from "./text.js";
 
@@ -105,7 +105,7 @@ function searchCards(recall: Recall): Card[] {
   return [
     {
       title: "What searches find",
-      caption: `Share of the exact ${k} nearest that a search with each ef found: ${asked}, stored vectors with 10% of noise. The axis does not begin at 0.`,
+      caption: `Share of the exact ${k} nearest that a search with each ef found: ${asked}, stored vectors with 10% of noise. Mind where the axis begins.`,
       body: recallPlot(recall),
     },
     {
@@ -116,12 +116,12 @@ function searchCards(recall: Recall): Card[] {
         key([
           ["s1", "median"],
           ["s0", "99th percentile"],
-          ["s5 rule", `exact, ${formatDuration(exactMs / 1000)}`],
+          ["s5 rule", `exact, ${milliseconds(exactMs)}`],
         ]) + timePlot(recall),
     },
     {
       title: "In numbers",
-      caption: `Means over ${asked}; recall against exact search.`,
+      caption: `Of ${asked}: mean recall against exact search, the times below which half and 99% of them lie, and how many were answered in a second.`,
       body: htmlTable(["ef", `recall@${k}`, "p50 ms", "p99 ms", "queries/s"], rows, () => true),
     },
   ];
@@ -174,7 +174,7 @@ function learningCards({ stats: { learning } }: ReportData): Card[] {
   const serves =
     serving === "static"
       ? "Nothing learned serves: neural answers equal vector answers."
-      : `${serving.join(" + ")} serve.`;
+      : `Serving: ${serving.join(" + ")}.`;
   if (events === 0) {
     return [
       {

@@ -4,7 +4,7 @@
  */
 import type { Stats } from "../../index.js";
 import type { Spread } from "../graph-health.js";
-import { formatBytes, formatCount, formatDuration } from "../progress.js";
+import { formatBytes, formatCount } from "../progress.js";
 import type { Recall, StoreMap } from "./gather.js";
 import { escapeXml, linearTicks, logTicks, mark, sparseLogTicks } from "./svg.js";
 import { plain } from "./text.js";
@@ -15,7 +15,7 @@ const BOX = { left: 50, right: 14, top: 30, bottom: 44 };
 const BOTTOM = HEIGHT - BOX.bottom;
 const RIGHT = WIDTH - BOX.right;
 /** Of the map. */
-const MAP = { width: 640, height: 440, edge: 16, radius: 4.5 };
+const MAP = { width: 640, height: 440, edge: 12, radius: 3.6 };
 /** Of the tiers' bars. */
 const ROW = 36;
 
@@ -102,15 +102,19 @@ export function recallPlot(recall: Recall): string {
   );
 }
 
-const milliseconds = (ms: number): string => formatDuration(ms / 1000);
+/** Milliseconds with as many digits as mean something. */
+export const milliseconds = (ms: number): string => `${Number(ms.toPrecision(3))} ms`;
 
 export function timePlot(recall: Recall): string {
   const { runs, exactMs } = recall;
   const all = [exactMs, ...runs.flatMap(({ p50Ms, p99Ms }) => [p50Ms, p99Ms])];
-  const [low, high] = [Math.min(...all) / 1.3, Math.max(...all) * 1.3];
+  const low = Math.min(...all) / 1.3;
+  const high = Math.max(low * 10, Math.max(...all) * 1.3); // always with a few ticks between
   const every = logTicks(low, high);
-  const shown = every.length > 6 ? sparseLogTicks(low, high) : every;
-  const ticks = (shown.length > 1 ? shown : every).map((at) => ({ at, text: String(Number(at.toPrecision(2))) }));
+  const ticks = (every.length > 6 ? sparseLogTicks(low, high) : every).map((at) => ({
+    at,
+    text: String(Number(at.toPrecision(2))),
+  }));
   const y = { label: "ms a query, one thread (log)", low, high, ticks, log: true };
   const label = `milliseconds a query by ef: ${runs.map((run) => `${run.p50Ms.toFixed(3)} at ${run.ef}`).join(", ")}, median; exact search ${exactMs.toFixed(3)}`;
   return plot(label, efAxis(recall), y, (toX, toY) => {
@@ -260,7 +264,11 @@ export function mapPlot({ points, rows, groups, colouredBy }: StoreMap): string 
   const [x, y] = [bounds(points.map((point) => point.x)), bounds(points.map((point) => point.y))];
   const room = { width: MAP.width - 2 * MAP.edge, height: MAP.height - 2 * MAP.edge };
   const unit = Math.min(room.width / (x.span || 1), room.height / (y.span || 1));
-  const circles = points.map((point, i) => {
+  // Small groups are drawn last: none is hidden behind a large one.
+  const sizes = groups.names.map((_, group) => groups.of.filter((of) => of === group).length);
+  const order = Array.from(points.keys()).sort((a, b) => sizes[groups.of[b]!]! - sizes[groups.of[a]!]! || a - b);
+  const circles = order.map((i) => {
+    const point = points[i]!;
     const { id, tier, beside } = rows[i]!;
     const at = { x: MAP.width / 2 + (point.x - x.middle) * unit, y: MAP.height / 2 - (point.y - y.middle) * unit };
     const text = plain([JSON.stringify(id), `tier ${tier}`, ...(beside === "" ? [] : [beside])].join(" · "));
