@@ -11,6 +11,8 @@ import { escapeXml } from "./svg.js";
 import { plain } from "./text.js";
 
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+/** Characters of a group's name. */
+const NAME = 40;
 /** Text of others, as it is safe in a page. */
 const shown = (text: string): string => escapeXml(plain(text));
 
@@ -219,6 +221,8 @@ function learningCards({ stats: { learning } }: ReportData): Card[] {
   return cards;
 }
 
+const shortened = (name: string): string => (name.length > NAME ? `${name.slice(0, NAME - 3)}...` : name);
+
 function mapCard(map: StoreMap): Card {
   const { points, shares, groups, colouredBy } = map;
   const percent = (share: number) => `${(100 * share).toFixed(0)}%`;
@@ -226,9 +230,12 @@ function mapCard(map: StoreMap): Card {
   const classOf = (group: number) => (colouredBy === "tier" ? `t-${groups.names[group]}` : `s${group % 7}`);
   return {
     title: `${counted(points.length, "row")}, by ${colouredBy}`,
-    caption: `The two axes of most variance: ${percent(shares[0])} of it to the right, ${percent(shares[1])} upwards, in one scale. What is far apart here is far apart; what is near may differ in the other ${percent(1 - shares[0] - shares[1])}.`,
+    caption:
+      shares[0] === 0
+        ? "All of them are at one place."
+        : `The two axes of most variance: ${percent(shares[0])} of it to the right, ${percent(shares[1])} upwards, in one scale. What is far apart here is far apart; what is near may differ in the other ${percent(1 - shares[0] - shares[1])}.`,
     body: [
-      key(groups.names.map((name, group) => [classOf(group), `${name} (${formatCount(counts[group]!)})`])),
+      key(groups.names.map((name, group) => [classOf(group), `${shortened(name)} (${formatCount(counts[group]!)})`])),
       mapPlot(map),
       '<output id="seen" class="quiet">Point at the map: the nearest row is named here.</output>',
     ].join(""),

@@ -84,7 +84,7 @@ export function recallPlot(recall: Recall): string {
   const { runs, k } = recall;
   const least = Math.min(...runs.map((run) => run.recall));
   // The axis begins just below what was found, on a round share: .99 and .999 are told apart.
-  const step = least < 0.8 ? 0.2 : least < 0.95 ? 0.05 : least < 0.99 ? 0.01 : 0.0025;
+  const step = least < 0.8 ? 0.2 : least < 0.95 || least === 1 ? 0.05 : least < 0.99 ? 0.01 : 0.0025;
   const low = Math.max(0, Math.floor((least - step / 4) / step) * step);
   const digits = step < 0.01 ? 4 : 2;
   const ticks = linearTicks(low, 1, 5).map((at) => ({ at, text: at.toFixed(digits) }));
