@@ -9,7 +9,11 @@ import { flatMap } from "../../src/cli/report/map.js";
 import { SCRIPT, STYLE } from "../../src/cli/report/page-style.js";
 import { plain } from "../../src/cli/report/text.js";
 import { bar, canvasOf, coloured, sparkline } from "../../src/cli/terminal.js";
+import { inspectRow } from "../../src/engine/inspecting.js";
+import { openSession } from "../../src/engine/opening.js";
 import { type Id, type Index, open } from "../../src/index.js";
+import { ARMS, ATTENTION, learnersOf } from "../../training/arms.js";
+import { SERVING_FIELD } from "../../training/state.js";
 import { hebb } from "../support/cli.js";
 import { garble } from "../support/damage.js";
 import { distanceOf, errorOf, memoryScratch, randomRows, rowOf } from "../support/rows.js";
@@ -92,6 +96,27 @@ describe("inspect", () => {
       }
     }
     expect(moved).toBeGreaterThan(0);
+  });
+
+  it("so it is whatever serves", async () => {
+    const session = await openSession(store, { readOnly: true });
+    const { header } = session.learned.state;
+    const served = header[SERVING_FIELD];
+    for (let arm = 0; arm < ARMS; arm++) {
+      if (arm & ATTENTION) continue; // no network is trained on so few events
+      header[SERVING_FIELD] = arm; // in this handle's memory alone, which never writes
+      const vector = near(arm % GROUPS, arm, 0.4);
+      const { hits } = await session.querier.query({ vector, mode: "neural", k: 12 });
+      for (const at of [0, 11]) {
+        const { explanation } = (await inspectRow(session, hits[at].id, { explain: { vector }, k: 12 }))!;
+        const sum = explanation!.parts.reduce((total, { adds }) => total + adds, explanation!.static.score);
+        expect(explanation!.neural.rank).toBe(at + 1);
+        expect(Math.abs(sum - hits[at].score)).toBeLessThan(1e-5);
+        expect(explanation!.parts).toHaveLength(learnersOf(arm).length);
+      }
+    }
+    header[SERVING_FIELD] = served;
+    await session.close();
   });
 
   it("a row has no rank for a query that is made of it, and learned edges say whence they lead", async () => {

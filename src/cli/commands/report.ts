@@ -22,7 +22,7 @@ export function reportCommand(program: Command): void {
     .command("report")
     .summary("one page with plots of a store")
     .description(
-      "Writes one HTML page that shows a store: recall against exact search and time, measured on its own vectors, tiers, the graph, what was learned, and a map. The page needs no network. It holds ids and the beginnings of payloads. Reads one state of the store, beside a writer, and writes nothing there. A former report is replaced; any other file only with --force, and what is no regular file never.",
+      "Writes one HTML page that shows a store: recall against exact search and time, measured on its own vectors, tiers, the graph, what was learned, and a map. The page needs no network. It holds ids and the beginnings of payloads. Reads one state of the store, beside a writer, and changes nothing there, but brings a store whose writer was killed up to its log first, as every command does. A former report is replaced; any other file only with --force, and what is no regular file never.",
     )
     .argument("<store>", "directory of the store")
     .argument("<page>", "file to write, such as report.html")
