@@ -11,7 +11,7 @@ const SOUGHT = 200;
 const MOST_BARS = 8;
 
 /** How many values lie from `from` to `to`, both included. */
-export interface Bin {
+interface Bin {
   from: number;
   to: number;
   count: number;

@@ -16,7 +16,7 @@ const paints = (ground: "light" | "dark"): string =>
   ].join("");
 
 export const STYLE = `
-:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--ink:#1b2027;--quiet:#57606a;--line:#e3e7ec;--strong:#8c959f;--accent:#0a5fa3}
+:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--ink:#1b2027;--quiet:#57606a;--line:#e3e7ec;--strong:#8c959f}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;overflow-wrap:anywhere}
 main{max-width:1240px;margin:0 auto;padding:28px 16px 40px}
@@ -25,7 +25,7 @@ h2{font-size:18px;margin:34px 0 12px}
 h3{font-size:15px;margin:0 0 2px}
 p{margin:0}
 .quiet,figcaption,dt{color:var(--quiet)}
-figcaption,.note{font-size:13.5px;margin:0 0 10px;color:var(--quiet)}
+figcaption{font-size:13.5px;margin:0 0 10px;color:var(--quiet)}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:1px;margin:20px 0 0;background:var(--line);border:1px solid var(--line);border-radius:10px;overflow:hidden}
 .facts div{background:var(--card);padding:11px 14px}
 dt{font-size:13px}dd{margin:0;font-size:17px;font-weight:600;font-variant-numeric:tabular-nums}
@@ -61,9 +61,8 @@ td.n,th.n{text-align:right}
 tr:last-child td{border-bottom:0}
 .warning{background:var(--card);border:1px solid var(--line);border-left:4px solid #c2410c;border-radius:6px;padding:9px 13px;margin:12px 0 0}
 footer{margin-top:34px;font-size:13.5px;color:var(--quiet)}
-code{font:13px ui-monospace,monospace}
 ${paints("light")}
-@media(prefers-color-scheme:dark){:root{--ground:#0d1117;--card:#151b23;--ink:#e6edf3;--quiet:#9da7b3;--line:#2a313c;--strong:#6e7681;--accent:#6cb6ff}${paints("dark")}}
+@media(prefers-color-scheme:dark){:root{--ground:#0d1117;--card:#151b23;--ink:#e6edf3;--quiet:#9da7b3;--line:#2a313c;--strong:#6e7681}${paints("dark")}}
 @media print{.card{break-inside:avoid}}
 `;
 
