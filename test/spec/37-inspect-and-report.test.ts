@@ -184,6 +184,17 @@ describe("survey", () => {
     expect(sum("inDegree")).toBe(sum("outDegree"));
   });
 
+  it.each(["l2", "dot", "cosine"] as const)(
+    "no row is missed for equal or, under dot, longer ones: %s",
+    async (metric) => {
+      const twins = await open(scratch(`twins-${metric}.hebb`), { dimensions: 2, metric, durability: "off" });
+      await twins.putMany(Array.from({ length: 90 }, (_, id) => ({ id, vector: [1 + (id % 3), 1 + 2 * (id % 2)] })));
+      await twins.settle();
+      expect((await graphHealth(twins))!.reached).toEqual({ sought: 90, found: 90 });
+      await twins.close();
+    },
+  );
+
   it("health adds up", async () => {
     const health = (await graphHealth(index))!;
     expect(health).toMatchObject({ surveyed: ROWS, reached: { sought: 200, found: 200 } });
