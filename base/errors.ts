@@ -33,6 +33,7 @@ export type ErrorCode =
   | "UNKNOWN_ID" // an id that is not in the store where one must be
   | "CONFIG_INVALID" // config.toml or the config option
   | "BATCH_INCOMPLETE" // an iterable failed part-way; details say how much is in
+  | "FILE_EXISTS" // something is where a report is to be written, and is not replaced
   | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
   | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
   | "ABORTED"; // the caller's signal

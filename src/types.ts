@@ -1,6 +1,7 @@
 /** The public types: what users pass and get. */
 import type { Durability, Filter, Id, Metric, Payload, Tier } from "../base/types.js";
 import type { Expression } from "../model/expression.js";
+import type { Learner } from "../training/arms.js";
 import type { ConfigInput } from "./config.js";
 
 export type { Durability, Filter, Id, Json, Metric, Payload, Tier } from "../base/types.js";
@@ -208,6 +209,79 @@ export interface QueryResult {
    * candidate's vector. `candidates[i]` belongs to `candidates[i]` of the result, and so to `hits[i]` for the first.
    */
   backward?: (gradient: Float32Array) => { query: Float32Array; candidates: Float32Array[] };
+}
+
+export interface InspectOptions {
+  /** Also tells why the row ranks where it ranks for this query. Default: nothing of that. */
+  explain?: QueryInput;
+  /** With `explain`: ranks are looked for among so many hits, 1-1,000,000. Default 100. */
+  k?: number;
+}
+
+/** A neighbour of a row: by an edge of the graph's bottom layer, a learned one, or both. */
+export interface Neighbour {
+  id: Id;
+  /** By the store's metric, from the row. */
+  distance: number;
+  /** How loud message passing hears it, in (0, 1). */
+  weight: number;
+  /** What was learned of the graph's edge; 0 where nothing was, or the graph has none. */
+  bias: number;
+  /** Of the learned edge to it, now; 0 where there is none. */
+  strength: number;
+  /** Whether the graph's bottom layer has the edge. */
+  inGraph: boolean;
+}
+
+/** A row with all that the index keeps about it. */
+export interface Inspection extends Stored {
+  /** Accesses, halved with each half-life that passes; what tiers go by. */
+  heat: number;
+  /** Whether it is in the graph; else a search finds it by a scan, and it has no neighbours yet. */
+  linked: boolean;
+  /** The highest layer of the graph that it is on; 0 is the bottom one. */
+  level: number;
+  /** Bottom-layer edges that lead to it. */
+  inDegree: number;
+  /** Nearest first. */
+  neighbours: Neighbour[];
+  /**
+   * What learning adds to its vector (of unit length under cosine) where shifts serve, how long that is, and how often
+   * the row was chosen in what it was learned from. Undefined where it has none.
+   */
+  shift: { vector: Float32Array; length: number; choices: number } | undefined;
+  /** With `explain`. */
+  explanation?: Explanation;
+}
+
+/** Why a row ranks where it ranks for a query. */
+export interface Explanation {
+  /** What answers `neural` queries. */
+  serving: "static" | Learner[];
+  /** Ranks are among so many hits. */
+  k: number;
+  /** In mode `vector`. `rank` from 1; undefined where it is not among the k, or the query was made of the row. */
+  static: { rank: number | undefined; score: number; distance: number };
+  /** In mode `neural`. */
+  neural: { rank: number | undefined; score: number };
+  /**
+   * What each learner that serves adds to the score, one after the other: with the static score they sum up to the
+   * neural one. `rank` is where that would put it among the candidates of the query; empty while nothing serves.
+   */
+  parts: { learner: Learner; adds: number; rank: number }[];
+  /** Learned edges to the row from what stands for the query, and the share of the query that each of those stands for. */
+  edges: { from: Id; share: number; strength: number }[];
+}
+
+/** Where a row stands in the graph. */
+export interface SurveyedRow {
+  id: Id;
+  tier: Tier;
+  /** The highest layer that it is on; 0 is the bottom one. */
+  level: number;
+  /** Bottom-layer edges that leave it, at most 2 M, and that lead to it. */
+  outDegree: number;
+  inDegree: number;
 }
 
 /** A text to keep as a thought. */

@@ -1,6 +1,7 @@
 /** The learning curve as a chart of characters. */
 import type { Stats } from "../index.js";
 import { formatCount } from "./progress.js";
+import { type Canvas, canvasOf, coloured, sparkline } from "./terminal.js";
 
 /** Lines of the taller side, above or below zero. */
 const HEIGHT = 5;
@@ -10,14 +11,16 @@ const WIDTH = 2;
 type Points = Stats["learning"]["curve"];
 
 /**
- * A column each point; the line at zero says what served: `.` static, `=` learners, `T` from a training on. Empty
- * without points.
+ * A column each point; the line at zero says what served: `.` static, `=` learners, `T` from a training on. Where there
+ * is no room for that, one line: a sparkline. Empty without points.
  */
-export function curveChart(points: Points): string {
+export function curveChart(points: Points, canvas: Canvas = canvasOf()): string {
   const [first, last] = [points[0], points.at(-1)];
   if (first === undefined || last === undefined) return "";
   const gains = points.map(({ gain }) => gain);
   const [low, high] = [Math.min(0, ...gains), Math.max(0, ...gains)];
+  if (LABEL + 2 + points.length * WIDTH > canvas.columns)
+    return `nDCG@10 gained: ${coloured(canvas, "green", sparkline(gains))} ${signed(last.gain)}`;
   const unit = Math.max(high, -low) / HEIGHT;
   const linesOf = (extent: number): number => (unit > 0 ? Math.round(extent / unit) : 0);
   const [above, below] = [linesOf(high), linesOf(-low)];

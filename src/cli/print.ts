@@ -1,6 +1,7 @@
 /** What the commands write: tables for people, one JSON document for programs (`--json`). */
 import type { Hit, Stats } from "../index.js";
 import { formatBytes, formatCount } from "./progress.js";
+import { bar, type Canvas, canvasOf, coloured } from "./terminal.js";
 
 const SNIPPET_CHARACTERS = 70;
 const SNIPPET_LEAST = 20;
@@ -40,9 +41,10 @@ export function hitTable(hits: readonly Hit[], columns = process.stdout.columns 
 }
 
 /** Four decimals, without the sign of a zero. */
-const rounded = (x: number): string => x.toFixed(4).replace(/^-(0\.0+)$/, "$1");
+export const rounded = (x: number): string => x.toFixed(4).replace(/^-(0\.0+)$/, "$1");
 
-function snippet(payload: Hit["payload"], characters: number): string {
+/** The title, or the beginning of the text, or of the payload as JSON. */
+export function snippet(payload: Hit["payload"], characters: number): string {
   if (payload === undefined || payload === null) return "";
   const { title, text } = payload;
   const line = (typeof title === "string" ? title : typeof text === "string" ? text : JSON.stringify(payload))
@@ -52,9 +54,10 @@ function snippet(payload: Hit["payload"], characters: number): string {
 }
 
 const BAR = 24;
+const BAR_LEAST = 4;
 
 /** The tiers of `stats()`, drawn: what share of the vectors each holds, and what they take there. */
-export function tierTable(stats: Stats): string {
+export function tierTable(stats: Stats, canvas: Canvas = canvasOf()): string {
   const rows = Object.entries(stats.tiers).map(
     ([tier, { count, bytes, bytesPerVector, ratio, codec, residentBytes }]) => [
       tier,
@@ -64,7 +67,6 @@ export function tierTable(stats: Stats): string {
       `${ratio.toFixed(1)}x`,
       formatBytes(residentBytes),
       codec ?? "no codebook yet",
-      "#".repeat(stats.size === 0 ? 0 : Math.ceil((count / stats.size) * BAR)),
     ],
   );
   const { bytes, bytesPerVector, ratio } = stats.vectors;
@@ -75,20 +77,25 @@ export function tierTable(stats: Stats): string {
     `${bytesPerVector.toFixed(0)} B`,
     `${ratio.toFixed(1)}x`,
   ];
-  const header = ["tier", "vectors", "bytes", "each", "of f32", "in memory", "codec", ""];
-  return table([header, ...rows, [...sum, "", "", ""]], [1, 2, 3, 4, 5]);
+  const header = ["tier", "vectors", "bytes", "each", "of f32", "in memory", "codec"];
+  const lines = table([header, ...rows, [...sum, "", ""]], [1, 2, 3, 4, 5]).split("\n");
+  const widest = Math.max(...lines.map((line) => line.length));
+  const room = Math.min(BAR, canvas.columns - widest - 2);
+  if (room < BAR_LEAST) return lines.join("\n");
+  const counts = Object.values(stats.tiers).map(({ count }) => count);
+  return lines
+    .map((line, i) => {
+      const share = stats.size === 0 ? 0 : (counts[i - 1] ?? 0) / stats.size;
+      return share === 0 ? line : `${line.padEnd(widest)}  ${coloured(canvas, "cyan", bar(share, room))}`;
+    })
+    .join("\n");
 }
 
 /** What is served and why, then each learner with the best set of learners that has it. */
-export function learningText({
-  events,
-  trainedEvents,
-  serving,
-  arms,
-  learners,
-  shifted,
-  linked,
-}: Stats["learning"]): string {
+export function learningText(
+  { events, trainedEvents, serving, arms, learners, shifted, linked }: Stats["learning"],
+  canvas: Canvas = canvasOf(),
+): string {
   const all = Object.entries(arms).sort(([, a], [, b]) => b.gain - a.gain);
   const [best] = all;
   const served = serving === "static" ? undefined : serving.join("+");
@@ -104,25 +111,37 @@ export function learningText({
     facts.push(["because", `of ${formatCount(all.length)} sets the best, ${best[0]}: ${best[1].why}`]);
   facts.push(["shifted rows", formatCount(shifted)], ["linked rows", formatCount(linked)]);
   if (best === undefined) return table(facts);
-  const header = ["learner", "serves", "adds", "best with", "gain", "never chosen", "events", "state"];
   const rows = Object.entries(learners).map(([learner, { serves, adds }]) => {
     const having = all.filter(([name]) => name.split("+").includes(learner));
     const shown = having.find(([, { state }]) => state === "serving") ?? having[0];
-    if (shown === undefined) return [learner, "no", "", "not judged yet", "", "", "", ""];
+    const own = [learner, serves ? "yes" : "no", adds === undefined ? "" : signed(adds)];
+    if (shown === undefined) return { own, name: "not judged yet", judged: ["", "", "", ""], why: "" };
     const [name, { gain, disjointGain, events: judged, state, why }] = shown;
-    return [
-      learner,
-      serves ? "yes" : "no",
-      adds === undefined ? "" : signed(adds),
+    return {
+      own,
       name,
-      signed(gain),
-      signed(disjointGain),
-      formatCount(judged),
-      state === "serving" ? state : `${state}: ${why}`,
-    ];
+      judged: [signed(gain), signed(disjointGain), formatCount(judged), state],
+      why: state === "serving" ? "" : why,
+    };
   });
-  return [table(facts), "", table([header, ...rows], [2, 4, 5, 6])].join("\n");
+  const ended = ["gain", "never chosen", "events", "state"];
+  const wide = table(
+    [
+      ["learner", "serves", "adds", "best with", ...ended],
+      ...rows.map(({ own, name, judged, why }) => [...own, name, ...judged.slice(0, 3), join(judged[3]!, why)]),
+    ],
+    [2, 4, 5, 6],
+  );
+  if (wide.split("\n").every((line) => line.length <= canvas.columns)) return [table(facts), "", wide].join("\n");
+  const narrow = table(
+    [["learner", "serves", "adds", ...ended], ...rows.map(({ own, judged }) => [...own, ...judged])],
+    [2, 3, 4, 5],
+  );
+  const reasons = rows.map(({ own, name, why }) => `  ${own[0]}: ${name === own[0] ? why : join(name, why)}`);
+  return [table(facts), "", narrow, "", "best with:", ...reasons].join("\n");
 }
 
+const join = (what: string, why: string): string => (why === "" ? what : `${what}: ${why}`);
+
 /** nDCG@10 as a difference, with its sign. */
-const signed = (x: number): string => (x < 0 ? rounded(x) : `+${rounded(x)}`);
+export const signed = (x: number): string => (x < 0 ? rounded(x) : `+${rounded(x)}`);

@@ -1,7 +1,6 @@
 /**
  * The command `hebb`, as a function. Results go to stdout; progress, warnings and the one line of an error to stderr.
  */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addCommand } from "./commands/add.js";
 import { backupCommand } from "./commands/backup.js";
@@ -11,13 +10,16 @@ import { compactCommand } from "./commands/compact.js";
 import { createCommand } from "./commands/create.js";
 import { demoCommand } from "./commands/demo.js";
 import { freezeCommand } from "./commands/freeze.js";
+import { inspectCommand } from "./commands/inspect.js";
 import { learnCommand } from "./commands/learn.js";
 import { NOT_REPAIRED, repairCommand } from "./commands/repair.js";
+import { reportCommand } from "./commands/report.js";
 import { retierCommand } from "./commands/retier.js";
 import { queryCommand, searchCommand } from "./commands/search.js";
 import { statsCommand } from "./commands/stats.js";
 import { trainCommand } from "./commands/train.js";
 import { verifyCommand } from "./commands/verify.js";
+import { versionOf } from "./version.js";
 
 const COMMANDS = [
   createCommand,
@@ -29,6 +31,9 @@ const COMMANDS = [
   retierCommand,
   compactCommand,
   statsCommand,
+  inspectCommand,
+  reportCommand,
+
   checkCommand,
   repairCommand,
   backupCommand,
@@ -42,12 +47,9 @@ const COMMANDS = [
 const SAID = ["commander.help", FAULTS_FOUND, NOT_REPAIRED];
 
 function programOf(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   const program = new Command("hebb")
     .description("An embedded vector index that learns from its use.")
-    .version(version)
+    .version(versionOf())
     .addHelpText(
       "after",
       '\nStart with:\n  hebb demo\n  hebb create notes.hebb --text && hebb add notes.hebb ~/notes && hebb search notes.hebb "some words"',

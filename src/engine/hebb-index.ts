@@ -11,6 +11,8 @@ import type {
   Feedback,
   FreezeOptions,
   Hit,
+  Inspection,
+  InspectOptions,
   LearnOptions,
   LearnResult,
   ProgressOptions,
@@ -19,6 +21,7 @@ import type {
   RetierOptions,
   SearchOptions,
   Stored,
+  SurveyedRow,
   TrainOptions,
   VectorInput,
 } from "../types.js";
@@ -26,6 +29,7 @@ import { checkStore } from "./checking.js";
 import { freeze } from "./freezing.js";
 import type { FrozenIndex } from "./frozen-index.js";
 import { GradientAccumulator } from "./gradients.js";
+import { inspectRow, surveyRows } from "./inspecting.js";
 import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
 import type { Session } from "./session.js";
@@ -164,6 +168,28 @@ export class Index {
       payload: catalog.payloads([node], 1)[0],
       tier: tiering.tierOf(node),
     };
+  }
+
+  /**
+   * A row with all that the index keeps about it: tier, heat, neighbours, shift; with `explain`, also why it ranks where
+   * it ranks for a query. Changes nothing, and is no access.
+   * @returns undefined where the id is not in the index
+   * @throws {TypeError | RangeError} on a bad id, option or query
+   * @throws {HebbError} UNKNOWN_ID for an id in the query, NO_ENCODER, ENCODER_FAILED
+   */
+  async inspect(id: Id, options: InspectOptions = {}): Promise<Inspection | undefined> {
+    const session = this.#open();
+    return session.inFlight(() => inspectRow(session, id, options));
+  }
+
+  /**
+   * Rows of the graph drawn evenly, and where they stand in it; fewer than `count` where there are no more, none that is
+   * not linked yet. The same rows each time while nothing changes. Reads their rows of the graph alone.
+   * @param count 1-1,000,000
+   * @throws {RangeError} on a bad count
+   */
+  survey(count: number): SurveyedRow[] {
+    return surveyRows(this.#open(), count);
   }
 
   /** `get` for each id, in order. */

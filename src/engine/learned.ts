@@ -308,29 +308,9 @@ export class Learned {
    * @param depth layers of the network that the query goes through; all by default
    */
   rank(query: Float32Array, seeds: readonly Seed[], plan: SearchPlan, depth?: number): Ranking {
-    const { searcher, state } = this;
-    const { graph } = searcher;
-    const arm = state.gate.serving;
-    const { bits } = plan;
-    state.overlay.refresh((node) => this.unit(graph.vector(node)));
-    const moved = arm & SHIFT ? Math.min(state.overlay.size, plan.k) : 0;
-    const wide = plan.k + moved + MORE;
-    const search = (asked: Float32Array) =>
-      searcher.nearest(asked, { ...plan, k: wide, ef: Math.max(plan.ef, wide) }).nodes;
-    const accept = (node: number) => !bits || hasBit(bits, node);
-    const own = this.unit(Float32Array.from(query));
-    const question = { query: own, seeds, excluded: new Set(seeds.map(({ node }) => node)) };
-    const contest = new Contest(
-      this.corpus,
-      learnersIn(state, (asked) => this.attend(asked, depth).query),
-      question,
-      search(own),
-      search,
-      accept,
-      wide,
-      [arm],
-    );
-    const scores = contest.scores(arm);
+    const { graph } = this.searcher;
+    const contest = this.contest(query, seeds, plan, depth);
+    const scores = contest.scores(this.state.gate.serving);
     const ranked = contest.nodes.map((node, i) => ({ node, score: scores[i] }));
     ranked.sort((a, b) => b.score - a.score || a.node - b.node);
     const best: typeof ranked = [];
@@ -340,6 +320,37 @@ export class Learned {
     }
     const nodes = Uint32Array.from(best, (r) => r.node);
     return { nodes, distances: graph.distances(query, nodes), scores: best.map((r) => r.score) };
+  }
+
+  /**
+   * What the serving arm ranks for a query.
+   * @param also a node that takes part whatever searches find, and whose score is never left out; without it, none
+   */
+  contest(query: Float32Array, seeds: readonly Seed[], plan: SearchPlan, depth?: number, also?: number): Contest {
+    const { searcher, state } = this;
+    const { graph } = searcher;
+    const arm = state.gate.serving;
+    const { bits } = plan;
+    state.overlay.refresh((node) => this.unit(graph.vector(node)));
+    const moved = arm & SHIFT ? Math.min(state.overlay.size, plan.k) : 0;
+    const wide = plan.k + moved + MORE;
+    const search = (asked: Float32Array) => {
+      const { nodes } = searcher.nearest(asked, { ...plan, k: wide, ef: Math.max(plan.ef, wide) });
+      return also === undefined || nodes.includes(also) ? nodes : Uint32Array.of(...nodes, also);
+    };
+    const accept = (node: number) => !bits || hasBit(bits, node);
+    const own = this.unit(Float32Array.from(query));
+    const excluded = new Set(seeds.map(({ node }) => node).filter((node) => node !== also));
+    return new Contest(
+      this.corpus,
+      learnersIn(state, (asked) => this.attend(asked, depth).query),
+      { query: own, seeds, excluded },
+      search(own),
+      search,
+      accept,
+      also === undefined ? wide : Number.POSITIVE_INFINITY,
+      [arm],
+    );
   }
 
   /**

@@ -11,7 +11,7 @@ import type { Session } from "./session.js";
 import { type SoftSettings, softSearch } from "./soft-search.js";
 import { checkId, checkValues, checkVector, show } from "./validate.js";
 
-const INPUTS = ["vector", "text", "id", "positive", "negative", "weights"];
+export const INPUTS = ["vector", "text", "id", "positive", "negative", "weights"];
 const OPTIONS = [
   ...INPUTS,
   "mode",

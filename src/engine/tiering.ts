@@ -595,6 +595,12 @@ export class Tiering {
     return TIERS[this.graph.tierOf(node)]!;
   }
 
+  /** Heat of a live node now: what moves go by. Accesses of the last moments may not be counted yet. */
+  heatOf(node: number): number {
+    const { tiers, heats } = this.graph.places(Uint32Array.of(node));
+    return this.policy.heat(node, tiers[0]!, heats[0]! + (this.gained.get(node) ?? 0));
+  }
+
   /** @param residentBytes of a section of the graph, by its name */
   stats(residentBytes: (section: string) => number): Record<Tier, TierStats> {
     const counts = this.graph.tierCounts();

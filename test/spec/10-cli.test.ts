@@ -169,16 +169,26 @@ it("hits fit into the terminal's width", () => {
 });
 
 describe("help", () => {
-  it.each(["create", "add", "search", "query", "learn", "train", "stats", "check", "demo", "bench"])(
-    "hebb %s --help has an example and --json",
-    async (command) => {
-      const { code, out } = await hebb(command, "--help");
-      expect(code).toBe(0);
-      expect(out).toMatch(/Examples?:\n {2}hebb /);
-      expect(out).toContain("--json");
-      expect((await hebb("--help")).out).toContain(`\n  ${command} `);
-    },
-  );
+  it.each([
+    "create",
+    "add",
+    "search",
+    "query",
+    "learn",
+    "train",
+    "stats",
+    "inspect",
+    "report",
+    "check",
+    "demo",
+    "bench",
+  ])("hebb %s --help has an example and --json", async (command) => {
+    const { code, out } = await hebb(command, "--help");
+    expect(code).toBe(0);
+    expect(out).toMatch(/Examples?:\n {2}hebb /);
+    expect(out).toContain("--json");
+    expect((await hebb("--help")).out).toContain(`\n  ${command} `);
+  });
 });
 
 describe("the program", () => {

@@ -45,9 +45,10 @@ import {
   shareInterval,
   speedAt,
 } from "../../bench/stats.js";
-import { drawChart, linearTicks, logTicks } from "../../bench/svg.js";
+import { drawChart } from "../../bench/svg.js";
 import { kthDistances, recallOf, squaredL2 } from "../../bench/truth.js";
 import { solvePositiveDefinite } from "../../model/solve.js";
+import { linearTicks, logTicks } from "../../src/cli/report/svg.js";
 import { open } from "../../src/index.js";
 import { runs } from "../support/seed.js";
 

@@ -1,28 +1,18 @@
 import type { Command } from "commander";
 import { Prng } from "../../../base/prng.js";
-import type { Id, Index } from "../../index.js";
+import type { Index } from "../../index.js";
 import { integerOf } from "../arguments.js";
 import { print, table } from "../print.js";
 import { formatCount, Progress } from "../progress.js";
+import { EFS, measure, withNoise } from "../recall.js";
 import { withStore } from "../store.js";
 
-const EFS = [10, 16, 32, 64, 128, 256];
-/** Noise on a stored vector that makes it a query, as a share of its length. */
-const NOISE = 0.1;
 const SEED = 1;
 
 interface BenchOptions {
   queries: number;
   k: number;
   json?: boolean;
-}
-
-interface Measured {
-  ef: number;
-  recall: number;
-  queriesPerSecond: number;
-  p50Ms: number;
-  p99Ms: number;
 }
 
 export function benchCommand(program: Command): void {
@@ -96,33 +86,5 @@ function sampleQueries(index: Index, count: number): Float32Array[] {
       if (at < count) sample[at] = vector;
     }
   }
-  return sample.map((vector) => {
-    const length = Math.hypot(...vector);
-    const noise = (NOISE * length) / Math.sqrt(vector.length);
-    return vector.map((x) => x + noise * random.gaussian());
-  });
-}
-
-function measure(index: Index, queries: Float32Array[], truth: Set<Id>[], k: number, ef: number): Measured {
-  for (const query of queries) index.search(query, { k, ef, include: [] }); // warms caches
-  const latencies: number[] = [];
-  let found = 0;
-  let expected = 0;
-  queries.forEach((query, i) => {
-    const start = performance.now();
-    const hits = index.search(query, { k, ef, include: [] });
-    latencies.push(performance.now() - start);
-    found += hits.filter((hit) => truth[i]!.has(hit.id)).length;
-    expected += truth[i]!.size;
-  });
-  const total = latencies.reduce((sum, ms) => sum + ms, 0);
-  latencies.sort((a, b) => a - b);
-  const quantile = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))]!;
-  return {
-    ef,
-    recall: found / expected,
-    queriesPerSecond: (1000 * queries.length) / total,
-    p50Ms: quantile(0.5),
-    p99Ms: quantile(0.99),
-  };
+  return sample.map((vector) => withNoise(vector, random));
 }
