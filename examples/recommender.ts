@@ -115,7 +115,9 @@ function draw(tests: number[][]): void {
   const means = (some: number[][]) => RANKERS.map((_, r) => some.reduce((sum, one) => sum + one[r], 0) / some.length);
   const curve = Array.from({ length: 12 }, (_, i) => means(part(i / 12, (i + 1) / 12)));
   const top = Math.max(...curve.flat());
-  console.log(`\nnDCG@10 from 0 to ${top.toFixed(3)} in the course of ${tests.length} tests (p, i, v, n: see below)`);
+  console.log(
+    `\nnDCG@10 from 0 to ${top.toFixed(3)} in ${tests.length} tests, twelve parts: p popularity, i item-kNN, v vector, n neural`,
+  );
   for (const values of curve) {
     const line = Array<string>(80).fill(" ");
     for (const [r, value] of values.entries()) line[Math.round((79 * value) / top)] = RANKERS[r][0];
