@@ -10,16 +10,16 @@
  * in `neural`, which gets what the gate lets serve. Expect more questions better than worse where files were clicked
  * before, and little where not; a small folder teaches too little, and then it says so. Some ten seconds.
  */
+import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Index, open } from "hebb";
 
-interface Question {
-  text: string;
-  answer: string;
-}
-const MOST_QUESTIONS = 500;
+type Question = { text: string; answer: string };
+type Result = Question & { before: number; after: number }; // ranks from 0; -1: not among ten
+const ndcg = (rank: number) => (rank < 0 ? 0 : 1 / Math.log2(rank + 2));
+const gain = ({ before, after }: Result) => ndcg(after) - ndcg(before);
 const SETTINGS = {
   dimensions: 256,
   metric: "cosine",
@@ -31,8 +31,7 @@ const folder = process.argv[2] ?? "node_modules";
 const { files, questions } = readMarkdown(folder, process.argv[2] ? /\.md$/i : /^(@[^/]+\/)?[^/]+\/readme\.md$/i);
 const asked = questions.slice(0, 0.7 * questions.length);
 const heldOut = questions.slice(asked.length);
-if (heldOut.length === 0)
-  throw new Error(`no headings to ask for in "${folder}"; expected a folder with markdown files`);
+if (asked.length === 0) throw new Error(`found no headings in "${folder}"; expected a folder with markdown files`);
 
 const home = mkdtempSync(join(tmpdir(), "hebb-rag-"));
 let index = await open(join(home, "notes.hebb"), SETTINGS);
@@ -46,10 +45,10 @@ try {
     const shown = await ask(index, text, "neural");
     if (shown.includes(answer)) clicks.push({ query: { text }, chosen: [answer] });
   }
-  await index.learn(clicks);
+  if (clicks.length > 0) await index.learn(clicks);
   await index.train();
   console.log(
-    `Asked ${asked.length} of them; ${clicks.length} times the answer was among ten, and was clicked. Learned that.`,
+    `Asked ${asked.length} of them; the answer was among ten, was clicked, and learned: ${clicks.length} times.`,
   );
 
   await index.close();
@@ -57,11 +56,10 @@ try {
   const { serving, arms } = index.stats().learning;
   console.log(`Opened again. What serves: ${serving === "static" ? "nothing" : serving.join(" and ")}.\n`);
 
-  const results = [];
+  const results: Result[] = [];
   for (const { text, answer } of heldOut) {
-    const before = (await ask(index, text, "vector")).indexOf(answer);
-    const after = (await ask(index, text, "neural")).indexOf(answer);
-    results.push({ text, answer, before, after, gain: ndcg(after) - ndcg(before) });
+    const [before, after] = [await ask(index, text, "vector"), await ask(index, text, "neural")];
+    results.push({ text, answer, before: before.indexOf(answer), after: after.indexOf(answer) });
   }
   const clicked = new Set(clicks.flatMap(({ chosen }) => chosen));
   console.log("nDCG@10 of questions that nobody had asked:");
@@ -80,8 +78,8 @@ try {
     console.log(`\nThe gate lets nothing serve, so before and after are the same. Nearest to it was ${name}: ${why}.`);
   } else {
     const place = (rank: number) => (rank < 0 ? "not among ten" : `at place ${rank + 1}`);
-    results.sort((a, b) => b.gain - a.gain);
-    for (const { text, answer, before, after } of [results[0], results[results.length - 1]]) {
+    const [best, ...others] = results.sort((a, b) => gain(b) - gain(a));
+    for (const { text, answer, before, after } of [best, ...others.slice(-1)]) {
       console.log(`\n"${text}": ${answer} was ${place(before)}, is ${place(after)}.`);
     }
   }
@@ -95,16 +93,11 @@ async function ask(store: Index, text: string, mode: "vector" | "neural"): Promi
   return hits.map(({ id }) => id);
 }
 
-/** Of a ranking with one right answer, at `rank` from 0; -1: not among the ten. */
-function ndcg(rank: number): number {
-  return rank < 0 ? 0 : 1 / Math.log2(rank + 2);
-}
-
-function report(name: string, results: { before: number; after: number; gain: number }[]): void {
+function report(name: string, results: Result[]): void {
   if (results.length === 0) return;
   const mean = (ranks: number[]) => (ranks.reduce((sum, rank) => sum + ndcg(rank), 0) / ranks.length).toFixed(3);
   const [before, after] = [mean(results.map((one) => one.before)), mean(results.map((one) => one.after))];
-  const [better, worse] = [results.filter(({ gain }) => gain > 0), results.filter(({ gain }) => gain < 0)];
+  const [better, worse] = [results.filter((one) => gain(one) > 0), results.filter((one) => gain(one) < 0)];
   const counts = `${results.length} questions, ${better.length} better, ${worse.length} worse`;
   console.log(`  ${name.padEnd(30)} ${before} before, ${after} after (${counts})`);
 }
@@ -113,31 +106,18 @@ function readMarkdown(
   root: string,
   wanted: RegExp,
 ): { files: { path: string; text: string }[]; questions: Question[] } {
-  const paths = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
-    (path) => wanted.test(path) && !/(^|\/)(node_modules|\.[^/]*)\//.test(path),
-  );
-  const answers = new Map<string, Set<string>>();
+  const isWanted = (path: string) => wanted.test(path) && !path.includes("node_modules/");
+  const paths = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(isWanted);
+  const answers = new Map<string, string[]>();
   const files = paths.sort().map((path) => {
     const prose = readFileSync(join(root, path), "utf8").replaceAll(/^```[\s\S]*?^```/gm, "");
-    for (const [, heading] of prose.matchAll(/^#{1,6} +(.+)$/gm)) {
-      answers.set(heading, (answers.get(heading) ?? new Set()).add(path));
-    }
+    const headings = new Set(Array.from(prose.matchAll(/^#{1,6} +(.+)$/gm), ([, heading]) => heading));
+    for (const heading of headings) answers.set(heading, [...(answers.get(heading) ?? []), path]);
     return { path, text: prose.replaceAll(/^#.*$/gm, "") };
   });
-  const single = [...answers].filter(([text, { size }]) => size === 1 && /\w\W+\w/.test(text));
-  const questions = single.map(([text, [answer]]) => ({ text, answer }));
-  return {
-    files: files.filter(({ text }) => /\w/.test(text)),
-    questions: shuffled(questions).slice(0, MOST_QUESTIONS),
-  };
-}
-
-/** In an order that is the same in each run. */
-function shuffled<T>(values: T[]): T[] {
-  let seed = 7;
-  const keyed = values.map((value) => {
-    seed = (seed * 48_271) % 2_147_483_647;
-    return { value, key: seed };
-  });
-  return keyed.sort((a, b) => a.key - b.key).map(({ value }) => value);
+  const single = [...answers].filter(([text, { length }]) => length === 1 && /\w\W+\w/.test(text));
+  const drawn = (text: string) => createHash("sha256").update(text).digest("hex"); // an order by chance, always the same
+  const questions = single.map(([text, [answer]]) => ({ text, answer, key: drawn(text) }));
+  questions.sort((a, b) => a.key.localeCompare(b.key));
+  return { files: files.filter(({ text }) => /\w/.test(text)), questions: questions.slice(0, 500) };
 }

@@ -33,6 +33,7 @@ const vectorOf = (id: number) =>
   Float32Array.from(route.slice(id - PLACES, id).flatMap(([e, n]) => [e - route[id][0], n - route[id][1]]));
 const metres = (a: number, b: number) => Math.hypot(route[a][0] - route[b][0], route[a][1] - route[b][1]);
 const stretchOf = (id: number) => Math.floor((id * SPACING) / 100); // the way in stretches of 100 m
+const remember = (index: Index, id: number) => index.put(id, vectorOf(id), { stretch: stretchOf(id) });
 if (storeOfChild !== undefined) await driveOn(storeOfChild);
 
 const home = mkdtempSync(join(tmpdir(), "hebb-robot-"));
@@ -52,12 +53,11 @@ try {
   console.log(`Recalled by whole vectors: ${recall(index, { exact: true })}.`);
   await index.retier();
   const { tiers, vectors } = index.stats();
-  const perTier = Object.entries(tiers).map(
+  const sizes = Object.entries(tiers).map(
     ([tier, { count, bytesPerVector }]) => `${count} ${tier} of ${bytesPerVector}`,
   );
-  console.log(
-    `Vectors take ${vectors.bytes} bytes, not ${4 * SETTINGS.dimensions * index.size}: ${perTier.join(", ")}.`,
-  );
+  const asFloats = 4 * SETTINGS.dimensions * index.size;
+  console.log(`Vectors take ${vectors.bytes} bytes, not ${asFloats}: ${sizes.join(", ")}.`);
   console.log(`Recalled by codes alone: ${recall(index, { rerank: false })}.`);
   console.log(`Recalled by codes, the best compared again on disk: ${recall(index, {})}.`);
   await index.close();
@@ -85,10 +85,6 @@ async function driveOn(store: string): Promise<never> {
     process.send!(id);
   }
   process.exit();
-}
-
-async function remember(index: Index, id: number): Promise<void> {
-  await index.put(id, vectorOf(id), { stretch: stretchOf(id) });
 }
 
 /** Where the robot passes a place again, the same way: is one of the five states most alike within 10 m of here? */
