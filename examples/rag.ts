@@ -1,14 +1,13 @@
 /**
- * A store for retrieval-augmented generation that gets better by being used: index a folder of markdown, ask, click,
- * ask better.
+ * A store for retrieval-augmented generation that gets better by being used: index markdown, ask, click, ask better.
  *
  *   npx tsx examples/rag.ts [folder]      default: the READMEs under ./node_modules
  *
  * Files are indexed without their headings, and a heading that stands in one file alone is a question whose answer is that
  * file. A simulated reader asks seven tenths of them, sees ten files each, and clicks the answer where it is among those.
- * The rest are asked after the store was closed and opened again: in mode `vector`, which knows nothing of the clicks, and
- * in `neural`, which gets what the gate lets serve. Expect more questions better than worse where files were clicked
- * before, and little where not; a small folder teaches too little, and then it says so. Some ten seconds.
+ * The rest are asked once the store was closed and opened again: in mode `vector`, which knows nothing of the clicks, and
+ * in `neural`, which gets what the gate lets serve. Expect more of them better than worse where files were clicked before,
+ * and little where not; a small folder teaches too little, and then it says so. Some ten seconds.
  */
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -95,11 +94,11 @@ async function ask(store: Index, text: string, mode: "vector" | "neural"): Promi
 
 function report(name: string, results: Result[]): void {
   if (results.length === 0) return;
-  const mean = (ranks: number[]) => (ranks.reduce((sum, rank) => sum + ndcg(rank), 0) / ranks.length).toFixed(3);
-  const [before, after] = [mean(results.map((one) => one.before)), mean(results.map((one) => one.after))];
+  const mean = (when: "before" | "after") =>
+    (results.reduce((sum, one) => sum + ndcg(one[when]), 0) / results.length).toFixed(3);
   const [better, worse] = [results.filter((one) => gain(one) > 0), results.filter((one) => gain(one) < 0)];
   const counts = `${results.length} questions, ${better.length} better, ${worse.length} worse`;
-  console.log(`  ${name.padEnd(30)} ${before} before, ${after} after (${counts})`);
+  console.log(`  ${name.padEnd(30)} ${mean("before")} before, ${mean("after")} after (${counts})`);
 }
 
 function readMarkdown(
@@ -116,8 +115,8 @@ function readMarkdown(
     return { path, text: prose.replaceAll(/^#.*$/gm, "") };
   });
   const single = [...answers].filter(([text, { length }]) => length === 1 && /\w\W+\w/.test(text));
-  const drawn = (text: string) => createHash("sha256").update(text).digest("hex"); // an order by chance, always the same
-  const questions = single.map(([text, [answer]]) => ({ text, answer, key: drawn(text) }));
-  questions.sort((a, b) => a.key.localeCompare(b.key));
-  return { files: files.filter(({ text }) => /\w/.test(text)), questions: questions.slice(0, 500) };
+  const byChance = (text: string) => createHash("sha256").update(text).digest("hex"); // the same in each run
+  const drawn = single.map(([text, [answer]]) => ({ text, answer, key: byChance(text) }));
+  const questions = drawn.sort((a, b) => a.key.localeCompare(b.key)).slice(0, 500);
+  return { files: files.filter(({ text }) => /\w/.test(text)), questions };
 }

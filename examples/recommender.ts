@@ -20,7 +20,6 @@ type Question = { positive: number[]; weights: number[] };
 type Scores = [item: number, score: number][];
 const RANKERS = ["popularity", "item-kNN", "vector", "neural"];
 const DIMENSIONS = 64;
-let seed = 7;
 
 const [most = "2000", file] = process.argv.slice(2);
 const { name, likes } = readLikes(file);
@@ -79,14 +78,12 @@ async function test(question: Question, { user, item }: Like): Promise<number[]>
 function itemKnn({ positive, weights }: Question): Scores {
   const scores = new Map<number, number>();
   for (const [i, liked] of positive.entries()) {
-    for (const [item, likeness] of likenesses(liked)) scores.set(item, (scores.get(item) ?? 0) + weights[i] * likeness);
+    for (const [item, both] of together.get(liked)!) {
+      const cosine = both / Math.sqrt((popularity.get(liked)! + 1) * (popularity.get(item)! + 1));
+      scores.set(item, (scores.get(item) ?? 0) + weights[i] * cosine);
+    }
   }
   return [...scores];
-}
-
-function likenesses(item: number): Scores {
-  const length = (one: number) => Math.sqrt(popularity.get(one)! + 1);
-  return [...together.get(item)!].map(([other, both]) => [other, both / (length(item) * length(other))]);
 }
 
 function count({ user, item }: Like): void {
@@ -99,14 +96,12 @@ function count({ user, item }: Like): void {
   likedBy.set(user, [...liked, item]);
 }
 
-/** Of each item a random direction of its own, and those of the items that it was liked with. */
+/** Of each item the users who like it, counted in as many groups as there are dimensions, and a little of its own. */
 function itemVectors(): Float32Array {
-  const own = new Map(items.map((item) => [item, Array.from({ length: DIMENSIONS }, () => random() - random())]));
-  const vectors = items.map((item) => {
-    const parts: Scores = [[item, 0.3], ...likenesses(item)];
-    return own.get(item)!.map((_, d) => parts.reduce((sum, [other, weight]) => sum + weight * own.get(other)![d], 0));
-  });
-  return Float32Array.from(vectors.flat());
+  const vectors = new Float32Array(items.length * DIMENSIONS);
+  for (const [row, item] of items.entries()) vectors[row * DIMENSIONS + (item % DIMENSIONS)] = 0.5;
+  for (const { user, item } of known) vectors[items.indexOf(item) * DIMENSIONS + ((user * 31) % DIMENSIONS)]++;
+  return vectors;
 }
 
 /** Twelve parts of the stream, a line each: a ranker's first letter stands where its nDCG@10 is. */
@@ -147,11 +142,6 @@ function readLikes(given: string | undefined): { name: string; likes: Like[] } {
 /** 600 users in 15 circles, each of which mostly likes what is new in a genre of its own. */
 function generated(_: unknown, time: number): Like {
   const user = time % 600;
-  const genre = random() < 0.8 ? user % 15 : Math.floor(15 * random());
-  return { user, item: 40 * genre + 4 * Math.floor(time / 600) + Math.floor(4 * random()), time };
-}
-
-function random(): number {
-  seed = (seed * 48_271) % 2_147_483_647;
-  return seed / 2_147_483_647;
+  const genre = time % 7 === 0 ? time % 15 : user % 15;
+  return { user, item: 40 * genre + 4 * Math.floor(time / 600) + (((time * time) % 11) % 4), time };
 }

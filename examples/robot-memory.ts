@@ -53,9 +53,7 @@ try {
   console.log(`Recalled by whole vectors: ${recall(index, { exact: true })}.`);
   await index.retier();
   const { tiers, vectors } = index.stats();
-  const sizes = Object.entries(tiers).map(
-    ([tier, { count, bytesPerVector }]) => `${count} ${tier} of ${bytesPerVector}`,
-  );
+  const sizes = Object.entries(tiers).map(([tier, { count, bytesPerVector: b }]) => `${count} ${tier} of ${b}`);
   const asFloats = 4 * SETTINGS.dimensions * index.size;
   console.log(`Vectors take ${vectors.bytes} bytes, not ${asFloats}: ${sizes.join(", ")}.`);
   console.log(`Recalled by codes alone: ${recall(index, { rerank: false })}.`);
@@ -107,10 +105,8 @@ function readRoute(): { name: string; route: Place[] } {
     // Rounds on a closed curve, each a little beside the one before.
     const wave = (axis: number, t: number) =>
       [1, 2, 3].reduce((sum, k) => sum + (60 / k) * Math.sin(k * t + axis * k * k + t / 500), 0);
-    return {
-      name: "A generated patrol",
-      route: Array.from({ length: 2032 }, (_, i) => [wave(1, i / 45), wave(2, i / 45)]),
-    };
+    const patrol = Array.from({ length: 2032 }, (_, i): Place => [wave(1, i / 45), wave(2, i / 45)]);
+    return { name: "A generated patrol", route: patrol };
   }
   const route: Place[] = [[0, 0]]; // where the sequence begins; its frames are a metre apart
   for (const line of readFileSync(file, "utf8").trim().split("\n")) {
