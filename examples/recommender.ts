@@ -6,8 +6,8 @@
  *   npx tsx examples/recommender.ts [likes to replay] [file: user, item, rating, seconds since 1970, with tabs between]
  *
  * It replays Amazon's or MovieLens's likes where they are in ../shared/data or $HEBB_DATA, else generated ones. Expect
- * `neural` to be `vector` until the gate has seen enough, and above it from then on. Who is first in the end depends on
- * the data (of these, Hebb is with Amazon's alone). Some fifteen seconds.
+ * `neural` to be `vector` until the gate has seen enough, and above it from then on. Who is first depends on the data, and
+ * on how long there was to learn. Some fifteen seconds.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,22 +41,18 @@ const index = await open(join(home, "items.hebb"), {
 try {
   await index.putMany({ ids: items, vectors: itemVectors() });
   const tests: number[][] = []; // nDCG@10 by ranker
-  let learnMs = 0;
   for (const like of stream) {
     const liked = likedBy.get(like.user)?.slice(-20);
     if (liked) {
       const question = { positive: liked, weights: liked.map((_, i) => 0.8 ** (liked.length - 1 - i)) };
       tests.push(await test(question, like));
-      const start = performance.now();
       await index.learn([{ query: question, chosen: [like.item], source: `user ${like.user}`, time: like.time }]);
-      learnMs += performance.now() - start;
     }
     count(like);
   }
   draw(tests);
   const { serving } = index.stats().learning;
   console.log(`\nneural is ${serving === "static" ? "vector: the gate lets nothing serve" : serving.join(" and ")}.`);
-  console.log(`A like is learned in ${(learnMs / tests.length).toFixed(1)} ms.`);
 } finally {
   await index.close();
   rmSync(home, { recursive: true });
@@ -106,13 +102,13 @@ function itemVectors(): Float32Array {
 
 /** Twelve parts of the stream, a line each: a ranker's first letter stands where its nDCG@10 is. */
 function draw(tests: number[][]): void {
+  if (tests.length < 12) throw new RangeError(`${tests.length} tests are too few for a curve; replay more likes`);
   const part = (from: number, to: number) => tests.slice(from * tests.length, to * tests.length);
   const means = (some: number[][]) => RANKERS.map((_, r) => some.reduce((sum, one) => sum + one[r], 0) / some.length);
   const curve = Array.from({ length: 12 }, (_, i) => means(part(i / 12, (i + 1) / 12)));
   const top = Math.max(...curve.flat());
-  console.log(
-    `\nnDCG@10 from 0 to ${top.toFixed(3)} in ${tests.length} tests, twelve parts: p popularity, i item-kNN, v vector, n neural`,
-  );
+  const letters = RANKERS.map((ranker) => `${ranker[0]} ${ranker}`).join(", ");
+  console.log(`\nnDCG@10 of ${tests.length} tests in their order, from 0 to ${top.toFixed(3)}: ${letters}`);
   for (const values of curve) {
     const line = Array<string>(80).fill(" ");
     for (const [r, value] of values.entries()) line[Math.round((79 * value) / top)] = RANKERS[r][0];
@@ -129,14 +125,10 @@ function readLikes(given: string | undefined): { name: string; likes: Like[] } {
   const real = ["rec-amazon-hin/user_item.dat", "rec-ml100k/ml-100k.inter"].map((path) => join(root, path));
   const path = given ?? real.find(existsSync);
   if (path === undefined) return { name: "Generated likes", likes: Array.from({ length: 6000 }, generated) };
-  const rows = readFileSync(path, "utf8")
-    .split("\n")
-    .map((line) => line.split("\t").map(Number));
-  const liked = rows.filter(([, , rating]) => rating >= 4).sort((a, b) => a[3] - b[3]);
-  return {
-    name: relative(".", path),
-    likes: liked.map(([user, item, , seconds]) => ({ user, item, time: 1000 * seconds })),
-  };
+  const rows = readFileSync(path, "utf8").split("\n");
+  const liked = rows.map((row) => row.split("\t").map(Number)).filter(([, , rating]) => rating >= 4);
+  const likes = liked.map(([user, item, , seconds]) => ({ user, item, time: 1000 * seconds }));
+  return { name: relative(".", path), likes: likes.sort((a, b) => a.time - b.time) };
 }
 
 /** 600 users in 15 circles, each of which mostly likes what is new in a genre of its own. */
