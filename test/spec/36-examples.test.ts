@@ -92,7 +92,7 @@ test("robot-memory: no acknowledged state is lost to SIGKILL, and states shrink 
 });
 
 test("recommender: what is learned serves while likes come in, and every ranker is judged", () => {
-  const output = run("recommender", "900");
+  const output = run("recommender", "700");
   expect(output.split("\n").filter((line) => line.startsWith("|"))).toHaveLength(12);
   const [popularity, itemKnn, vector, neural] = ["popularity", "item-kNN", "vector", "neural"].map((ranker) =>
     figures(output, ranker),
