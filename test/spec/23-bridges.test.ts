@@ -1,7 +1,4 @@
 /** Thoughts that are linked when they are stored, and the way from symbols to vectors and back. */
-import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Prng } from "../../base/prng.js";
@@ -830,14 +827,4 @@ describe("symbols", () => {
       expect(contents(index)).toEqual(before);
     });
   });
-});
-
-test.each(["thoughts", "symbols"])("examples/%s.mjs runs, says something, and cleans up", (name) => {
-  const file = fileURLToPath(new URL(`../../examples/${name}.mjs`, import.meta.url));
-  const run = () =>
-    execFileSync(process.execPath, [file], { encoding: "utf8", env: { ...process.env, TMPDIR: path("") } });
-  const output = run();
-  expect(output.split("\n").length).toBeGreaterThan(10);
-  expect(run()).toBe(output);
-  expect(readdirSync(path("")).filter((entry) => entry.startsWith(`hebb-${name}-`))).toEqual([]);
 });

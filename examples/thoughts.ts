@@ -1,5 +1,5 @@
 // An agent's notes: each is linked to what it is related to when it is kept, and a question brings back a context.
-// Run: node examples/thoughts.mjs
+//   npx tsx examples/thoughts.ts
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,11 +22,11 @@ try {
   }
 
   await index.settle(); // all are linked into the graph, so that the context has the graph's edges too
-  const two = (score) => (Math.round(100 * score) / 100 + 0).toFixed(2); // no -0.00
+  const two = (score: number) => (Math.round(100 * score) / 100 + 0).toFixed(2); // no -0.00
   console.log("\nWhat do I know about tomatoes in the garden?");
   const { thoughts, edges } = await index.thoughts.context("tomatoes in the garden", { k: 3 });
   for (const { id, content, score } of thoughts) console.log(`  ${two(score)}  ${id}: ${content}`);
-  edges.sort((a, b) => b.weight - a.weight || a.from.localeCompare(b.from) || a.to.localeCompare(b.to));
+  edges.sort((a, b) => b.weight - a.weight || `${a.from} ${a.to}`.localeCompare(`${b.from} ${b.to}`));
   console.log("The strongest edges among these:");
   for (const { from, to, weight } of edges.slice(0, 5)) console.log(`  ${from} -> ${to}, ${weight.toFixed(4)}`);
 
