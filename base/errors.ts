@@ -35,6 +35,7 @@ export type ErrorCode =
   | "BATCH_INCOMPLETE" // an iterable failed part-way; details say how much is in
   | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
   | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
+  | "NODE_UNSUPPORTED" // a version of Node.js that is too old
   | "ABORTED"; // the caller's signal
 
 /** Codes of damage to a store: what `check` names, and `repair` sees to as far as it can. */
