@@ -34,7 +34,7 @@ export type ErrorCode =
   | "CONFIG_INVALID" // config.toml or the config option
   | "BATCH_INCOMPLETE" // an iterable failed part-way; details say how much is in
   | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
-  | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
+  | "KERNEL_UNAVAILABLE" // the native kernel or SQLite is not built, or the forced kernel cannot run here
   | "NODE_UNSUPPORTED" // a version of Node.js that is too old
   | "ABORTED"; // the caller's signal
 
