@@ -13,7 +13,7 @@ function bareEnvironment(folder) {
   return { HOME: process.env.HOME, PATH: bin };
 }
 
-/** Resolves to the folder of a consumer who has the package installed, and to the end of the step that compiles. */
+/** Resolves to the folder of a consumer who has the package installed; `compiled` ends with the step that takes longest. */
 export async function installTests(tarball, folder) {
   const consumer = join(folder, "consumer");
   mkdirSync(consumer);
@@ -49,7 +49,7 @@ export async function installTests(tarball, folder) {
     }),
   );
 
-  await step("a damaged prebuilt kernel is told, and compiling takes its place", () =>
+  const compiled = step("a damaged prebuilt kernel is told, and compiling takes its place", () =>
     copyWithoutKernel("compiled", async (copy) => {
       for (const name of readdirSync(kernels(copy), { recursive: true })) {
         if (name.endsWith(".node")) truncateSync(join(kernels(copy), name), 100_000);
@@ -66,5 +66,5 @@ export async function installTests(tarball, folder) {
       return `${said.split("\n").find((line) => line.startsWith("hebb:"))} Kernel: ${loaded.trim()}`;
     }),
   );
-  return consumer;
+  return { consumer, compiled };
 }

@@ -13,8 +13,8 @@ const folder = mkdtempSync(join(tmpdir(), "hebb-package-"));
 try {
   const tarball = pack(folder);
   await contentTests(tarball);
-  const installed = await installTests(tarball, folder);
-  await useTests(installed);
+  const { consumer, compiled } = await installTests(tarball, folder);
+  await Promise.all([useTests(consumer), compiled]);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
