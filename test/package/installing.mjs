@@ -17,7 +17,7 @@ function bareEnvironment(folder) {
 export async function installTests(tarball, folder) {
   const consumer = join(folder, "consumer");
   mkdirSync(consumer);
-  writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true }));
+  writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
   const bare = bareEnvironment(folder);
 
   await step("npm install with the prebuilt kernel, without a compiler", async () => {

@@ -74,7 +74,8 @@ export async function useTests(consumer) {
   });
 
   const examples = join(consumer, "examples");
-  cpSync(join(checkout, "examples"), examples, { recursive: true });
+  // Without the tsconfig.json that checks them, which belongs to the checkout.
+  cpSync(join(checkout, "examples"), examples, { recursive: true, filter: (path) => !path.endsWith("tsconfig.json") });
   for (const name of readdirSync(examples).filter((file) => /\.(ts|mjs)$/.test(file))) {
     await step(`examples/${name}`, async () => {
       const said = await node("--import", pathToFileURL(tool("tsx/dist/loader.mjs")).href, join("examples", name));
