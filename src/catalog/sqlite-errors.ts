@@ -33,7 +33,7 @@ export function guarded<T>(what: string, work: () => T): T {
 /** The HebbError for an error of SQLite's; anything else as it is. */
 export function asHebbError(what: string, error: unknown): unknown {
   if (isNotLoaded(error)) {
-    const reason = error.message.split("\n")[0];
+    const reason = error.message.split("\n")[0].replace(/\. Tried:$/, "");
     return new HebbError(
       "KERNEL_UNAVAILABLE",
       `SQLite (better-sqlite3) did not load on ${process.platform}-${process.arch} (${reason}). Let npm run its install ` +
