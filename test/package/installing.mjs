@@ -32,8 +32,9 @@ export async function installTests(tarball, folder) {
   const copyWithoutKernel = async (name, work) => {
     const copy = join(folder, name);
     cpSync(consumer, copy, { recursive: true, verbatimSymlinks: true });
-    await work(copy);
+    const said = await work(copy);
     rmSync(copy, { recursive: true });
+    return said;
   };
 
   await step("without a prebuilt kernel and without a compiler, one error says what to install", () =>
