@@ -84,7 +84,8 @@ export function ioError(cause: unknown, operation: string, path: string, offset?
     );
   }
   if (code === "ENOTDIR") {
-    return new HebbError("NOT_A_STORE", `${path}: a part of the path is a file. Give another path`, details, cause);
+    const message = `${operation} ${path}: a part of the path is a file. Give another path`;
+    return new HebbError("IO_ERROR", message, details, cause);
   }
   return new HebbError("IO_ERROR", `${operation} ${where}: ${message}`, details, cause);
 }

@@ -51,12 +51,18 @@ export const idKey = (id: Id): string => (typeof id === "number" ? `n${id}` : `s
 
 /**
  * One vector: `dimensions` finite values; a number array is converted. Under cosine, or as a
- * direction, a zero vector has no angle and is refused.
+ * direction, a zero vector has no angle and is refused. `textGoes` says how a text is given instead.
  */
-export function checkVector(what: string, vector: unknown, dimensions: number, cosine: boolean): Float32Array {
+export function checkVector(
+  what: string,
+  vector: unknown,
+  dimensions: number,
+  cosine: boolean,
+  textGoes?: string,
+): Float32Array {
   const values = vector instanceof Float32Array ? vector : isNumbers(vector) ? Float32Array.from(vector) : undefined;
   if (!values) {
-    const hint = typeof vector === "string" ? ". A text is given as { text }, to put() or query()" : "";
+    const hint = typeof vector === "string" && textGoes ? `. ${textGoes}` : "";
     throw new TypeError(
       `${what} is ${show(vector)}; expected a Float32Array (or array) of ${dimensions} numbers${hint}`,
     );
@@ -156,7 +162,9 @@ export const MAX_K = 1_000_000;
 export function checkK(k: unknown): number {
   if (k === undefined) return 10;
   if (typeof k === "number" && k > MAX_K) {
-    throw new RangeError(`k is ${k}; expected an integer from 1 to ${MAX_K}. For all rows, go through index.entries()`);
+    throw new RangeError(
+      `k is ${k}; expected an integer from 1 to ${MAX_K}. For all rows of an index, go through entries()`,
+    );
   }
   return checkInteger("k", k, 1, MAX_K);
 }

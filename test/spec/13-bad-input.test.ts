@@ -111,7 +111,7 @@ describe("a vector", () => {
       "of text",
       put("1,2,3"),
       TypeError,
-      /^vector of id "new" is "1,2,3"; expected a Float32Array \(or array\) of 3 numbers\. A text is given as \{ text \}, to put\(\) or query\(\)$/,
+      /^vector of id "new" is "1,2,3"; expected a Float32Array \(or array\) of 3 numbers\. A text is given as \{ text \}$/,
     ],
     ["of strings", put(["1", "2", "3"]), TypeError, /is an array of 3; expected a Float32Array/],
     ["of integers by type", put(Int8Array.of(1, 2, 3)), TypeError, /is a Int8Array; expected a Float32Array/],
