@@ -35,7 +35,8 @@ export type ErrorCode =
   | "BATCH_INCOMPLETE" // an iterable failed part-way; details say how much is in
   | "FILE_EXISTS" // something is where a report is to be written, and is not replaced
   | "FILE_UNSUPPORTED" // an input file of a type or shape that cannot be read
-  | "KERNEL_UNAVAILABLE" // the native kernel is not built, or the forced one cannot run here
+  | "KERNEL_UNAVAILABLE" // the native kernel or SQLite is not built, or the forced kernel cannot run here
+  | "NODE_UNSUPPORTED" // a version of Node.js that is too old
   | "ABORTED"; // the caller's signal
 
 /** Codes of damage to a store: what `check` names, and `repair` sees to as far as it can. */

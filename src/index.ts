@@ -1,4 +1,6 @@
 /** Hebb: an embedded vector index that learns from its use. The only public exports. */
+import "../base/node-version.js";
+
 export { type ErrorCode, HebbError } from "../base/errors.js";
 export type { ArmReport, CurvePoint, LearnerReport, LearningReport } from "../training/report.js";
 export { type FrozenIndex, openFrozen } from "./engine/frozen-index.js";

@@ -83,13 +83,18 @@ export function ioError(cause: unknown, operation: string, path: string, offset?
       cause,
     );
   }
+  if (code === "ENOTDIR") {
+    const message = `${operation} ${path}: a part of the path is a file. Give another path`;
+    return new HebbError("IO_ERROR", message, details, cause);
+  }
   return new HebbError("IO_ERROR", `${operation} ${where}: ${message}`, details, cause);
 }
 
 /** The HebbError for a lock that someone else holds. `holder` is the process id in the lock file: a reader writes none. */
 export function lockedError(path: string, mode: "exclusive" | "shared", holder: number | undefined): HebbError {
   const who = holder === undefined ? "another handle" : holder === process.pid ? "this process" : `process ${holder}`;
-  const hint = mode === "exclusive" ? "close it there first, or open with readOnly" : "close it there first";
+  const close = `close it there first${holder === process.pid ? " and await that" : ""}`;
+  const hint = mode === "exclusive" ? `${close}, or open with readOnly` : close;
   return new HebbError("STORE_LOCKED", `${dirname(path)} is held by ${who}; ${hint}`, { path, holder });
 }
 

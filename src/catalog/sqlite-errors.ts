@@ -32,6 +32,16 @@ export function guarded<T>(what: string, work: () => T): T {
 
 /** The HebbError for an error of SQLite's; anything else as it is. */
 export function asHebbError(what: string, error: unknown): unknown {
+  if (isNotLoaded(error)) {
+    const reason = error.message.split("\n")[0].replace(/\. Tried:$/, "");
+    return new HebbError(
+      "KERNEL_UNAVAILABLE",
+      `SQLite (better-sqlite3) did not load on ${process.platform}-${process.arch} (${reason}). Let npm run its install ` +
+        'script ("npm approve-scripts better-sqlite3" where npm asks for it), then run "npm rebuild better-sqlite3"',
+      {},
+      error,
+    );
+  }
   if (!(error instanceof Database.SqliteError)) return error;
   const code = errorCode(error.code);
   const advice = {
@@ -41,6 +51,14 @@ export function asHebbError(what: string, error: unknown): unknown {
   }[code];
   const message = `catalog.sqlite: ${what}: ${error.message} (${error.code}). ${advice}`;
   return new HebbError(code, message, { sqlite: error.code }, error);
+}
+
+/** Whether SQLite's binary is not there, or is one of another system. */
+function isNotLoaded(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  return (
+    error.message.startsWith("Could not locate the bindings file") || Reflect.get(error, "code") === "ERR_DLOPEN_FAILED"
+  );
 }
 
 /**

@@ -1,6 +1,14 @@
 /** Opening a store: settings, files, catalog, graph, and whatever the log has that they have not. */
 import { join } from "node:path";
-import { checkInteger, checkOneOf, checkOptions, HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
+import {
+  bareMessage,
+  checkInteger,
+  checkOneOf,
+  checkOptions,
+  DAMAGE_CODES,
+  HebbError,
+  REPAIR_OR_RESTORE,
+} from "../../base/errors.js";
 import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
 import {
   createGraph,
@@ -33,6 +41,7 @@ import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
 import { checkBudget, Tiering } from "./tiering.js";
 import { Trainer } from "./trainer.js";
+import { tellingUnawaited } from "./unawaited.js";
 import { show } from "./validate.js";
 
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
@@ -66,7 +75,14 @@ interface StoredConfig {
  *   `readOnly` also STORE_READ_ONLY, where a writer was killed and only writing can bring the store up to its log
  */
 export function open(directory: string, options: OpenOptions = {}): Promise<Index> {
-  return openWith(diskFiles, directory, options);
+  return tellingUnawaited(openWith(diskFiles, directory, options).catch(rethrowWithOrigin));
+}
+
+/** Adds to the error for a damaged store how people come by one most easily. */
+function rethrowWithOrigin(error: unknown): never {
+  if (!(error instanceof HebbError) || !DAMAGE_CODES.includes(error.code)) throw error;
+  const origin = 'Where this is a copy of a store that was open, make the copy with "hebb backup" instead';
+  throw new HebbError(error.code, `${bareMessage(error)}. ${origin}`, error.details, error.cause);
 }
 
 /**

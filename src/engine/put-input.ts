@@ -36,7 +36,10 @@ export function rowsOfEntries(entries: readonly Entry[], { dimensions, cosine }:
     ids.push(id);
     payloads.push(payloadText(id, entry.payload));
     if (entry.text === undefined) {
-      vectors.set(checkVector(`vector of id ${show(id)}`, entry.vector, dimensions, cosine), row * dimensions);
+      vectors.set(
+        checkVector(`vector of id ${show(id)}`, entry.vector, dimensions, cosine, "A text is given as { text }"),
+        row * dimensions,
+      );
       continue;
     }
     if (entry.vector !== undefined) {

@@ -79,7 +79,13 @@ export class Searcher {
 
   search(query: unknown, options: SearchOptions): Hit[] {
     checkOptions("search", options, SEARCH_OPTIONS);
-    const vector = checkVector("query", query, this.dimensions, this.metric === "cosine");
+    const vector = checkVector(
+      "query",
+      query,
+      this.dimensions,
+      this.metric === "cosine",
+      "Ask by text with query({ text })",
+    );
     const plan = this.plan(options);
     const count = this.find(vector, plan);
     return this.hits(this.nodes, this.distances, count, plan);

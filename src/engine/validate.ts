@@ -16,6 +16,7 @@ export function show(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (value instanceof Promise) return "a promise (await it first)";
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
@@ -50,12 +51,21 @@ export const idKey = (id: Id): string => (typeof id === "number" ? `n${id}` : `s
 
 /**
  * One vector: `dimensions` finite values; a number array is converted. Under cosine, or as a
- * direction, a zero vector has no angle and is refused.
+ * direction, a zero vector has no angle and is refused. `textGoes` says how a text is given instead.
  */
-export function checkVector(what: string, vector: unknown, dimensions: number, cosine: boolean): Float32Array {
+export function checkVector(
+  what: string,
+  vector: unknown,
+  dimensions: number,
+  cosine: boolean,
+  textGoes?: string,
+): Float32Array {
   const values = vector instanceof Float32Array ? vector : isNumbers(vector) ? Float32Array.from(vector) : undefined;
   if (!values) {
-    throw new TypeError(`${what} is ${show(vector)}; expected a Float32Array (or array) of ${dimensions} numbers`);
+    const hint = typeof vector === "string" && textGoes ? `. ${textGoes}` : "";
+    throw new TypeError(
+      `${what} is ${show(vector)}; expected a Float32Array (or array) of ${dimensions} numbers${hint}`,
+    );
   }
   if (values.length !== dimensions) {
     throw new RangeError(`${what} has ${values.length} values; expected ${dimensions}, the index's dimensions`);
@@ -149,7 +159,15 @@ export const parsePayload = (text: string | undefined): Payload | undefined =>
 export const MAX_K = 1_000_000;
 
 /** How many results; default 10. */
-export const checkK = (k: unknown): number => (k === undefined ? 10 : checkInteger("k", k, 1, MAX_K));
+export function checkK(k: unknown): number {
+  if (k === undefined) return 10;
+  if (typeof k === "number" && k > MAX_K) {
+    throw new RangeError(
+      `k is ${k}; expected an integer from 1 to ${MAX_K}. For all rows of an index, go through entries()`,
+    );
+  }
+  return checkInteger("k", k, 1, MAX_K);
+}
 
 /** Candidates kept while searching, raised to k. */
 export function checkEf(ef: unknown, k: number, standard: number): number {
