@@ -28,11 +28,14 @@ import type { FrozenIndex } from "./frozen-index.js";
 import { GradientAccumulator } from "./gradients.js";
 import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
+import { Querier } from "./querying.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
 import { Symbols } from "./symbols.js";
+import { TextWriter } from "./text-writer.js";
 import { Thoughts } from "./thoughts.js";
 import type { RetierReport } from "./tiering.js";
+import { Trainer } from "./trainer.js";
 import { checkId, checkIds, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
@@ -47,6 +50,9 @@ const MOST_MS = 8.64e15;
  */
 export class Index {
   readonly #session: Session;
+  readonly #texts: TextWriter;
+  readonly #querier: Querier;
+  readonly #trainer: Trainer;
   /** Training of your own: gradients by rows' vectors, added up until an optimizer takes a step with them. */
   readonly gradients: GradientAccumulator;
   /** Texts linked to what they are related to, and asked for with their context. */
@@ -57,9 +63,12 @@ export class Index {
   /** Made by `open`. */
   constructor(session: Session) {
     this.#session = session;
+    this.#texts = new TextWriter(session);
+    this.#querier = new Querier(session);
+    this.#trainer = new Trainer(session, this.#querier);
     this.gradients = new GradientAccumulator(session);
-    this.thoughts = new Thoughts(session);
-    this.symbols = new Symbols(session);
+    this.thoughts = new Thoughts(session, this.#texts, this.#querier, this.#trainer);
+    this.symbols = new Symbols(session, this.#querier);
   }
 
   /** Values per vector. */
@@ -125,7 +134,8 @@ export class Index {
    */
   async setPayload(id: Id, payload: Payload | undefined): Promise<void> {
     const text = payloadText(checkId(id), payload);
-    await this.#writable().texts.setPayload(id, text);
+    this.#writable();
+    await this.#texts.setPayload(id, text);
   }
 
   /**
@@ -247,7 +257,7 @@ export class Index {
    */
   async query(query: Query): Promise<QueryResult> {
     const session = this.#open();
-    return session.inFlight(() => session.querier.query(query));
+    return session.inFlight(() => this.#querier.query(query));
   }
 
   /**
@@ -261,7 +271,7 @@ export class Index {
    */
   async learn(events: Feedback[], options?: LearnOptions): Promise<LearnResult> {
     const session = this.#writable();
-    return session.inFlight(() => session.trainer.learn(events, options));
+    return session.inFlight(() => this.#trainer.learn(events, options));
   }
 
   /**
@@ -275,7 +285,7 @@ export class Index {
    */
   async train(options: TrainOptions = {}): Promise<void> {
     const session = this.#writable();
-    await session.inFlight(() => session.trainer.train(options));
+    await session.inFlight(() => this.#trainer.train(options));
   }
 
   /**
@@ -415,8 +425,8 @@ export class Index {
   }
 
   async #putRows({ rows, texts }: PutInput): Promise<void> {
-    const session = this.#writable();
-    if (rows.ids.length > 0) await session.put(rows, texts);
+    this.#writable();
+    if (rows.ids.length > 0) await this.#texts.put(rows, texts);
   }
 
   async #putIterable(rows: AsyncIterable<Entry>, onProgress: ProgressOptions["onProgress"]): Promise<void> {

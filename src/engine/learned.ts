@@ -46,9 +46,8 @@ import {
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Config } from "../config.js";
 import { networkSize } from "./learned-checks.js";
-import type { Ranking } from "./querying.js";
 import { NO_NODE } from "./records.js";
-import { type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
+import { type Ranking, type Searcher, type SearchPlan, STANDARD_RERANK } from "./searching.js";
 import { SLOT_HEADER_BYTES, SlotTable } from "./slot-table.js";
 
 const SHIFT_AT = 8;

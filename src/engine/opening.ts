@@ -25,14 +25,12 @@ import { GRADIENTS_KIND, GradientSlots, gradientSections } from "./gradient-slot
 import { Index } from "./hebb-index.js";
 import { Learned, learnedSections } from "./learned.js";
 import { logSetting } from "./log-setting.js";
-import { Querier } from "./querying.js";
 import { checkNothingMissing, readingSteadily } from "./reading.js";
 import { decodePut, fromLog, RECORD } from "./records.js";
 import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
 import { checkBudget, Tiering } from "./tiering.js";
-import { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
@@ -183,25 +181,22 @@ async function openOnce({ files, directory, options, config, durability, create 
     if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) {
       await logSetting(store, parts, ENCODER_SETTING, new Uint8Array(0));
     }
-    return new Session(
-      {
-        directory,
-        layout: layoutOf(settings),
-        settings,
-        store,
-        graph,
-        catalog,
-        learned,
-        gradients,
-        tiering,
-        config,
-        durability,
-        recovery,
-        encoder,
-        searcher,
-      },
-      { querier: (s) => new Querier(s), trainer: (s) => new Trainer(s) },
-    );
+    return new Session({
+      directory,
+      layout: layoutOf(settings),
+      settings,
+      store,
+      graph,
+      catalog,
+      learned,
+      gradients,
+      tiering,
+      config,
+      durability,
+      recovery,
+      encoder,
+      searcher,
+    });
   } catch (error) {
     // The first error tells more than one from closing.
     graph?.close();

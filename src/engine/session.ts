@@ -20,12 +20,9 @@ import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";
 import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
-import type { Querier } from "./querying.js";
 import { recoveryWarnings } from "./recovery.js";
 import type { Searcher } from "./searching.js";
-import { type TextRow, TextWriter } from "./text-writer.js";
 import type { RetierReport, Tiering } from "./tiering.js";
-import type { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
@@ -80,9 +77,6 @@ export class Session {
   readonly durability: Durability;
   /** What opening found. */
   readonly recovery: RecoveryReport;
-  readonly querier: Querier;
-  readonly trainer: Trainer;
-  readonly texts = new TextWriter(this);
   private readonly linker: Linker;
 
   private readonly queue: WriteQueue<Operation>;
@@ -103,7 +97,7 @@ export class Session {
   private maintenanceFailure: string | undefined;
   private tieringFailure: string | undefined;
 
-  constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
+  constructor(parts: SessionParts) {
     this.directory = parts.directory;
     this.layout = parts.layout;
     this.settings = parts.settings;
@@ -134,8 +128,6 @@ export class Session {
         this.tieringFailure = reason && `the last round of tiering in the background failed: ${reason}`;
       },
     });
-    this.querier = make.querier(this);
-    this.trainer = make.trainer(this);
     const syncsByInterval = this.durability === "interval" && !this.store.readOnly;
     this.stopSyncing = syncsByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
     if (!this.store.readOnly) this.linker.start(); // what was acknowledged and not linked when the store was closed
@@ -263,12 +255,14 @@ export class Session {
     return this.queue.drain();
   }
 
-  /** Puts rows. Those with texts are queued once they are encoded. */
-  put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
-    const put = () =>
-      texts.length > 0
-        ? this.texts.put({ ...rows, settings: [...rows.settings] }, texts)
-        : this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+  /**
+   * Puts rows and resolves once they are durable and searchable.
+   * @param put how they are queued, which is done again where room has to be made for them; as they are by default
+   */
+  put(
+    rows: NewRows,
+    put = () => this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength),
+  ): Promise<void> {
     return this.inFlight(async () => {
       try {
         await put();
