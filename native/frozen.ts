@@ -5,9 +5,17 @@
 import { HebbError } from "../base/errors.js";
 import type { Graph, ManyResults } from "./graph.js";
 import { FROZEN_SECTIONS, GRAPH_SECTIONS } from "./layout.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
 
 export { FROZEN_SECTIONS } from "./layout.js";
+
+const addon = addonAs<{
+  Snapshot: new (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array, tier: number) => Snapshot;
+  Frozen: {
+    new (graph: Graph, shape: CodeShape & CodeCounts): FrozenCodes;
+    strides(shape: { dimensions: number; bits: number }): FrozenStrides;
+  };
+}>();
 
 /** Numbers of these sections in a bundle's region: they follow the graph's. */
 export const frozenSection = (name: (typeof FROZEN_SECTIONS)[number]): number =>

@@ -10,9 +10,13 @@ import { HebbError } from "../base/errors.js";
 import type { Id, Metric } from "../base/types.js";
 import type { Region } from "./index.js";
 import type { GraphProfile } from "./layout.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
 
 export { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphProfile, LEVEL_SEED } from "./layout.js";
+
+const addon = addonAs<{
+  Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
+}>();
 
 export interface GraphOptions {
   dimensions: number;

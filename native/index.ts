@@ -3,7 +3,21 @@
  * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
  */
 import { HebbError } from "../base/errors.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
+
+const addon = addonAs<{
+  kernelName: string;
+  kernelDeterministic: boolean;
+  kernelMaxDimension: number;
+  crc32c: typeof crc32c;
+  firstNonFinite: typeof firstNonFinite;
+  l2: typeof l2;
+  dot: typeof dot;
+  scoreRows: typeof scoreRows;
+  tryLock: typeof tryLock;
+  allocate: typeof allocate;
+  Region: new (reserveBytes: number[]) => Region;
+}>();
 
 /** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
 export const kernelName: string = addon.kernelName;
