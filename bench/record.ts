@@ -23,7 +23,7 @@ export interface Machine {
   load: number;
 }
 
-export const machine = (): Machine => ({
+const machine = (): Machine => ({
   cpu: cpus()[0]?.model ?? "unknown",
   cores: availableParallelism(),
   memoryBytes: totalmem(),
@@ -33,7 +33,7 @@ export const machine = (): Machine => ({
 });
 
 /** Commit of the checkout, with `+` where tracked files differ from it; "unknown" outside a git checkout. */
-export function commit(): string {
+function commit(): string {
   const git = (...args: string[]) =>
     execFileSync("git", args, { cwd: CHECKOUT, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   try {

@@ -33,7 +33,7 @@ import { finishRepair, repairIsReady } from "./repair-swap.js";
 export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
 export type { SectionSpec, Still } from "./index-file.js";
-export type { Group, LogRecord, LogRecovery, NewRecord } from "./log.js";
+export type { Group, LogRecovery } from "./log.js";
 
 /** What a store is made with, and keeps for ever. */
 export interface Identity {
