@@ -10,6 +10,7 @@ import { firstNonFinite } from "../../native/index.js";
 import { ARMS } from "../../training/arms.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES } from "../../training/network-bytes.js";
 import { FIELD, HEADER_BYTES, SERVING_FIELD } from "../../training/state.js";
+import { LANE_BYTES, LANES_AT, SHIFT_AT } from "./learned-sections.js";
 
 /** What slots are held against. */
 export interface SlotWorld {
@@ -21,11 +22,6 @@ export interface SlotWorld {
   clock: number;
 }
 
-/** Where a slot of section `edges` has its edges, and their bytes. */
-export const LANES_AT = 32;
-export const LANE_BYTES = 12;
-
-const SHIFT_AT = 16;
 /** Of slots in sections `overlay`, `edges` and `gradients`: in use, and of which node. */
 export const usedBy = (slot: Uint8Array): { used: number; node: number } => {
   const view = viewOf(slot);

@@ -10,8 +10,6 @@ import {
   edgeEnds,
   edgesFault,
   gradientFault,
-  LANE_BYTES,
-  LANES_AT,
   networkFault,
   networkSize,
   parametersFault,
@@ -19,6 +17,7 @@ import {
   shiftFault,
   usedBy,
 } from "./learned-checks.js";
+import { LANE_BYTES, LANES_AT } from "./learned-sections.js";
 
 /** What is lost of what was learned. Rows by number. */
 export interface LostLearning {
@@ -26,13 +25,6 @@ export interface LostLearning {
   /** Rows whose slot is lost; undefined where all is lost, or nobody knows whose it was. */
   nodes: number[] | undefined;
   message: string;
-}
-
-/** Biases of a row's edges. */
-export interface RowBiases {
-  node: number;
-  to: number[];
-  values: number[];
 }
 
 export interface SalvagedLearning {
