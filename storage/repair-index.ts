@@ -8,8 +8,8 @@
  */
 import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
+import type { Fault } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../native/index.js";
-import type { Fault } from "./check.js";
 import { dense, fileBlockOf, pageOffset } from "./extents.js";
 import type { Files, StoredFile } from "./files.js";
 import {
