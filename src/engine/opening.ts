@@ -31,7 +31,8 @@ import { decodePut, fromLog, RECORD } from "./records.js";
 import { recoveryReport, rememberDurability } from "./recovery.js";
 import { Searcher } from "./searching.js";
 import { type Layout, Session } from "./session.js";
-import { checkBudget, Tiering } from "./tiering.js";
+import { checkBudget } from "./tier-options.js";
+import { Tiering } from "./tiering.js";
 import { show } from "./validate.js";
 
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
