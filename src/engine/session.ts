@@ -5,7 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { HebbError } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
-import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
+import type { Graph, GraphOptions } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
 import { diskFiles } from "../../storage/files.js";
 import type { Moment, Store } from "../../storage/store.js";
@@ -22,6 +22,7 @@ import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
 import { recoveryWarnings } from "./recovery.js";
 import type { Searcher } from "./searching.js";
+import type { Layout } from "./store-layout.js";
 import type { RetierReport, Tiering } from "./tiering.js";
 import { show } from "./validate.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
@@ -37,13 +38,6 @@ const BEHIND = 4;
 const SEARCHES_END_MS = 10_000;
 /** From here on users should know that checkpoints gather. */
 const MUCH_JOURNAL_BYTES = 1 << 30;
-
-/** What the graph's sections hold of a row. */
-export interface Layout {
-  profile: GraphProfile;
-  rowBytes: number;
-  bytesPerVector: number;
-}
 
 export interface SessionParts extends Parts {
   directory: string;
