@@ -11,7 +11,7 @@ import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from
 import type { SalvagedRecord } from "../../storage/repair-log.js";
 import { decodePut, decodeRemove, fromLog, NO_NODE, RECORD } from "./records.js";
 import type { Doubts } from "./repair-doubts.js";
-import { tiersOf } from "./repair-tiers.js";
+import { type TiersPlan, tiersOf } from "./repair-tiers.js";
 import { idKey } from "./validate.js";
 
 /** Bits of a node's state. */
@@ -76,143 +76,178 @@ interface Given {
 }
 
 export async function planRows(given: Given): Promise<RowsPlan> {
-  const { index, rows, touched, doubts } = given;
+  const { index, doubts } = given;
   const { meta } = index;
-  const stored = meta.config as { [key: string]: Json };
-  const keepsOriginals = stored.keep_originals !== false;
-  const entries = {
-    head: index.entry("head"),
-    state: index.entry("state"),
-    vectors: index.entry("vectors"),
-    ids: index.entry("ids"),
-    places: index.entry("places"),
-  };
+  const keepsOriginals = (meta.config as { [key: string]: Json }).keep_originals !== false;
+  const old = await readGraph(index);
+  const found = findRows(given, old);
+  const tiers = await tiersOf(index, found.live, keepsOriginals, doubts);
+  const unproven = await proveVectors(given, old, found, tiers, keepsOriginals);
+  const { live, lost } = found;
+  const lostPayloads = found.lostPayloads.filter(({ node }) => live.has(node));
+  const nodes = numbersUsed(old, live);
+
   const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
-  const head = await index.read(entries.head, 0, HEAD_BYTES);
-  const headView = new DataView(head.buffer, head.byteOffset, head.length);
-  const headSound = isSound("head") && headView.getUint32(0, true) === HEAD_MAGIC;
-  const states = await index.readAll(entries.state);
-  const oldIds = await index.readAll(entries.ids);
-  const lost: KnownRow[] = [];
-  const lostPayloads: RowsPlan["lostPayloads"] = [];
-  const unproven: KnownRow[] = [];
-
-  // Which nodes are live.
-  const doubtful = new Set<number>();
-  const live = new Set<number>();
-  const statesSound = isSound("state") && (headSound || states.length === 0);
-  const idOf = (node: number): Id | undefined => rows.get(node) ?? storedId(index, oldIds, node);
-  const named = new Set<string>();
-  for (const [node, id] of rows) if (!touched.gone.has(node)) named.add(idKey(id));
-  if (statesSound) {
-    for (let node = 0; node < states.length; node++) {
-      if (!(states[node] & LIVE)) continue;
-      if (rows.has(node) || touched.gone.has(node)) {
-        live.add(node);
-        continue;
-      }
-      if (given.rowsAreWhole) continue; // a record that is lost removed it
-      const id = storedId(index, oldIds, node);
-      if (id === undefined || named.has(idKey(id))) {
-        lost.push({ node, id: undefined });
-      } else {
-        live.add(node);
-        lostPayloads.push({ node, id });
-      }
-    }
-    for (const [node, id] of rows) {
-      if (live.has(node) || touched.put.has(node)) continue;
-      if (doubts.states && given.rowsAreWhole && !given.rowsAreAhead) live.add(node);
-      else lost.push({ node, id });
-    }
-  } else {
-    for (const [node, id] of rows) {
-      if (touched.put.has(node)) continue;
-      const stored = given.rowsAreAhead ? storedId(index, oldIds, node) : undefined;
-      if (stored !== undefined && idKey(stored) !== idKey(id)) {
-        lost.push({ node, id });
-        continue;
-      }
-      live.add(node);
-      if (given.rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
-    }
-  }
-
-  // Where their vectors are, and whether they can be read.
-  const stride = entries.vectors?.stride ?? 0;
-  const tiers = await tiersOf(index, live, keepsOriginals, doubts);
-  for (const node of live) {
-    const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
-    const proof = at === undefined ? "sound" : index.proofOf(entries.vectors, at, stride);
-    const isGone =
-      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(entries.vectors, at, stride);
-    if (isGone) {
-      live.delete(node);
-      tiers.free(node);
-      lost.push({ node, id: idOf(node) });
-    } else if (proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node)) {
-      const values =
-        at === undefined ? new Float32Array(0) : await floatsAt(index, entries.vectors, at, meta.dimensions);
-      if (firstNonFinite(values) < 0) unproven.push({ node, id: idOf(node) });
-      else {
-        live.delete(node);
-        tiers.free(node);
-        lost.push({ node, id: idOf(node) });
-      }
-    }
-  }
-  const droppedPayloads = lostPayloads.filter(({ node }) => live.has(node));
-
-  // Numbers ever used: learned edges may lead to some that are free by now. What is too many is free.
-  const everUsed = headSound ? headView.getUint32(20, true) : Math.floor(oldIds.length / ID_BYTES);
-  const lastUsed = statesSound ? states.findLastIndex((state) => state !== 0) : -1;
-  const last = [...live].reduce((max, node) => Math.max(max, node), lastUsed);
-  const nodes = Math.max(last + 1, Math.min(everUsed, states.length));
-  const rebuilt: string[] = [];
-
-  const changedStates = !statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
+  const { states } = old;
+  const changedStates = !old.statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
   const isEmpty = states.length === 0 && live.size === 0;
   const relinks =
     doubts.graph ||
-    (!headSound && !isEmpty) ||
+    (!old.headSound && !isEmpty) ||
     changedStates ||
     unproven.length > 0 ||
     !["rows", "upper", "projection"].every(isSound);
+  const rebuilt: string[] = [];
   const contents = tiers.contents(nodes, relinks);
   if (tiers.moved > 0) rebuilt.push(`${tiers.moved} vectors are in tier hot again, from their originals`);
-
   if (relinks) {
     rebuilt.push(`the graph's rows and lists, of ${live.size} nodes`);
     const state = new Uint8Array(nodes);
     for (const node of live) state[node] = ALLOCATED | LIVE;
     contents.set("state", bufferContents(state));
-    contents.set("head", bufferContents(freshHead(index, nodes, live.size, headSound ? headView : undefined)));
+    contents.set("head", bufferContents(freshHead(index, nodes, live.size, old.headSound ? old.head : undefined)));
     for (const name of ["rows", "upper", "projection"]) contents.set(name, bufferContents(new Uint8Array(0)));
   }
-  const ids = new Uint8Array(nodes * ID_BYTES);
   const idsSound = isSound("ids");
-  for (const node of live) {
-    const id = idOf(node);
-    const at = node * ID_BYTES;
-    if (id !== undefined) writeId(ids.subarray(at, at + ID_BYTES), id);
-    else if (idsSound) ids.set(oldIds.subarray(at, at + ID_BYTES), at);
-  }
-  if (!idsSound || !Buffer.from(oldIds.subarray(0, ids.length)).equals(ids.subarray(0, oldIds.length))) {
+  const ids = idRecords(given, old, live, nodes, idsSound);
+  if (!idsSound || !Buffer.from(old.ids.subarray(0, ids.length)).equals(ids.subarray(0, old.ids.length))) {
     if (!idsSound) rebuilt.push("the ids that the index keeps, from the catalog");
     contents.set("ids", bufferContents(ids));
   }
   contents.set("vectors", vectorContents(index, doubts.norms && meta.metric === "cosine"));
   if (doubts.norms) rebuilt.push("the lengths that are kept beside vectors");
-  return {
-    contents,
-    isLive: (node) => live.has(node),
-    nodes,
-    relinks,
-    rebuilt,
-    lost,
-    lostPayloads: droppedPayloads,
-    unproven,
-  };
+  return { contents, isLive: (node) => live.has(node), nodes, relinks, rebuilt, lost, lostPayloads, unproven };
+}
+
+/** What index.hebb says of its nodes. */
+interface OldGraph {
+  head: DataView;
+  headSound: boolean;
+  states: Uint8Array;
+  statesSound: boolean;
+  /** Section `ids`. */
+  ids: Uint8Array;
+}
+
+async function readGraph(index: SalvagedIndex): Promise<OldGraph> {
+  const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
+  const bytes = await index.read(index.entry("head"), 0, HEAD_BYTES);
+  const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const headSound = isSound("head") && head.getUint32(0, true) === HEAD_MAGIC;
+  const states = await index.readAll(index.entry("state"));
+  const ids = await index.readAll(index.entry("ids"));
+  return { head, headSound, states, statesSound: isSound("state") && (headSound || states.length === 0), ids };
+}
+
+interface FoundRows {
+  live: Set<number>;
+  /** Of those live: their vectors may be other rows'. */
+  doubtful: Set<number>;
+  lost: KnownRow[];
+  lostPayloads: RowsPlan["lostPayloads"];
+}
+
+/** Which nodes are live: where the states are sound, those that they and the catalog agree on; else the catalog's. */
+function findRows({ index, rows, rowsAreWhole, rowsAreAhead, touched, doubts }: Given, old: OldGraph): FoundRows {
+  const [live, doubtful] = [new Set<number>(), new Set<number>()];
+  const [lost, lostPayloads]: [KnownRow[], RowsPlan["lostPayloads"]] = [[], []];
+  if (!old.statesSound) {
+    for (const [node, id] of rows) {
+      if (touched.put.has(node)) continue;
+      const stored = rowsAreAhead ? storedId(index, old.ids, node) : undefined;
+      if (stored !== undefined && idKey(stored) !== idKey(id)) {
+        lost.push({ node, id });
+        continue;
+      }
+      live.add(node);
+      if (rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
+    }
+    return { live, doubtful, lost, lostPayloads };
+  }
+  const named = new Set<string>();
+  for (const [node, id] of rows) if (!touched.gone.has(node)) named.add(idKey(id));
+  for (let node = 0; node < old.states.length; node++) {
+    if (!(old.states[node] & LIVE)) continue;
+    if (rows.has(node) || touched.gone.has(node)) {
+      live.add(node);
+      continue;
+    }
+    if (rowsAreWhole) continue; // a record that is lost removed it
+    const id = storedId(index, old.ids, node);
+    if (id === undefined || named.has(idKey(id))) {
+      lost.push({ node, id: undefined });
+    } else {
+      live.add(node);
+      lostPayloads.push({ node, id });
+    }
+  }
+  for (const [node, id] of rows) {
+    if (live.has(node) || touched.put.has(node)) continue;
+    if (doubts.states && rowsAreWhole && !rowsAreAhead) live.add(node);
+    else lost.push({ node, id });
+  }
+  return { live, doubtful, lost, lostPayloads };
+}
+
+/**
+ * Where the vectors of live nodes are, and whether they can be read; a node whose vector cannot is live no more, but lost.
+ * @returns those whose vectors nothing proves
+ */
+async function proveVectors(
+  { index, rows, doubts }: Given,
+  old: OldGraph,
+  { live, doubtful, lost }: FoundRows,
+  tiers: TiersPlan,
+  keepsOriginals: boolean,
+): Promise<KnownRow[]> {
+  const unproven: KnownRow[] = [];
+  const vectors = index.entry("vectors");
+  const stride = vectors?.stride ?? 0;
+  for (const node of live) {
+    const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
+    const proof = at === undefined ? "sound" : index.proofOf(vectors, at, stride);
+    let isGone =
+      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(vectors, at, stride);
+    const isDoubtful = proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node);
+    if (!isGone && isDoubtful && at !== undefined) {
+      isGone = firstNonFinite(await floatsAt(index, vectors, at, index.meta.dimensions)) >= 0;
+    }
+    const row = { node, id: rows.get(node) ?? storedId(index, old.ids, node) };
+    if (isGone) {
+      live.delete(node);
+      tiers.free(node);
+      lost.push(row);
+    } else if (isDoubtful) {
+      unproven.push(row);
+    }
+  }
+  return unproven;
+}
+
+/** Numbers ever used: learned edges may lead to some that are free by now. What is too many is free. */
+function numbersUsed({ head, headSound, states, statesSound, ids }: OldGraph, live: ReadonlySet<number>): number {
+  const everUsed = headSound ? head.getUint32(20, true) : Math.floor(ids.length / ID_BYTES);
+  const lastUsed = statesSound ? states.findLastIndex((state) => state !== 0) : -1;
+  const last = [...live].reduce((max, node) => Math.max(max, node), lastUsed);
+  return Math.max(last + 1, Math.min(everUsed, states.length));
+}
+
+/** Section `ids`, from the catalog, and from what it held where that is sound. */
+function idRecords(
+  { index, rows }: Given,
+  old: OldGraph,
+  live: ReadonlySet<number>,
+  nodes: number,
+  idsSound: boolean,
+): Uint8Array {
+  const ids = new Uint8Array(nodes * ID_BYTES);
+  for (const node of live) {
+    const id = rows.get(node) ?? storedId(index, old.ids, node);
+    const at = node * ID_BYTES;
+    if (id !== undefined) writeId(ids.subarray(at, at + ID_BYTES), id);
+    else if (idsSound) ids.set(old.ids.subarray(at, at + ID_BYTES), at);
+  }
+  return ids;
 }
 
 type Entry = ReturnType<SalvagedIndex["entry"]>;
