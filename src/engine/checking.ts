@@ -3,7 +3,7 @@ import { HebbError } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
-import { decodeDelta } from "../../training/state.js";
+import { decodeDelta } from "../../training/delta-bytes.js";
 import type { Fault, Id } from "../types.js";
 import { checkLearned } from "./checking-learned.js";
 import { faultAt, LISTED } from "./faults.js";

@@ -5,7 +5,8 @@
 import { bytesOf } from "../../base/bytes.js";
 import { HebbError } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
-import { type Delta, encodeDelta } from "../../training/state.js";
+import { encodeDelta } from "../../training/delta-bytes.js";
+import type { Delta } from "../../training/state.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import { checkId, checkIds, show } from "./validate.js";
 

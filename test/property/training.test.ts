@@ -9,10 +9,11 @@ import { normalize } from "../../model/scoring.js";
 import { solvePositiveDefinite } from "../../model/solve.js";
 import { ADAPTER, STATIC } from "../../training/arms.js";
 import type { LearnEvent } from "../../training/corpus.js";
+import { decodeDelta, encodeDelta } from "../../training/delta-bytes.js";
 import { Pool, prepareExample, Sampler } from "../../training/examples.js";
 import { learningReport } from "../../training/report.js";
 import { adaptQuery } from "../../training/serving.js";
-import { applyDelta, decodeDelta, encodeDelta, FIELD, forget, type LearnedState } from "../../training/state.js";
+import { applyDelta, FIELD, forget, type LearnedState } from "../../training/state.js";
 import { train } from "../../training/train.js";
 import { corpusOf, makeWorld } from "../support/corpus.js";
 import {
