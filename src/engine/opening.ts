@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { checkInteger, checkOneOf, checkOptions, HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { DURABILITIES, type Durability, type Json, METRICS, type Metric } from "../../base/types.js";
-import { createGraph, type Graph } from "../../native/graph.js";
+import { createGraph, type Graph, type GraphOptions } from "../../native/graph.js";
 import { diskFiles, type Files, rewrite } from "../../storage/files.js";
 import { CATALOG_NAME } from "../../storage/names.js";
 import { Store } from "../../storage/store.js";
@@ -129,37 +129,19 @@ async function openOnce({ files, directory, options, config, durability, create 
         `catalog.sqlite holds the log up to ${catalog.committedLsn}, index.hebb up to ${store.meta.lsn}. ${REPAIR_OR_RESTORE}`,
       );
     }
-    const { metric, dimensions } = store.meta;
-    const tiering = new Tiering(graph, settings, config, readOnly);
-    const searcher = new Searcher(graph, catalog, tiering, dimensions, metric, config.ruvector.hnsw_ef_search);
-    const { learning_rank: rank } = store.meta.config as unknown as StoredConfig;
-    const held = heldBytes(store.meta);
-    const learned = new Learned(store.region, searcher, config, rank, held);
-    const at = LEARNED_SECTIONS.get("gradients")!;
-    const { nodes } = graph;
-    const slots = { bytes: held(GRADIENTS_KIND), nodes };
-    const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes, slots);
-    const parts: Parts = { graph, catalog, learned, gradients, tiering };
+    const { parts, searcher } = partsOf(store, graph, catalog, settings, config, readOnly);
     const { applied, left } = await replay(store, parts);
     await checkNothingMissing(files, directory, left);
     const recovery = recoveryReport(store, catalog, applied);
     if (!readOnly) await rememberDurability(store, parts, durability, config.ruvector.flush_interval_ms);
-    const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
-    const encoder = TextEncoder.of(dimensions, metric === "cosine", options.encoder, fit, frozen !== undefined);
-    // The next opening of an empty store need not name the built-in encoder.
-    if (encoder.fit && fit === undefined && graph.live === 0 && !readOnly) {
-      await logSetting(store, parts, ENCODER_SETTING, new Uint8Array(0));
-    }
+    const encoder = await encoderOf(store, parts, options);
+    const layout = layoutOf(settings);
     return new Session({
       directory,
-      layout: layoutOf(settings),
+      layout,
       settings,
       store,
-      graph,
-      catalog,
-      learned,
-      gradients,
-      tiering,
+      ...parts,
       config,
       durability,
       recovery,
@@ -173,6 +155,40 @@ async function openOnce({ files, directory, options, config, durability, create 
     await store?.close().catch(() => {});
     throw error;
   }
+}
+
+/** What changes act on, and what searches it, as the files have it: the log is not replayed yet. */
+function partsOf(
+  store: Store,
+  graph: Graph,
+  catalog: Catalog,
+  settings: GraphOptions,
+  config: Config,
+  readOnly: boolean,
+): { parts: Parts; searcher: Searcher } {
+  const { metric, dimensions, config: kept } = store.meta;
+  const tiering = new Tiering(graph, settings, config, readOnly);
+  const searcher = new Searcher(graph, catalog, tiering, dimensions, metric, config.ruvector.hnsw_ef_search);
+  const { learning_rank: rank } = kept as unknown as StoredConfig;
+  const held = heldBytes(store.meta);
+  const learned = new Learned(store.region, searcher, config, rank, held);
+  const slots = { bytes: held(GRADIENTS_KIND), nodes: graph.nodes };
+  const at = LEARNED_SECTIONS.get("gradients")!;
+  const gradients = new GradientSlots(store.region, at, dimensions, settings.maxNodes, slots);
+  return { parts: { graph, catalog, learned, gradients, tiering }, searcher };
+}
+
+/** The encoder that is given, or that the store remembers. */
+async function encoderOf(store: Store, parts: Parts, { encoder: given }: OpenOptions): Promise<TextEncoder> {
+  const { graph, catalog } = parts;
+  const { dimensions, metric } = store.meta;
+  const [fit, frozen] = [catalog.setting(ENCODER_SETTING), catalog.setting(FROZEN_SETTING)];
+  const encoder = TextEncoder.of(dimensions, metric === "cosine", given, fit, frozen !== undefined);
+  // The next opening of an empty store need not name the built-in encoder.
+  if (encoder.fit && fit === undefined && graph.live === 0 && !store.readOnly) {
+    await logSetting(store, parts, ENCODER_SETTING, new Uint8Array(0));
+  }
+  return encoder;
 }
 
 /** Writes a file that may be there again as it is. */

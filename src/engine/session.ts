@@ -14,6 +14,7 @@ import { isFailedSync } from "../catalog/sqlite-errors.js";
 import type { Config } from "../config.js";
 import type { BackupReport, RecoveryReport } from "../types.js";
 import { backupStore } from "./backup.js";
+import { CatalogCommits } from "./catalog-commits.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
 import type { GradientSlots } from "./gradient-slots.js";
@@ -30,8 +31,6 @@ import { type Queued, WriteQueue } from "./write-queue.js";
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
-/** What a new reader sees is no older than this and what the commit itself takes. */
-const COMMIT_AFTER_MS = 500;
 /** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
 const BEHIND = 4;
 /** How long a put into a store that is full but for deleted rows waits for the searches that may still look at those. */
@@ -72,6 +71,7 @@ export class Session {
   /** What opening found. */
   readonly recovery: RecoveryReport;
   private readonly linker: Linker;
+  private readonly commits: CatalogCommits;
 
   private readonly queue: WriteQueue<Operation>;
   private readonly flights = new Set<Promise<unknown>>();
@@ -84,8 +84,6 @@ export class Session {
   /** Whether rows changed since the last look at whether all can be reached. */
   private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
-  private committing: Promise<void> | undefined;
-  private commitTimer: NodeJS.Timeout | undefined;
   private housework: Promise<unknown> = Promise.resolve();
   /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
   private maintenanceFailure: string | undefined;
@@ -108,6 +106,13 @@ export class Session {
     this.recovery = parts.recovery;
     this.appliedLsn = parts.store.readOnly ? parts.catalog.committedLsn : parts.store.log.lastLsn;
     this.queue = new WriteQueue((group) => this.commit(group));
+    this.commits = new CatalogCommits(this.store, this.catalog, {
+      alone: (task) => this.alone(task),
+      appliedLsn: () => this.appliedLsn,
+      failed: (cause) => {
+        this.broken ??= cause;
+      },
+    });
     this.linker = new Linker(this.graph, {
       linked: () => this.audit(),
       progressed: () => this.learned.rowsLinked(),
@@ -370,9 +375,7 @@ export class Session {
   /** Copies the store as it is after all that waits. */
   backup(target: string): Promise<BackupReport> {
     return this.inFlight(async () => {
-      if (!this.store.readOnly) {
-        await this.alone(() => this.commitApplied());
-      }
+      if (!this.store.readOnly) await this.alone(() => this.commits.now());
       return backupStore(diskFiles, this.directory, target);
     });
   }
@@ -414,7 +417,7 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
-    clearTimeout(this.commitTimer);
+    this.commits.stop();
     await this.tiering.stop();
     const linked = this.linker.stop();
     while (this.queue.busy || this.flights.size > 0) {
@@ -472,45 +475,12 @@ export class Session {
       await applyChanges(changes);
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
-      if (this.catalog.needsCommit) this.commitSoon();
-      else this.commitLater();
+      this.commits.applied();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
       throw error;
     }
-  }
-
-  private commitLater(): void {
-    this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
-  }
-
-  /**
-   * The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time.
-   */
-  private commitSoon(): void {
-    clearTimeout(this.commitTimer);
-    this.commitTimer = undefined;
-    if (this.closing) return;
-    this.committing ??= this.alone(async () => {
-      this.committing = undefined;
-      await this.commitApplied();
-    }).catch((error: unknown) => {
-      // On a full disk all of it still waits, in memory and in the log.
-      if (error instanceof HebbError && error.code === "DISK_FULL" && !isFailedSync(error)) this.commitLater();
-      else this.broken ??= error;
-    });
-  }
-
-  /**
-   * Readers see what the catalog says is committed, also of changes that leave no row there. Runs while nothing else is
-   * written.
-   */
-  private async commitApplied(): Promise<void> {
-    if (this.catalog.committedLsn >= this.appliedLsn) return; // a checkpoint came first
-    await this.store.log.sync(); // no follower passes the log's durable LSN
-    await this.catalog.untilWritable();
-    this.catalog.commit(this.appliedLsn);
   }
 
   /** Work that the store asks for by itself, queued behind what waits already. */
