@@ -2,7 +2,7 @@
  * The kernel's typed face. C++ owns mapped memory, distances and the graph; everything that is
  * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, reasonOf } from "../base/errors.js";
 import { addonAs } from "./loader.js";
 
 const addon = addonAs<{
@@ -123,7 +123,7 @@ export function createRegion(reserveBytes: number[]): Region {
   try {
     return new addon.Region(reserveBytes);
   } catch (cause) {
-    throw new HebbError("IO_ERROR", cause instanceof Error ? cause.message : String(cause), { reserveBytes }, cause);
+    throw new HebbError("IO_ERROR", reasonOf(cause), { reserveBytes }, cause);
   }
 }
 

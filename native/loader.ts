@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE, reasonOf } from "../base/errors.js";
 import { GRAPH_SECTIONS, LEARNED_SECTIONS } from "./layout.js";
 
 function packageRoot(): string {
@@ -66,7 +66,7 @@ function load(): Addon {
     return addon;
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = reasonOf(cause);
     if (message.startsWith("HEBB_KERNEL")) throw new HebbError("KERNEL_UNAVAILABLE", message, {}, cause);
     throw new HebbError(
       "KERNEL_UNAVAILABLE",

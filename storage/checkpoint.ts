@@ -2,10 +2,12 @@
  * Steps 1 to 3 of a checkpoint (index-file.ts): what is to be written, at one moment; blocks that are new to their section;
  * and the journal.
  */
+
 import { assert } from "../base/assert.js";
+import { breathe } from "../base/slices.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES, type Region } from "../native/index.js";
-import { breathe, cut, fileBlockOf, grown, PAGES_PER_BLOCK, pageOffset, runsFrom, Space } from "./extents.js";
+import { cut, fileBlockOf, grown, PAGES_PER_BLOCK, pageOffset, runsFrom, Space } from "./extents.js";
 import type { StoredFile } from "./files.js";
 import {
   CHECKSUMS_KIND,

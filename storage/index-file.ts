@@ -25,16 +25,18 @@
  * it becomes true, with nothing to redo. Moving extents within the file would need no second copy on
  * the disk, but many checkpoints, and would leave sections in pieces.
  */
+
 import { dirname, join } from "node:path";
 import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
 import { HebbError } from "../base/errors.js";
+import { breathe } from "../base/slices.js";
 import type { Fault, Json } from "../base/types.js";
 import { BLOCK_BYTES, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
 import { checkIndex, readChecksums } from "./check.js";
 import { CheckpointWriter, pagesBelow, type Snapshot, takeSnapshot } from "./checkpoint.js";
 import { writeDense } from "./dense-file.js";
-import { breathe, cut, dense, PAGES_PER_BLOCK, type Run, runsFrom } from "./extents.js";
+import { cut, dense, PAGES_PER_BLOCK, type Run, runsFrom } from "./extents.js";
 import type { Files, StoredFile } from "./files.js";
 import { CHECKSUMS_KIND, capacityBlocks, encodeSlot, endBlock, type Meta, type SectionEntry, SLOTS } from "./format.js";
 import {

@@ -1,5 +1,5 @@
 /** Deltas of what was learned as bytes: contents of log records, and of what phases of a training leave. */
-import { bytesOf } from "../base/bytes.js";
+import { bytesOf, viewOf } from "../base/bytes.js";
 import { EDGES_PER_NODE, RecordRoom } from "../model/edges.js";
 import type { BiasChange, Delta } from "./state.js";
 
@@ -87,7 +87,7 @@ export function encodeDelta(delta: Delta): Uint8Array {
  */
 export function decodeDelta(from: Uint8Array): Delta {
   const bytes = bytesOf(from); // a Buffer's slice would be no copy
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let at = 0;
   const take = (length: number) => {
     if (at + length > bytes.length)

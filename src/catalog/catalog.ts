@@ -7,12 +7,13 @@
  *
  * What may take long runs on a worker (checkpoints, building indexes, the check) or in slices (bulk changes).
  */
+
 import { existsSync, lstatSync } from "node:fs";
 import { resolve } from "node:path";
 import { performance } from "node:perf_hooks";
-import { setImmediate as breath } from "node:timers/promises";
 import type Database from "better-sqlite3";
-import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
+import { HebbError, REPAIR_OR_RESTORE, reasonOf } from "../../base/errors.js";
+import { breathe } from "../../base/slices.js";
 import type { Fault, Filter, Id, Payload } from "../../base/types.js";
 import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
@@ -456,7 +457,7 @@ export class Catalog {
       this.#pendingBytes += this.#write(what, lsn, change);
       this.#pending.push(change);
       if (performance.now() < sliceEnds) continue;
-      await breath();
+      await breathe();
       await this.untilWritable();
       sliceEnds = performance.now() + SLICE_MS;
     }
@@ -498,7 +499,7 @@ export class Catalog {
       this.#pending = changes;
       this.#pendingBytes = bytes;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       const message = `catalog.sqlite: changes after LSN ${this.committedLsn} are in the log alone, as writing failed twice (${reason}). Close the index and open it again`;
       this.#lost = new HebbError("IO_ERROR", message, { lsn: this.committedLsn }, error);
       this.#rollBack();

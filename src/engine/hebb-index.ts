@@ -1,5 +1,5 @@
 /** The index as users hold it: arguments are checked here, everything else is next door. */
-import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { checkOneOf, checkOptions, HebbError, reasonOf } from "../../base/errors.js";
 import type { Filter, Id, Metric, Payload } from "../../base/types.js";
 import { TIERS } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
@@ -445,7 +445,7 @@ export class Index {
       }
       if (batch.length > 0) await flush();
     } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause);
+      const message = reasonOf(cause);
       throw new HebbError(
         "BATCH_INCOMPLETE",
         `${committed} rows are in, and those after them are not: ${message}`,

@@ -3,6 +3,7 @@
  * tells what does not, and a repair keeps what does.
  */
 
+import { viewOf } from "../../base/bytes.js";
 import type { Metric } from "../../base/types.js";
 import { EDGES_PER_NODE } from "../../model/edges.js";
 import { parameterCount } from "../../model/gnn/parameters.js";
@@ -28,7 +29,6 @@ export const usedBy = (slot: Uint8Array): { used: number; node: number } => {
   return { used: view.getUint32(0, true), node: view.getUint32(4, true) };
 };
 
-const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 /** A copy, because slots lie at any byte. */
 const floatsOf = (bytes: Uint8Array) => new Float32Array(bytes.slice().buffer);
 const allFinite = (bytes: Uint8Array) => firstNonFinite(floatsOf(bytes)) < 0;

@@ -2,7 +2,7 @@
  * What was learned, mirrored into its sections of the region (learned-sections.ts), so that checkpoints and recovery
  * treat it like everything else: each change is written as it is applied, and opening reads all of it once.
  */
-import { bytesOf } from "../../base/bytes.js";
+import { bytesOf, viewOf } from "../../base/bytes.js";
 import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import type { Metric } from "../../base/types.js";
 import { EDGES_PER_NODE, type EdgeChange, type EdgeRecord, emptyRecord, LEAST_LANES } from "../../model/edges.js";
@@ -140,8 +140,6 @@ export class LearnedMirror {
     state.network = network;
   }
 }
-
-const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** What a slot of section `edges` holds. */
 function edgesOf(slot: DataView): EdgeRecord {

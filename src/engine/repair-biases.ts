@@ -1,4 +1,5 @@
 /** What a repair keeps of the biases that a network learned: rows of the graph are the only place that has them. */
+import { viewOf } from "../../base/bytes.js";
 import { MOST_BIAS } from "../../model/field.js";
 import type { SalvagedIndex } from "../../storage/repair-index.js";
 import type { BiasChange } from "../../training/state.js";
@@ -30,7 +31,7 @@ async function biasesOf(
   const entry = index.entry("rows");
   if (entry === undefined || index.proofOf(entry, node * entry.stride, entry.stride) !== "sound") return undefined;
   const row = await index.read(entry, node * entry.stride, entry.stride);
-  const view = new DataView(row.buffer, row.byteOffset, row.length);
+  const view = viewOf(row);
   const lanes = profile === "small" ? 2 * m : Math.ceil((2 * m) / 32) * 32;
   const factors = profile === "small" ? 0 : profile === "compact" ? 4 : 8;
   const degree = view.getUint16(8, true);

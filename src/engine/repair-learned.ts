@@ -2,6 +2,7 @@
  * What a repair keeps of what was learned: slots that are whole and say something that can be, and the parameters and the
  * network as a whole or not at all, for their values are worth nothing without each other. Feedback is the catalog's.
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Metric } from "../../base/types.js";
 import { bufferContents, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import { ATTENTION, STATIC } from "../../training/arms.js";
@@ -117,7 +118,7 @@ async function salvageNetwork(
   }
   const size = networkSize(network, world.dimensions, world.metric);
   if (typeof size !== "string") {
-    const view = new DataView(network.buffer, network.byteOffset);
+    const view = viewOf(network);
     learning.biased = Array.from({ length: size.biased }, (_, i) => view.getUint32(size.biasedAt + 4 * i, true));
   }
   return true;
@@ -174,7 +175,7 @@ async function salvageSlots(
   const { stride } = entry;
   // The last slot may reach beyond what was ever written of it.
   const bytes = await index.read(entry, 0, Math.ceil(entry.length / stride) * stride);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const room = bytes.length / stride - 1;
   const countKnown = index.proofOf(entry, 0, stride) === "sound" && view.getUint32(0, true) <= room;
   const count = countKnown ? view.getUint32(0, true) : room;
@@ -205,7 +206,7 @@ async function salvageSlots(
 
 /** Takes edges out that lead to nodes without a slot. @returns how many */
 function cutEdges(bytes: Uint8Array, stride: number, owners: ReadonlySet<number>): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let cut = 0;
   for (let at = stride; at + stride <= bytes.length; at += stride) {
     if (view.getUint32(at, true) !== 1) continue;

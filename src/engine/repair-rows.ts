@@ -4,6 +4,7 @@
  *
  * All of it is as of the LSN that index.hebb holds: opening what was repaired applies the rest of the log, as always.
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Id, Json, Metric } from "../../base/types.js";
 import { GRAPH_PROFILES, type GraphProfile, LEVEL_SEED } from "../../native/graph.js";
 import { dot, firstNonFinite } from "../../native/index.js";
@@ -132,7 +133,7 @@ interface OldGraph {
 async function readGraph(index: SalvagedIndex): Promise<OldGraph> {
   const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
   const bytes = await index.read(index.entry("head"), 0, HEAD_BYTES);
-  const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const head = viewOf(bytes);
   const headSound = isSound("head") && head.getUint32(0, true) === HEAD_MAGIC;
   const states = await index.readAll(index.entry("state"));
   const ids = await index.readAll(index.entry("ids"));
@@ -274,7 +275,7 @@ function vectorContents(index: SalvagedIndex, norms: boolean): SectionContents {
         if (place < 0) continue;
         const v = await floatsAt(index, entry, record * stride, d);
         const norm = Math.fround(Math.sqrt(dot(v, v)));
-        if (norm > 0) new DataView(bytes.buffer, bytes.byteOffset).setFloat32(place, 1 / norm, true);
+        if (norm > 0) viewOf(bytes).setFloat32(place, 1 / norm, true);
       }
       return bytes;
     },
@@ -313,7 +314,7 @@ function storedId(index: SalvagedIndex, ids: Uint8Array, node: number): Id | und
 function writeId(record: Uint8Array, id: Id): void {
   if (typeof id === "number") {
     record[0] = 1;
-    new DataView(record.buffer, record.byteOffset).setBigInt64(8, BigInt(id), true);
+    viewOf(record).setBigInt64(8, BigInt(id), true);
     return;
   }
   const bytes = Buffer.from(id);

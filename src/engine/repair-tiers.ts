@@ -2,6 +2,7 @@
  * What a repair makes of places, tiers and codebooks. With originals, a vector whose place, record or codebook is
  * damaged is in tier hot again, and nothing is lost. Without, the record is all there is of it.
  */
+import { viewOf } from "../../base/bytes.js";
 import { crc32c, dot } from "../../native/index.js";
 import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import type { Doubts } from "./repair-doubts.js";
@@ -69,7 +70,7 @@ async function readBooks(index: SalvagedIndex): Promise<Books> {
   const entry = index.entry("codebooks");
   const bytes = await index.readAll(entry);
   const headSound = index.proofOf(entry, 0, HEAD_BYTES) === "sound";
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const head = headSound && bytes.length >= HEAD_BYTES && view.getUint32(0, true) === MAGIC ? view : undefined;
   const versions = Array.from({ length: VERSIONS }, (_, version) => version);
   const sound = versions.map((version) => {

@@ -3,7 +3,7 @@
  * reads them. `Index` checks arguments and asks here.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, reasonOf } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
 import type { Graph, GraphOptions } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
@@ -196,7 +196,7 @@ export class Session {
     }
     const cause = this.broken ?? this.store.poisonedBy;
     if (cause !== undefined) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = reasonOf(cause);
       throw new HebbError(
         "STORE_POISONED",
         `something failed earlier (${reason}), so this handle only reads; close it and open again`,
@@ -498,7 +498,7 @@ export class Session {
         what = "checkpoint";
         if (full) await this.checkpointNow();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = reasonOf(error);
         this.maintenanceFailure = `the last ${what} in the background failed: ${reason}`;
       }
     }).finally(() => {

@@ -1,4 +1,5 @@
 /** How a store is laid out: its sections, what a vector takes in them, and whether the file has what the graph counts on. */
+import { viewOf } from "../../base/bytes.js";
 import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { GRAPH_SECTIONS, type GraphOptions, type GraphProfile, graphStrides } from "../../native/graph.js";
 import type { SectionSpec, Store } from "../../storage/store.js";
@@ -83,13 +84,13 @@ export function checkCounts({ region, meta }: Store, options: GraphOptions): voi
       { section: where, offset, expected: Math.floor(held(kind) / stride), found: count },
     );
   };
-  const head = view(region.read(numberOf("head"), 0, HEAD_BYTES));
+  const head = viewOf(region.read(numberOf("head"), 0, HEAD_BYTES));
   const nodes = head.getUint32(NODES_AT, true);
   expect("head", NODES_AT, nodes, "state"); // rows may be missing: those are linked anew
   expect("head", UPPER_ENTRIES_AT, head.getUint32(UPPER_ENTRIES_AT, true), "upper", 1); // entry 0 is not used
   let tiers: DataView;
   try {
-    tiers = view(region.read(numberOf("codebooks"), 0, TIERS_HEAD_BYTES));
+    tiers = viewOf(region.read(numberOf("codebooks"), 0, TIERS_HEAD_BYTES));
   } catch {
     return; // the graph knows what to do without it
   }
@@ -97,5 +98,3 @@ export function checkCounts({ region, meta }: Store, options: GraphOptions): voi
     expect("codebooks", USED_AT + 4 * i, tiers.getUint32(USED_AT + 4 * i, true), name);
   }
 }
-
-const view = ({ buffer, byteOffset, length }: Uint8Array): DataView => new DataView(buffer, byteOffset, length);

@@ -5,6 +5,9 @@
  * Moves are not logged: a checkpoint makes them durable, all at once, and without one they did not happen. So each
  * vector has exactly one valid place at any time, and what is lost by a crash is work, never a vector.
  */
+
+import { reasonOf } from "../../base/errors.js";
+import { breathe } from "../../base/slices.js";
 import { TIERS, type Tier } from "../../base/types.js";
 import { HeatClock, rebase } from "../../model/heat.js";
 import { boost, TierPolicy, TierRules, WARM } from "../../model/tiering.js";
@@ -156,7 +159,7 @@ export class Tiering {
   }
 
   private failed(error: unknown): void {
-    this.host?.failed(error instanceof Error ? error.message : String(error));
+    this.host?.failed(reasonOf(error));
   }
 
   /** Rounds follow one another. */
@@ -565,5 +568,3 @@ export class Tiering {
 type Done = Omit<RetierReport, "tiers">;
 
 const NO_MOVES = (): Done => ({ promoted: 0, demoted: 0, refused: 0, untrained: 0 });
-
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
