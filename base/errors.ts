@@ -68,6 +68,11 @@ export function bareMessage({ code, message }: HebbError): string {
   return message.slice(code.length + 2);
 }
 
+/** What anything that was thrown has to say, for the message of an error that it causes. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** Edit distance (Levenshtein), for naming the nearest valid word. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);

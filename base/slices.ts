@@ -1,8 +1,11 @@
 /** Long work in pieces on the main thread, so that searches run in between. */
-import { setImmediate as breath } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 
 /** How long work on many rows may hold the main thread at a time. */
 const SLICE_MS = 2;
+
+/** Lets others have the main thread. */
+export const breathe = (): Promise<void> => setImmediate();
 
 export class Slices {
   private since = performance.now();
@@ -20,7 +23,7 @@ export class Slices {
   async pause(): Promise<void> {
     this.check();
     if (!this.isOver) return;
-    await breath();
+    await breathe();
     this.since = performance.now();
   }
 

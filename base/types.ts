@@ -30,3 +30,20 @@ export type Filter = { [key: string]: unknown };
 /** When an acknowledged write is on disk: at once, within an interval, or when the system likes. */
 export const DURABILITIES = ["sync", "interval", "off"] as const;
 export type Durability = (typeof DURABILITIES)[number];
+
+/** Damage: what a file holds and cannot have been written there. */
+export interface Fault {
+  /** INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT or CATALOG_CORRUPT. */
+  code: string;
+  /**
+   * A section of index.hebb by name, `meta` for its slots, a segment of the log, `wal` for all of it, or `catalog`; of a
+   * store that cannot be opened also `index.hebb` or `journal`.
+   */
+  section: string;
+  /** Of a section of index.hebb: its block of 64 KiB. */
+  block?: number;
+  /** A byte of index.hebb or of the log's segment; else a node of a row, or the LSN of a record. */
+  offset: number;
+  /** What was expected, and what was found. */
+  message: string;
+}

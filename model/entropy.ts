@@ -5,6 +5,7 @@
  * Huffman of at most 12 bits (package-merge, Larmore & Hirschberg 1990) or fixed width. Codes are written from the
  * last symbol to the first; the reader goes backward from a marker bit.
  */
+import { viewOf } from "../base/bytes.js";
 
 export const ENTROPY_CODERS = ["none", "huffman", "ans"] as const;
 export type EntropyCoder = (typeof ENTROPY_CODERS)[number];
@@ -147,7 +148,7 @@ export class EntropyTable {
   }
 
   private readAns(body: Uint8Array): boolean {
-    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    const view = viewOf(body);
     let sum = 0;
     for (let s = 0; s < this.alphabet; s++) {
       const size = view.getUint16(2 * s, true);

@@ -2,12 +2,20 @@
  * Frozen bundles' typed face: taking a snapshot of a graph, and searching one by its codes (native/frozen/). Numbers
  * are validated by the caller; what is checked below this face is what memory safety needs.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, reasonOf } from "../base/errors.js";
 import type { Graph, ManyResults } from "./graph.js";
 import { FROZEN_SECTIONS, GRAPH_SECTIONS } from "./layout.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
 
 export { FROZEN_SECTIONS } from "./layout.js";
+
+const addon = addonAs<{
+  Snapshot: new (graph: Graph, shape: CodeShape, nodes: Uint32Array, left: Uint8Array, tier: number) => Snapshot;
+  Frozen: {
+    new (graph: Graph, shape: CodeShape & CodeCounts): FrozenCodes;
+    strides(shape: { dimensions: number; bits: number }): FrozenStrides;
+  };
+}>();
 
 /** Numbers of these sections in a bundle's region: they follow the graph's. */
 export const frozenSection = (name: (typeof FROZEN_SECTIONS)[number]): number =>
@@ -93,6 +101,6 @@ export function attachCodes(graph: Graph, shape: CodeShape & CodeCounts): Frozen
     return new addon.Frozen(graph, shape);
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
-    throw new HebbError("BUNDLE_CORRUPT", cause instanceof Error ? cause.message : String(cause), {}, cause);
+    throw new HebbError("BUNDLE_CORRUPT", reasonOf(cause), {}, cause);
   }
 }

@@ -11,7 +11,31 @@
  * Arrays of a wrong type or length, and numbers of rows past the last, are errors; values are not looked at.
  */
 import type { Metric } from "../base/types.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
+
+const addon = addonAs<{
+  Network: new (
+    dimensions: number,
+    hidden: number,
+    heads: number,
+    linear: boolean,
+    metric: number,
+    bound: number,
+  ) => Network;
+  adam(
+    parameters: Float32Array,
+    gradient: Float32Array,
+    first: Float32Array,
+    second: Float32Array,
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    weightDecay: number,
+    t: number,
+  ): void;
+  halves(parameters: Float32Array, out: Uint16Array): void;
+}>();
 
 /** A place of `index` or `candidates` where there is nothing. */
 export const MASKED = 0xffffffff;

@@ -6,13 +6,17 @@
  * Searching may go on beside everything. `link`, `consolidate` and `reconnect` exclude each other, and
  * `consolidate` excludes `allocate`, `claim`, `abandon` and `publish`: the engine sees to it.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, reasonOf } from "../base/errors.js";
 import type { Id, Metric } from "../base/types.js";
 import type { Region } from "./index.js";
 import type { GraphProfile } from "./layout.js";
-import { addon } from "./loader.js";
+import { addonAs } from "./loader.js";
 
 export { GRAPH_PROFILES, GRAPH_SECTIONS, type GraphProfile, LEVEL_SEED } from "./layout.js";
+
+const addon = addonAs<{
+  Graph: (new (region: Region, options: GraphOptions) => Graph) & { strides(options: GraphOptions): GraphStrides };
+}>();
 
 export interface GraphOptions {
   dimensions: number;
@@ -254,7 +258,7 @@ export function createGraph(region: Region, options: GraphOptions): Graph {
     return new addon.Graph(region, options);
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
-    throw new HebbError("INDEX_CORRUPT", cause instanceof Error ? cause.message : String(cause), {}, cause);
+    throw new HebbError("INDEX_CORRUPT", reasonOf(cause), {}, cause);
   }
 }
 

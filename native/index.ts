@@ -2,8 +2,22 @@
  * The kernel's typed face. C++ owns mapped memory, distances and the graph; everything that is
  * not an inner loop is TypeScript. Nothing here does file I/O: callers hand in descriptors.
  */
-import { HebbError } from "../base/errors.js";
-import { addon } from "./loader.js";
+import { HebbError, reasonOf } from "../base/errors.js";
+import { addonAs } from "./loader.js";
+
+const addon = addonAs<{
+  kernelName: string;
+  kernelDeterministic: boolean;
+  kernelMaxDimension: number;
+  crc32c: typeof crc32c;
+  firstNonFinite: typeof firstNonFinite;
+  l2: typeof l2;
+  dot: typeof dot;
+  scoreRows: typeof scoreRows;
+  tryLock: typeof tryLock;
+  allocate: typeof allocate;
+  Region: new (reserveBytes: number[]) => Region;
+}>();
 
 /** Which compiled kernel runs: the best this processor has, or the one `HEBB_KERNEL` forces. */
 export const kernelName: string = addon.kernelName;
@@ -109,7 +123,7 @@ export function createRegion(reserveBytes: number[]): Region {
   try {
     return new addon.Region(reserveBytes);
   } catch (cause) {
-    throw new HebbError("IO_ERROR", cause instanceof Error ? cause.message : String(cause), { reserveBytes }, cause);
+    throw new HebbError("IO_ERROR", reasonOf(cause), { reserveBytes }, cause);
   }
 }
 

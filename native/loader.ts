@@ -4,8 +4,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
-import type { Addon } from "./addon.js";
+import { HebbError, REPAIR_OR_RESTORE, reasonOf } from "../base/errors.js";
 import { GRAPH_SECTIONS, LEARNED_SECTIONS } from "./layout.js";
 
 function packageRoot(): string {
@@ -17,6 +16,12 @@ function packageRoot(): string {
     folder = parent;
   }
   return folder;
+}
+
+/** What this file itself asks of the addon; each face declares what it takes. */
+interface Addon {
+  /** The function that makes the error for a block without its checksum, and for bytes that could not be read at all. */
+  makeFaultsBy(make: typeof blockFault): void;
 }
 
 /** Names of a store's sections, by number; docs/format.md has their contents. */
@@ -61,7 +66,7 @@ function load(): Addon {
     return addon;
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = reasonOf(cause);
     if (message.startsWith("HEBB_KERNEL")) throw new HebbError("KERNEL_UNAVAILABLE", message, {}, cause);
     throw new HebbError(
       "KERNEL_UNAVAILABLE",
@@ -73,4 +78,10 @@ function load(): Addon {
   }
 }
 
-export const addon: Addon = load();
+const addon = load();
+
+/**
+ * The compiled addon as a face of it declares its part. Faces know the loader and it knows none of them; that they say
+ * what the addon has, only their tests can tell.
+ */
+export const addonAs = <Part>(): Part => addon as Part;

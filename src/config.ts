@@ -9,7 +9,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 import { z } from "zod";
-import { HebbError, nearest } from "../base/errors.js";
+import { HebbError, nearest, reasonOf } from "../base/errors.js";
 import { DURABILITIES } from "../base/types.js";
 import { GRAPH_PROFILES } from "../native/layout.js";
 import { OPTIMIZERS } from "../training/optimizer.js";
@@ -393,7 +393,7 @@ const show = (value: unknown): string =>
   typeof value === "number" || typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? String(value));
 
 /** smol-toml's messages carry an excerpt on further lines; the first line names the fault and its place. */
-const message = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!;
+const message = (cause: unknown): string => reasonOf(cause).split("\n")[0]!;
 
 const invalid = (source: string, text: string): HebbError =>
   new HebbError("CONFIG_INVALID", source === "config" ? text : `${source}: ${text}`, { source });

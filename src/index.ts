@@ -12,5 +12,6 @@ export { repair } from "./engine/repair.js";
 export type { Stats } from "./engine/stats.js";
 export type { Symbols } from "./engine/symbols.js";
 export type { Thoughts } from "./engine/thoughts.js";
-export type { RetierReport, TierStats } from "./engine/tiering.js";
+export type { TierStats } from "./engine/tier-stats.js";
+export type { RetierReport } from "./engine/tiering.js";
 export type * from "./types.js";

@@ -1,10 +1,10 @@
 /** The public types: what users pass and get. */
-import type { Durability, Filter, Id, Metric, Payload, Tier } from "../base/types.js";
+import type { Durability, Fault, Filter, Id, Metric, Payload, Tier } from "../base/types.js";
 import type { Expression } from "../model/expression.js";
 import type { Learner } from "../training/arms.js";
 import type { ConfigInput } from "./config.js";
 
-export type { Durability, Filter, Id, Json, Metric, Payload, Tier } from "../base/types.js";
+export type { Durability, Fault, Filter, Id, Json, Metric, Payload, Tier } from "../base/types.js";
 export type { ConfigInput } from "./config.js";
 
 /** Turns texts into vectors of the index's dimensions, in the order given. */
@@ -609,23 +609,6 @@ export interface RecoveryReport {
 export interface BackupReport {
   /** LSN of the last change that the copy holds, as `stats().lsn` counts. */
   lsn: number;
-}
-
-/** Damage: what a file holds and cannot have been written there. */
-export interface Fault {
-  /** INDEX_CORRUPT, JOURNAL_CORRUPT, WAL_CORRUPT or CATALOG_CORRUPT. */
-  code: string;
-  /**
-   * A section of index.hebb by name, `meta` for its slots, a segment of the log, `wal` for all of it, or `catalog`; of a
-   * store that cannot be opened also `index.hebb` or `journal`.
-   */
-  section: string;
-  /** Of a section of index.hebb: its block of 64 KiB. */
-  block?: number;
-  /** A byte of index.hebb or of the log's segment; else a node of a row, or the LSN of a record. */
-  offset: number;
-  /** What was expected, and what was found. */
-  message: string;
 }
 
 export interface CheckResult {

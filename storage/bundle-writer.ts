@@ -8,14 +8,15 @@
  *    the moment at which the new bundle is the one that is there.
  * 4. Files that only the old bundle named are removed. Whoever has them open, or mapped, keeps them.
  */
+
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../base/assert.js";
 import { bytesOf } from "../base/bytes.js";
 import { checkInteger, HebbError } from "../base/errors.js";
+import { breathe } from "../base/slices.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, crc32c } from "../native/index.js";
-import { breathe } from "./extents.js";
 import { type Files, type Lock, makeDirectories, type StoredFile } from "./files.js";
 import {
   blockCount,

@@ -1,5 +1,6 @@
 /** Verifying index.hebb as it lies on disk: every slot, checksum page and block. */
 import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
+import type { Fault } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../native/index.js";
 import { pageOffset, runsFrom } from "./extents.js";
 import type { StoredFile } from "./files.js";
@@ -14,18 +15,6 @@ import {
   SLOT_BYTES,
   SLOTS,
 } from "./format.js";
-
-/** Damage that `check` found. */
-export interface Fault {
-  code: "INDEX_CORRUPT" | "WAL_CORRUPT";
-  /** The section's name, `meta` for a meta slot, or the log segment's name. */
-  section: string;
-  /** Of the section. */
-  block?: number;
-  /** In index.hebb, or in the segment. */
-  offset: number;
-  message: string;
-}
 
 const SLICE_BLOCKS = 64;
 

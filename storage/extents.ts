@@ -169,8 +169,3 @@ export function pageOffset(extents: readonly Extent[], page: number): number {
   const block = fileBlockOf(extents, Math.floor(page / PAGES_PER_BLOCK));
   return block * BLOCK_BYTES + (page % PAGES_PER_BLOCK) * PAGE_BYTES;
 }
-
-/** Lets the event loop run. */
-export function breathe(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}

@@ -8,7 +8,7 @@ import { type Json, METRICS, type Metric } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../native/index.js";
 
 /** Version of every file of a store. A newer one is refused; there is no older one yet. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 /** Each file begins with 8 such bytes. */
 const INDEX_MAGIC = Buffer.from("HEBBIDX\n");

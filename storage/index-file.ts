@@ -3,7 +3,7 @@
  * file; a checkpoint writes all changed pages, through the journal, so that the file holds one whole
  * checkpoint after another and never a mixture.
  *
- * A checkpoint, in the order that makes it safe:
+ * A checkpoint, in the order that makes it safe (checkpoint.ts has steps 1 to 3):
  * 1. While nothing changes the region, `begin` says what is to be written and takes a snapshot. Writers
  *    may go on at once: the region keeps each block as it was until this has taken it.
  * 2. Blocks that are new to their section are written where they will stay, and synced: free ones, or
@@ -25,40 +25,20 @@
  * it becomes true, with nothing to redo. Moving extents within the file would need no second copy on
  * the disk, but many checkpoints, and would leave sections in pieces.
  */
+
 import { dirname, join } from "node:path";
 import { allDone } from "../base/all-done.js";
 import { assert } from "../base/assert.js";
-import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
-import type { Json } from "../base/types.js";
-import { BLOCK_BYTES, crc32c, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
-import { checkIndex, type Fault, readChecksums } from "./check.js";
-import {
-  breathe,
-  cut,
-  dense,
-  fileBlockOf,
-  grown,
-  PAGES_PER_BLOCK,
-  pageOffset,
-  type Run,
-  runsFrom,
-  Space,
-} from "./extents.js";
+import { HebbError } from "../base/errors.js";
+import { breathe } from "../base/slices.js";
+import type { Fault, Json } from "../base/types.js";
+import { BLOCK_BYTES, createRegion, PAGE_BYTES, type Region } from "../native/index.js";
+import { checkIndex, readChecksums } from "./check.js";
+import { CheckpointWriter, pagesBelow, type Snapshot, takeSnapshot } from "./checkpoint.js";
+import { writeDense } from "./dense-file.js";
+import { cut, dense, PAGES_PER_BLOCK, type Run, runsFrom } from "./extents.js";
 import type { Files, StoredFile } from "./files.js";
-import {
-  CHECKSUMS_KIND,
-  CHECKSUMS_PER_PAGE,
-  capacityBlocks,
-  type Extent,
-  encodeChecksumPage,
-  encodeSlot,
-  endBlock,
-  hex,
-  type Meta,
-  type SectionEntry,
-  SLOTS,
-  ZERO_BLOCK_CHECKSUM,
-} from "./format.js";
+import { CHECKSUMS_KIND, capacityBlocks, encodeSlot, endBlock, type Meta, type SectionEntry, SLOTS } from "./format.js";
 import {
   applyJournal,
   type Committed,
@@ -71,42 +51,12 @@ import {
 import { INDEX_NAME, JOURNAL_NAME, NEW_INDEX_NAME } from "./names.js";
 import type { Poison } from "./poison.js";
 import { recoverIndex } from "./recover.js";
-
-/** A section as its owner wants it. */
-export interface SectionSpec {
-  /** 1 or more, for ever. */
-  kind: number;
-  /** For messages and `check`; at most 24 bytes of UTF-8. */
-  name: string;
-  /** Bytes per record; verified against the file. */
-  stride: number;
-  /** Addresses to reserve: the section can never be larger. */
-  reserveBytes: number;
-}
+import { checkSections, extentsOf, type SectionSpec } from "./sections.js";
 
 /** Runs a task while nothing changes the region. */
 export type Still = <T>(task: () => Promise<T>) => Promise<T>;
 
-/** What a checkpoint is about to make true: the region at one moment. */
-export interface Snapshot {
-  meta: Meta;
-  /** For each section in the region: */
-  parts: {
-    /** Bytes from its start that no discard had reached. */
-    kept: number;
-    /** Blocks of the file, from its start, that stay where they are. The others move, or come in addition. */
-    stay: number;
-    /** Behind `stay`, up to here, blocks move; what comes in addition begins. */
-    moveEnd: number;
-    /** Changed pages. */
-    pages: Uint32Array;
-  }[];
-}
-
 const SLICE_BYTES = 4 << 20;
-const SLICE_BLOCKS = SLICE_BYTES / BLOCK_BYTES;
-/** Blocks that are taken from the region in one go: copying them and summing them up takes half a millisecond. */
-const TAKEN_BLOCKS = 16;
 /** Pages that are given back in one go. */
 const DROPPED_PAGES = 1024;
 
@@ -126,6 +76,7 @@ export class IndexFile {
     private placed: Meta,
     /** As of the last checkpoint. */
     public meta: Meta,
+    /** Checksums of the file's blocks, by block. */
     private table: Uint32Array,
     private readonly specs: readonly SectionSpec[],
     /** Section i is the i-th of the specs. */
@@ -221,7 +172,7 @@ export class IndexFile {
   private async load(view: StoredFile): Promise<void> {
     const patches = (view as Partial<PatchedFile>).patches ?? [];
     for (const [section, spec] of this.specs.entries()) {
-      for (const { sectionBlock, fileBlock, blocks } of runsFrom(this.extentsOf(spec.kind), 0)) {
+      for (const { sectionBlock, fileBlock, blocks } of runsFrom(extentsOf(this.meta, spec.kind), 0)) {
         const [at, offset, length] = [sectionBlock, fileBlock, blocks].map((n) => n * BLOCK_BYTES);
         if (!this.copied) {
           this.region.map(section, at, length, view.fd, offset);
@@ -248,7 +199,7 @@ export class IndexFile {
     return (
       this.region.dirtyCount() > 0 ||
       this.specs.some(
-        ({ kind }, section) => this.region.kept(section) < capacityBlocks(this.extentsOf(kind)) * BLOCK_BYTES,
+        ({ kind }, section) => this.region.kept(section) < capacityBlocks(extentsOf(this.meta, kind)) * BLOCK_BYTES,
       )
     );
   }
@@ -277,44 +228,8 @@ export class IndexFile {
    * region; afterwards everything may. `write` must follow.
    */
   begin(lsn: number, config: Json): Snapshot {
-    const { region, specs } = this;
-    const space = new Space(this.states);
-    const sections = this.meta.sections.map((entry) => ({ ...entry }));
-    const parts = specs.map((spec, i) => {
-      let entry = sections.find(({ kind }) => kind === spec.kind);
-      if (entry === undefined) {
-        entry = { kind: spec.kind, name: spec.name, stride: spec.stride, length: 0, extents: [] };
-        sections.push(entry);
-      }
-      const pages = region.dirtyPages(i);
-      const end = (pages.at(-1) ?? -1) + 1;
-      const kept = region.kept(i);
-      const most = Math.ceil(spec.reserveBytes / BLOCK_BYTES);
-      const left = cut(entry.extents, kept / BLOCK_BYTES);
-      const { extents, stay } = grown(left, Math.ceil(end / PAGES_PER_BLOCK), most, space);
-      entry.length = Math.max(Math.min(entry.length, kept), end * PAGE_BYTES);
-      entry.extents = extents;
-      return { kept, stay, moveEnd: Math.max(stay, capacityBlocks(left)), pages };
-    });
-    const checksums = sections.find(({ kind }) => kind === CHECKSUMS_KIND)!;
-    let end: number;
-    for (let before = -1; ; before = end) {
-      end = endBlock(sections); // the checksums' own blocks count too
-      if (end === before) break;
-      const pages = Math.ceil(end / CHECKSUMS_PER_PAGE);
-      checksums.length = pages * PAGE_BYTES;
-      const blocks = Math.ceil(pages / PAGES_PER_BLOCK);
-      const { extents, stay } = grown(checksums.extents, blocks, Number.MAX_SAFE_INTEGER, space);
-      assert(stay === capacityBlocks(checksums.extents), "checksums are never cut, so none of them moves");
-      checksums.extents = extents;
-    }
-    const meta = { ...this.meta, generation: this.meta.generation + 1, lsn, sections, config };
-    encodeSlot(meta); // throws where it does not fit, before anything is taken
-    for (const [i, { stay, moveEnd }] of parts.entries()) {
-      region.snapshot(i);
-      region.include(i, stay, moveEnd - stay);
-    }
-    return { meta, parts };
+    const { region, specs, meta, states } = this;
+    return takeSnapshot(region, specs, meta, states, lsn, config);
   }
 
   /**
@@ -323,14 +238,14 @@ export class IndexFile {
    */
   async write(snapshot: Snapshot, still: Still, ready: Promise<unknown>): Promise<void> {
     this.leftovers = true;
-    const table = new Uint32Array(endBlock(snapshot.meta.sections));
-    table.set(this.table.subarray(0, table.length));
+    const writer = new CheckpointWriter(this.region, this.specs, this.meta, this.table, snapshot);
     let committed: Committed;
     try {
       this.poison.check();
-      await this.writeAdded(snapshot, table);
+      await writer.writeAdded(this.file, this.endBlock, this.poison);
       await ready;
-      committed = await this.writeJournal(snapshot, table);
+      const journal = new JournalWriter(this.journalFile!, snapshot.meta, this.journalEnd);
+      committed = await writer.writeJournal(journal, this.poison);
     } catch (error) {
       for (const [i, { pages, kept }] of snapshot.parts.entries()) this.region.restore(i, pages, kept);
       // Gives the disk space back; where that fails too, the next checkpoint tries again.
@@ -341,7 +256,7 @@ export class IndexFile {
     }
     this.journal = [...this.journal, committed];
     this.meta = snapshot.meta;
-    this.table = table;
+    this.table = writer.table;
     this.leftovers = false;
     // What is new to a section is mapped before its old blocks can be used again.
     await this.poison.guard(() => still(async () => this.mapAdded(snapshot)));
@@ -363,89 +278,6 @@ export class IndexFile {
     const message = `${this.file.path} has ${found} bytes; expected at least ${expected}. It was cut while it was open: close this handle and put it back from a copy`;
     const error = new HebbError("IO_ERROR", message, { path: this.file.path, found, expected });
     await this.poison.guard(() => Promise.reject(error));
-  }
-
-  private extentsOf(kind: number, meta = this.meta): Extent[] {
-    return meta.sections.find((entry) => entry.kind === kind)?.extents ?? [];
-  }
-
-  /** Step 2. */
-  private async writeAdded({ meta, parts }: Snapshot, table: Uint32Array): Promise<void> {
-    const end = this.endBlock;
-    const newEnd = endBlock(meta.sections);
-    let written = newEnd > end;
-    if (newEnd > end) await this.file.allocate(end * BLOCK_BYTES, (newEnd - end) * BLOCK_BYTES);
-    const zeros = new Uint8Array(TAKEN_BLOCKS * BLOCK_BYTES);
-    for (const [i, { kind }] of this.specs.entries()) {
-      const { stay, moveEnd, pages } = parts[i];
-      const before = this.extentsOf(kind);
-      const changed = new Set(blocksOf(pages));
-      for (const { fileBlock, blocks } of runsFrom(before, stay)) table.fill(0, fileBlock, fileBlock + blocks); // free now
-      for (const run of runsFrom(this.extentsOf(kind, meta), stay)) {
-        written = true;
-        for (let done = 0; done < run.blocks; ) {
-          const block = run.sectionBlock + done;
-          const isTaken = (one: number) => one < moveEnd || changed.has(one);
-          let count = 1;
-          while (count < TAKEN_BLOCKS && done + count < run.blocks && isTaken(block + count) === isTaken(block))
-            count++;
-          const at = run.fileBlock + done;
-          if (isTaken(block)) {
-            const taken = Uint32Array.from({ length: count }, (_, j) => block + j);
-            const bytes = this.region.takeBlocks(i, taken);
-            for (const [j, one] of taken.entries()) {
-              // What only moves keeps the checksum that it had: damage is never sealed under a fresh one.
-              table[at + j] = changed.has(one)
-                ? crc32c(bytes.subarray(j * BLOCK_BYTES, (j + 1) * BLOCK_BYTES))
-                : this.table[fileBlockOf(before, one)];
-            }
-            await this.file.pwrite(bytes, at * BLOCK_BYTES);
-          } else {
-            table.fill(ZERO_BLOCK_CHECKSUM, at, at + count);
-            // Free blocks hold what somebody left there; behind the old end there are zeros.
-            if (at < end) await this.file.pwrite(zeros.subarray(0, count * BLOCK_BYTES), at * BLOCK_BYTES);
-          }
-          done += count;
-          await breathe();
-        }
-      }
-    }
-    if (written) await this.poison.sync(this.file);
-  }
-
-  /** Step 3. */
-  private async writeJournal({ meta, parts }: Snapshot, table: Uint32Array): Promise<Committed> {
-    const writer = new JournalWriter(this.journalFile!, meta, this.journalEnd);
-    for (const [i, { kind }] of this.specs.entries()) {
-      const { stay, pages } = parts[i];
-      const extents = this.extentsOf(kind);
-      const staying = pages.subarray(0, pagesBelow(pages, stay));
-      const blocks = blocksOf(staying);
-      for (let from = 0, next = 0; from < blocks.length; from += TAKEN_BLOCKS) {
-        const taken = blocks.subarray(from, from + TAKEN_BLOCKS);
-        const bytes = this.region.takeBlocks(i, taken);
-        for (const [j, block] of taken.entries()) {
-          const at = j * BLOCK_BYTES;
-          const fileBlock = fileBlockOf(extents, block);
-          table[fileBlock] = crc32c(bytes.subarray(at, at + BLOCK_BYTES));
-          while (next < staying.length && Math.floor(staying[next] / PAGES_PER_BLOCK) === block) {
-            const first = staying[next] % PAGES_PER_BLOCK;
-            let count = 1;
-            while (staying[next + count] === staying[next] + count && first + count < PAGES_PER_BLOCK) count++;
-            const part = bytes.subarray(at + first * PAGE_BYTES, at + (first + count) * PAGE_BYTES);
-            await writer.add(fileBlock * BLOCK_BYTES + first * PAGE_BYTES, part);
-            next += count;
-          }
-        }
-        await breathe();
-      }
-    }
-    const extents = this.extentsOf(CHECKSUMS_KIND, meta);
-    for (let page = 0; page * CHECKSUMS_PER_PAGE < table.length; page++) {
-      if (checksumsOfPage(table, page).equals(checksumsOfPage(this.table, page))) continue;
-      await writer.add(pageOffset(extents, page), encodeChecksumPage(table, page));
-    }
-    return writer.commit(this.poison);
   }
 
   /** Step 4, and giving back what it makes needless in memory. Nothing happens while another process reads. */
@@ -486,7 +318,7 @@ export class IndexFile {
     for (const [i, { kind }] of this.specs.entries()) {
       const { stay, pages } = parts[i];
       const kept = this.region.kept(i) / BLOCK_BYTES;
-      this.mapRuns(i, runsFrom(cut(this.extentsOf(kind), kept), stay));
+      this.mapRuns(i, runsFrom(cut(extentsOf(this.meta, kind), kept), stay));
       for (const page of this.waiting[i]) if (page >= stay * PAGES_PER_BLOCK) this.waiting[i].delete(page);
       for (const page of pages.subarray(0, pagesBelow(pages, stay))) this.waiting[i].add(page);
     }
@@ -551,7 +383,7 @@ export class IndexFile {
       await removeUnfinished(this.files, directory);
       const file = await this.files.open(path, "create");
       try {
-        table = await this.writeDense(this.file, file, meta);
+        table = await writeDense(this.file, { meta: this.meta, table: this.table }, file, meta);
       } finally {
         await file.close();
       }
@@ -569,7 +401,7 @@ export class IndexFile {
       this.meta = this.placed = meta;
       this.table = table;
       for (const [i, { kind }] of this.specs.entries()) {
-        const extents = this.extentsOf(kind);
+        const extents = extentsOf(this.meta, kind);
         this.region.discard(i, capacityBlocks(extents) * BLOCK_BYTES); // spare blocks: zeros, as before
         if (!this.copied) this.mapRuns(i, runsFrom(extents, 0));
         this.region.snapshot(i); // all that was discarded is gone from the file, too
@@ -579,38 +411,6 @@ export class IndexFile {
     await old.close();
   }
 
-  /** Writes the sections as `meta` has them to an empty file, durably. @returns the checksums of its blocks */
-  private async writeDense(from: StoredFile, file: StoredFile, meta: Meta): Promise<Uint32Array> {
-    const end = endBlock(meta.sections);
-    const table = new Uint32Array(end);
-    await file.allocate(0, end * BLOCK_BYTES);
-    for (const { kind, name, extents } of meta.sections) {
-      if (kind === CHECKSUMS_KIND || extents.length === 0) continue;
-      const [{ fileBlock: to, blocks }] = extents;
-      for (const run of runsFrom(cut(this.extentsOf(kind), blocks), 0)) {
-        for (let done = 0; done < run.blocks; done += SLICE_BLOCKS) {
-          const first = run.fileBlock + done;
-          const sums = this.table.subarray(first, first + Math.min(SLICE_BLOCKS, run.blocks - done));
-          const bytes = await from.pread(sums.length * BLOCK_BYTES, first * BLOCK_BYTES);
-          for (const [i, sum] of sums.entries()) {
-            const computed = crc32c(bytes.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES));
-            if (computed !== sum) throw damagedBlock(name, run.sectionBlock + done + i, first + i, sum, computed);
-          }
-          const at = to + run.sectionBlock + done;
-          await file.pwrite(bytes, at * BLOCK_BYTES);
-          table.set(sums, at);
-        }
-      }
-    }
-    const checksums = meta.sections.find(({ kind }) => kind === CHECKSUMS_KIND)!;
-    for (let page = 0; page < checksums.length / PAGE_BYTES; page++) {
-      await file.pwrite(encodeChecksumPage(table, page), pageOffset(checksums.extents, page));
-    }
-    for (const at of SLOTS) await file.pwrite(encodeSlot(meta), at);
-    await file.sync();
-    return table;
-  }
-
   /**
    * Writes the last checkpoint to `path` as a whole index.hebb without a free block, durably but for its name.
    * @throws {HebbError} INDEX_CORRUPT for a damaged block
@@ -618,7 +418,8 @@ export class IndexFile {
   async copyTo(path: string): Promise<void> {
     const file = await this.files.open(path, "create");
     try {
-      await this.writeDense(await this.view(), file, { ...this.meta, sections: dense(this.meta.sections) });
+      const { meta, table } = this;
+      await writeDense(await this.view(), { meta, table }, file, { ...meta, sections: dense(meta.sections) });
     } finally {
       await file.close();
     }
@@ -639,61 +440,11 @@ export class IndexFile {
   }
 }
 
-function checksumsOfPage(table: Uint32Array, page: number): Buffer {
-  const part = table.subarray(page * CHECKSUMS_PER_PAGE, (page + 1) * CHECKSUMS_PER_PAGE);
-  return Buffer.from(part.buffer, part.byteOffset, part.byteLength);
-}
-
-/** How many of these pages (ascending) lie before a block. */
-function pagesBelow(pages: Uint32Array, block: number): number {
-  const behind = pages.findIndex((page) => page >= block * PAGES_PER_BLOCK);
-  return behind < 0 ? pages.length : behind;
-}
-
-/** The blocks that hold these pages (ascending), each once. */
-function blocksOf(pages: Uint32Array): Uint32Array {
-  const blocks = new Uint32Array(pages.length);
-  let count = 0;
-  for (const page of pages) {
-    const block = Math.floor(page / PAGES_PER_BLOCK);
-    if (count === 0 || blocks[count - 1] !== block) blocks[count++] = block;
-  }
-  return blocks.subarray(0, count);
-}
-
 /** Removes what a creation or a compaction that was cut short left beside index.hebb. */
 async function removeUnfinished(files: Files, directory: string): Promise<void> {
   const path = join(directory, NEW_INDEX_NAME);
   const kind = await files.kind(path);
   if (kind === "file" || kind === "other") await files.unlink(path);
-}
-
-function damagedBlock(section: string, block: number, fileBlock: number, stored: number, computed: number): HebbError {
-  const offset = fileBlock * BLOCK_BYTES;
-  const message =
-    `section ${section}, block ${block}, offset ${offset}: checksum ${hex(stored)} stored, ${hex(computed)} computed. ` +
-    `Nothing was changed. ${REPAIR_OR_RESTORE}`;
-  return new HebbError("INDEX_CORRUPT", message, { section, block, offset });
-}
-
-function checkSections(meta: Meta, specs: readonly SectionSpec[]): void {
-  for (const { kind, name, stride, reserveBytes } of specs) {
-    const entry = meta.sections.find((section) => section.kind === kind);
-    if (entry === undefined) continue; // made by the next checkpoint
-    if (entry.stride !== stride) {
-      throw new HebbError(
-        "STORE_MISMATCH",
-        `section ${name} has records of ${entry.stride} bytes; expected ${stride}. Open it with the options, or the release, that made it`,
-      );
-    }
-    const bytes = capacityBlocks(entry.extents) * BLOCK_BYTES;
-    if (bytes > Math.ceil(reserveBytes / BLOCK_BYTES) * BLOCK_BYTES) {
-      throw new HebbError(
-        "STORE_MISMATCH",
-        `section ${name} takes ${bytes} bytes; only ${reserveBytes} are reserved. Raise ruvector.max_nodes`,
-      );
-    }
-  }
 }
 
 /**

@@ -2,7 +2,7 @@
  * manifest.json of a frozen bundle: which files it is made of, and what they are held to. It comes from anywhere, so
  * nothing in it is used before all of it has been checked. docs/frozen-format.md has the rules in words.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, reasonOf } from "../base/errors.js";
 import type { Json } from "../base/types.js";
 import { BLOCK_BYTES, PAGE_BYTES } from "../native/index.js";
 import { corruptBundle } from "./bundle-errors.js";
@@ -105,7 +105,7 @@ export function parseManifest(source: string | Uint8Array, where: string): Manif
       typeof source === "string" ? source : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(source);
     json = JSON.parse(text);
   } catch (cause) {
-    return refuse("the file", `is no JSON in UTF-8 (${cause instanceof Error ? cause.message : String(cause)})`);
+    return refuse("the file", `is no JSON in UTF-8 (${reasonOf(cause)})`);
   }
   if (!isObject(json) || json.format !== MANIFEST_FORMAT) {
     const format = isObject(json) ? shown(json.format) : "missing";

@@ -4,7 +4,7 @@
  * of the same store is refused. So it is where mapped memory lost a page: zeros stand there, which no
  * checkpoint may take.
  */
-import { HebbError } from "../base/errors.js";
+import { HebbError, reasonOf } from "../base/errors.js";
 import type { StoredFile } from "./files.js";
 
 export class Poison {
@@ -25,7 +25,7 @@ export class Poison {
   check(): void {
     const { cause } = this;
     if (cause === undefined) return;
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = reasonOf(cause);
     throw new HebbError(
       "STORE_POISONED",
       `the disk failed earlier (${why}), so this handle only reads now. Close it, see to the disk, open again`,

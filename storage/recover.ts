@@ -11,6 +11,10 @@
  * | none whole | any | INDEX_CORRUPT, STORE_VERSION or NOT_A_STORE; nothing is overwritten |
  *
  * Nothing is put in place while others read the file: then the journal counts as it lies there.
+ *
+ * That these rows are all there is follows from the order in which a checkpoint writes (journal.ts): a journal is whole
+ * and synced before the first slot changes, both slots change before it is emptied, and each step is synced before the
+ * next. So a crash in this recovery leaves one of the same rows again, and the next one ends as this would have.
  */
 import { HebbError, REPAIR_OR_RESTORE } from "../base/errors.js";
 import { BLOCK_BYTES } from "../native/index.js";

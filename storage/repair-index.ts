@@ -6,10 +6,12 @@
  * A checksum page that is damaged proves nothing by itself. Yet a CRC in it that its block has was not made by an
  * accident: such a block is sound. The others are unproven: the page may be what is wrong, or they.
  */
+
 import { join } from "node:path";
+import { viewOf } from "../base/bytes.js";
 import { HebbError } from "../base/errors.js";
+import type { Fault } from "../base/types.js";
 import { BLOCK_BYTES, crc32c, PAGE_BYTES } from "../native/index.js";
-import type { Fault } from "./check.js";
 import { dense, fileBlockOf, pageOffset } from "./extents.js";
 import type { Files, StoredFile } from "./files.js";
 import {
@@ -152,7 +154,7 @@ export class SalvagedIndex {
       const bytes = there ? await this.view.pread(PAGE_BYTES, offset) : new Uint8Array(0);
       if (decodeChecksumPage(bytes, page, table)) continue;
       doubtful.add(page);
-      const entries = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const entries = viewOf(bytes);
       for (let i = 0; i < Math.min(CHECKSUMS_PER_PAGE, Math.floor(bytes.length / 4)); i++) {
         const block = page * CHECKSUMS_PER_PAGE + i;
         if (block < end) table[block] = entries.getUint32(4 * i, true);

@@ -7,8 +7,8 @@
  */
 import { join } from "node:path";
 import { HebbError } from "../base/errors.js";
+import type { Fault } from "../base/types.js";
 import { crc32c } from "../native/index.js";
-import type { Fault } from "./check.js";
 import type { Files, StoredFile } from "./files.js";
 import {
   CLOSING_TYPE,

@@ -10,12 +10,11 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { HebbError } from "../base/errors.js";
-import type { Json, Metric } from "../base/types.js";
+import type { Fault, Json, Metric } from "../base/types.js";
 import type { Region } from "../native/index.js";
-import type { Fault } from "./check.js";
 import { diskFiles, type Files, type Lock, makeDirectories, type StoredFile } from "./files.js";
 import { type Meta, SEGMENT_HEADER_BYTES, STORE_ID_BYTES, segmentLsn, segmentName } from "./format.js";
-import { IndexFile, type SectionSpec, type Still } from "./index-file.js";
+import { IndexFile, type Still } from "./index-file.js";
 import { type Group, Log, type LogRecovery, openSegments } from "./log.js";
 import {
   CATALOG_NAME,
@@ -29,11 +28,12 @@ import {
 } from "./names.js";
 import { Poison } from "./poison.js";
 import { finishRepair, repairIsReady } from "./repair-swap.js";
+import type { SectionSpec } from "./sections.js";
 
-export type { Fault } from "./check.js";
 export type { Meta } from "./format.js";
-export type { SectionSpec, Still } from "./index-file.js";
-export type { Group, LogRecord, LogRecovery, NewRecord } from "./log.js";
+export type { Still } from "./index-file.js";
+export type { Group, LogRecovery } from "./log.js";
+export type { SectionSpec } from "./sections.js";
 
 /** What a store is made with, and keeps for ever. */
 export interface Identity {

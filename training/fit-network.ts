@@ -10,7 +10,7 @@
  */
 import { Prng } from "../base/prng.js";
 import { initialParameters } from "../model/gnn/parameters.js";
-import { createNetwork, MASKED, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
+import { createNetwork, MASKED, type Network, type NetworkShape, type TrainingLayer } from "../native/gnn.js";
 import { HEARD } from "./corpus.js";
 import { type Asked, chosenPlaces, type Example, Sampler } from "./examples.js";
 import { type FitContext, HARD_SHARE, lossSettings } from "./fit.js";
@@ -54,119 +54,207 @@ export async function fitNetwork(
   near: readonly Uint32Array[],
   breathe: () => Promise<void>,
 ): Promise<NetworkWeights> {
-  const { corpus, pool, options, scales, prng } = context;
-  const { shape, hierarchical, selfSupervision } = settings;
-  const { dimensions: d } = shape;
-  const network = createNetwork(shape);
-  const seed = new Prng(prng.below(2 ** 32));
-  const edges = new EdgeFit(context, settings.rate);
-  const weights: NetworkWeights = {
-    shape,
-    layers: Array.from({ length: settings.layers }, () => initialParameters(shape, seed)),
-    ...{ edges: edges.scalars, hierarchical, biases: edges.biases.rows },
-  };
-  const { optimizer, rate } = settings;
-  const moments = weights.layers.map(({ length }) => new Float32Array(MOMENTS[optimizer] * length));
-  const gates = weights.layers.map(() => new Float32Array(MOMENTS[optimizer]));
-  const gradients = weights.layers.map(({ length }) => new Float32Array(length));
-  const others = chosenPlaces(examples);
-  const relatives = selfSupervision > 0 ? new Relatives(context, examples) : undefined;
-  const sampler = new Sampler(pool, prng);
-  pool.loadNew();
-  const rows = new Float32Array(pool.rows.length * d);
-  for (const [i, row] of pool.rows.entries()) rows.set(row, i * d);
-  const positives = [...examples, ...(relatives?.examples ?? [])].map((example) => example.positives.length);
-  const most = positives.reduce((max, count) => Math.max(max, count), 1) + options.negatives;
-  const loss = lossSettings(corpus.metric, options, scales);
-  const order = examples.map((_, i) => i);
-  const gateAt = network.parameterCount - 1;
-  let steps = 0;
+  const fit = new NetworkFit(context, settings, examples);
+  const asking = examples.map((example, i) => ({ example, query: queries[i]!, near: near[i]! }));
   for (let epoch = 0; epoch < settings.epochs; epoch++) {
-    const propagator = new Propagator(network, weights, corpus, scales.score);
-    prng.shuffle(order);
-    for (let at = 0; at < order.length; at += BATCH_EVENTS) {
-      const batch = order.slice(at, at + BATCH_EVENTS);
-      const own = relatives?.draw(Math.ceil(batch.length * OWN_ANCHORS)) ?? [];
-      const anchors = batch.length + own.length;
-      const x = new Float32Array(anchors * d);
-      const candidates = new Uint32Array(anchors * most).fill(MASKED);
-      const shares = new Float32Array(anchors * most);
-      const places = new Int32Array(most);
-      const ownShare = (selfSupervision / (1 - selfSupervision)) * (batch.length / own.length);
-      const hearings: Hearing[][] = weights.layers.map(() => []);
-      const ask = (b: number, example: Asked, query: Float32Array, hardShare: number, share: number) => {
-        x.set(query, b * d);
-        const count = sampler.draw(example, others, hardShare, options.negatives, places);
-        candidates.set(places.subarray(0, count), b * most);
-        shares.set(share === 1 ? example.weights : example.weights.map((weight) => weight * share), b * most);
-      };
-      batch.forEach((i, b) => {
-        ask(b, examples[i]!, queries[i]!, HARD_SHARE, 1);
-        for (const [layer, heard] of hearings.entries()) {
-          const nodes = propagator.heardIn(layer, queries[i]!, near[i]!);
-          const scores = corpus.scores(queries[i]!, nodes);
-          heard[b] = { nodes, scores, weights: propagator.heardBy(scores) };
-        }
-      });
-      const around = corpus.neighbourhoods(Uint32Array.from(own, ({ node }) => node));
-      own.forEach(({ node, example }, i) => {
-        const { nodes, scores, structural } = around[i]!;
-        const heard = { node, nodes, scores, structural, weights: propagator.weightsIn(node, around[i]!) };
-        ask(batch.length + i, example, example.query, 0, ownShare);
-        for (const layer of hearings) layer[batch.length + i] = heard;
-      });
-      const layers = weights.layers.map((parameters, layer): TrainingLayer => {
-        const union = Uint32Array.from(new Set(hearings[layer]!.flatMap(({ nodes }) => Array.from(nodes))));
-        const placeOf = new Map(Array.from(union, (node, i) => [node, i]));
-        const index = new Uint32Array(anchors * HEARD).fill(MASKED);
-        const logWeights = new Float32Array(index.length);
-        hearings[layer]!.forEach(({ nodes, weights: heard }, b) => {
-          nodes.forEach((node, j) => {
-            index[b * HEARD + j] = placeOf.get(node)!;
-            logWeights[b * HEARD + j] = Math.log(heard[j]!);
-          });
-        });
-        const gradientLogWeights = new Float32Array(index.length);
-        const states = propagator.states(layer, union);
-        return { parameters, pool: states, index, logWeights, gradient: gradients[layer]!, gradientLogWeights };
-      });
-      context.skippedSteps += await network.stepAsync({
-        x,
-        layers,
-        rows,
-        candidates,
-        positives: Uint32Array.from(
-          [...batch.map((i) => examples[i]!), ...own.map((o) => o.example)],
-          (example) => example.positives.length,
-        ),
-        weights: shares,
-        divisor: loss.divisor,
-        decoupled: options.decoupled,
-        dropout: settings.dropout,
-        seed: prng.below(2 ** 32),
-        losses: new Float32Array(anchors),
-      });
-      steps++;
-      weights.layers.forEach((parameters, layer) => {
-        const gradient = gradients[layer]!;
-        for (let i = 0; i < gradient.length; i++) gradient[i] = gradient[i]! / batch.length;
-        const gate = parameters.slice(gateAt);
-        optimizerStep(gate, gradient.slice(gateAt), gates[layer]!, steps, {
-          optimizer,
-          rate: rate * GATE_RATE,
-          weightDecay: 0,
-        });
-        optimizerStep(parameters, gradient, moments[layer]!, steps, {
-          optimizer,
-          rate,
-          weightDecay: optimizer === "adamw" ? DECAY : 0,
-        });
-        parameters.set(gate, gateAt);
-      });
-      const toLogWeights = layers.map(({ gradientLogWeights }) => gradientLogWeights);
-      edges.step(hearings, toLogWeights, 1 / batch.length);
+    const propagator = fit.propagator();
+    context.prng.shuffle(asking);
+    for (let at = 0; at < asking.length; at += BATCH_EVENTS) {
+      await fit.step(asking.slice(at, at + BATCH_EVENTS), propagator);
       await breathe();
     }
   }
-  return { ...weights, ...edges.storable() };
+  return fit.result;
+}
+
+/** An event that asks. */
+interface Asking {
+  example: Example;
+  query: Float32Array;
+  near: Uint32Array;
+}
+
+/** Who asks in one step, what each has to find, and among what. */
+interface Anchors {
+  count: number;
+  /** count x d */
+  x: Float32Array;
+  /** count x most places in the pool, positives first, or MASKED; and how much of the loss each positive is. */
+  candidates: Uint32Array;
+  shares: Float32Array;
+  /** By layer, then anchor. */
+  hearings: Hearing[][];
+}
+
+class NetworkFit {
+  private readonly network: Network;
+  private readonly weights: NetworkWeights;
+  private readonly edges: EdgeFit;
+  /** By layer: what the optimizer remembers, of the gate apart, and the gradient of the step under way. */
+  private readonly moments: Float32Array[];
+  private readonly gates: Float32Array[];
+  private readonly gradients: Float32Array[];
+  private readonly others: ReturnType<typeof chosenPlaces>;
+  private readonly relatives: Relatives | undefined;
+  private readonly sampler: Sampler;
+  /** The pool's rows, one after the other. */
+  private readonly rows: Float32Array;
+  /** Candidates of an anchor, at most. */
+  private readonly most: number;
+  private readonly divisor: number;
+  private steps = 0;
+
+  constructor(
+    private readonly context: FitContext,
+    private readonly settings: NetworkSettings,
+    examples: readonly Example[],
+  ) {
+    const { corpus, pool, options, scales, prng } = context;
+    const { shape, hierarchical, optimizer } = settings;
+    this.network = createNetwork(shape);
+    const seed = new Prng(prng.below(2 ** 32));
+    this.edges = new EdgeFit(context, settings.rate);
+    this.weights = {
+      shape,
+      layers: Array.from({ length: settings.layers }, () => initialParameters(shape, seed)),
+      ...{ edges: this.edges.scalars, hierarchical, biases: this.edges.biases.rows },
+    };
+    this.moments = this.weights.layers.map(({ length }) => new Float32Array(MOMENTS[optimizer] * length));
+    this.gates = this.weights.layers.map(() => new Float32Array(MOMENTS[optimizer]));
+    this.gradients = this.weights.layers.map(({ length }) => new Float32Array(length));
+    this.others = chosenPlaces(examples);
+    this.relatives = settings.selfSupervision > 0 ? new Relatives(context, examples) : undefined;
+    this.sampler = new Sampler(pool, prng);
+    pool.loadNew();
+    this.rows = new Float32Array(pool.rows.length * shape.dimensions);
+    for (const [i, row] of pool.rows.entries()) this.rows.set(row, i * shape.dimensions);
+    const positives = [...examples, ...(this.relatives?.examples ?? [])].map((example) => example.positives.length);
+    this.most = positives.reduce((max, count) => Math.max(max, count), 1) + options.negatives;
+    this.divisor = lossSettings(corpus.metric, options, scales).divisor;
+  }
+
+  get result(): NetworkWeights {
+    return { ...this.weights, ...this.edges.storable() };
+  }
+
+  /** States of nodes as they are now. */
+  propagator(): Propagator {
+    return new Propagator(this.network, this.weights, this.context.corpus, this.context.scales.score);
+  }
+
+  /** One step of all that is fitted, by these events and the documents that ask themselves beside them. */
+  async step(batch: readonly Asking[], propagator: Propagator): Promise<void> {
+    const { context, settings, gradients } = this;
+    const own = this.relatives?.draw(Math.ceil(batch.length * OWN_ANCHORS)) ?? [];
+    const anchors = this.anchors(batch, own, propagator);
+    const layers = this.weights.layers.map((parameters, layer): TrainingLayer => {
+      const heard = heardBy(anchors.hearings[layer]!, propagator, layer);
+      return { parameters, ...heard, gradient: gradients[layer]! };
+    });
+    context.skippedSteps += await this.network.stepAsync({
+      x: anchors.x,
+      layers,
+      rows: this.rows,
+      candidates: anchors.candidates,
+      positives: Uint32Array.from([...batch, ...own], ({ example }) => example.positives.length),
+      weights: anchors.shares,
+      divisor: this.divisor,
+      decoupled: context.options.decoupled,
+      dropout: settings.dropout,
+      seed: context.prng.below(2 ** 32),
+      losses: new Float32Array(anchors.count),
+    });
+    this.optimize(batch.length);
+    const toLogWeights = layers.map(({ gradientLogWeights }) => gradientLogWeights);
+    this.edges.step(anchors.hearings, toLogWeights, 1 / batch.length);
+  }
+
+  private anchors(batch: readonly Asking[], own: ReturnType<Relatives["draw"]>, propagator: Propagator): Anchors {
+    const { corpus } = this.context;
+    const { selfSupervision, shape } = this.settings;
+    const count = batch.length + own.length;
+    const anchors: Anchors = {
+      count,
+      x: new Float32Array(count * shape.dimensions),
+      candidates: new Uint32Array(count * this.most).fill(MASKED),
+      shares: new Float32Array(count * this.most),
+      hearings: this.weights.layers.map(() => []),
+    };
+    batch.forEach(({ example, query, near }, b) => {
+      this.ask(anchors, b, example, query, HARD_SHARE, 1);
+      for (const [layer, heard] of anchors.hearings.entries()) {
+        const nodes = propagator.heardIn(layer, query, near);
+        const scores = corpus.scores(query, nodes);
+        heard[b] = { nodes, scores, weights: propagator.heardBy(scores) };
+      }
+    });
+    const ownShare = (selfSupervision / (1 - selfSupervision)) * (batch.length / own.length);
+    const around = corpus.neighbourhoods(Uint32Array.from(own, ({ node }) => node));
+    own.forEach(({ node, example }, i) => {
+      const { nodes, scores, structural } = around[i]!;
+      const heard = { node, nodes, scores, structural, weights: propagator.weightsIn(node, around[i]!) };
+      this.ask(anchors, batch.length + i, example, example.query, 0, ownShare);
+      for (const layer of anchors.hearings) layer[batch.length + i] = heard;
+    });
+    return anchors;
+  }
+
+  /** Draws what anchor `b` has to find and not to find. */
+  private ask(
+    { x, candidates, shares }: Anchors,
+    b: number,
+    example: Asked,
+    query: Float32Array,
+    hardShare: number,
+    share: number,
+  ): void {
+    const places = new Int32Array(this.most);
+    x.set(query, b * this.settings.shape.dimensions);
+    const count = this.sampler.draw(example, this.others, hardShare, this.context.options.negatives, places);
+    candidates.set(places.subarray(0, count), b * this.most);
+    shares.set(share === 1 ? example.weights : example.weights.map((weight) => weight * share), b * this.most);
+  }
+
+  /** Moves all parameters by the gradients of a step, means over its events. */
+  private optimize(events: number): void {
+    const { optimizer, rate } = this.settings;
+    const gateAt = this.network.parameterCount - 1;
+    this.steps++;
+    this.weights.layers.forEach((parameters, layer) => {
+      const gradient = this.gradients[layer]!;
+      for (let i = 0; i < gradient.length; i++) gradient[i] = gradient[i]! / events;
+      const gate = parameters.slice(gateAt);
+      optimizerStep(gate, gradient.slice(gateAt), this.gates[layer]!, this.steps, {
+        optimizer,
+        rate: rate * GATE_RATE,
+        weightDecay: 0,
+      });
+      optimizerStep(parameters, gradient, this.moments[layer]!, this.steps, {
+        optimizer,
+        rate,
+        weightDecay: optimizer === "adamw" ? DECAY : 0,
+      });
+      parameters.set(gate, gateAt);
+    });
+  }
+}
+
+/** What the anchors of a step hear in a layer, each row once. */
+function heardBy(
+  hearings: readonly Hearing[],
+  propagator: Propagator,
+  layer: number,
+): Pick<TrainingLayer, "pool" | "index" | "logWeights" | "gradientLogWeights"> {
+  const union = Uint32Array.from(new Set(hearings.flatMap(({ nodes }) => Array.from(nodes))));
+  const placeOf = new Map(Array.from(union, (node, i) => [node, i]));
+  const index = new Uint32Array(hearings.length * HEARD).fill(MASKED);
+  const logWeights = new Float32Array(index.length);
+  hearings.forEach(({ nodes, weights }, b) => {
+    nodes.forEach((node, j) => {
+      index[b * HEARD + j] = placeOf.get(node)!;
+      logWeights[b * HEARD + j] = Math.log(weights[j]!);
+    });
+  });
+  const gradientLogWeights = new Float32Array(index.length);
+  return { pool: propagator.states(layer, union), index, logWeights, gradientLogWeights };
 }

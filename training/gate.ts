@@ -4,6 +4,14 @@
  * Each difference is nDCG@10 of the arm minus that of static on one event that the arm had not yet
  * learned from. Averages forget with a window, so that a learner that stops helping is withdrawn; where it begins to
  * cost, an alarm withdraws it sooner.
+ *
+ * An arm may begin to serve once it was judged often enough, the lower bound of its mean gain is above 0, it did not fall
+ * below static lately, and, where it moves all documents, those that never were chosen pay no more than the tolerance
+ * for it. Of those that may, the one that gains most serves, less a little for each of its learners, so that of equals
+ * the simplest does; one that serves already is replaced only by a clearly better one. It is withdrawn where its mean
+ * gain is gone, where it falls below static lately, where the never-chosen pay too much, or by the alarm, after which
+ * all begin anew: what was asked for has changed, and what any arm gained before says nothing any more.
+ *
  * Stored as plain numbers inside the learned state; see state.ts for where.
  */
 import { ADAPTER, ARMS, ATTENTION, LINEAR, learnersOf, STATIC } from "./arms.js";

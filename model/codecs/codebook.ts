@@ -2,6 +2,7 @@
  * A codebook as section `codebooks` holds it: what all records of one version are read by. A head, the mean, and for
  * each tier below warm a part that says which codec it has, and what that learned.
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Tier } from "../../base/types.js";
 import { type Codec, recordBytes } from "./codec.js";
 import { Ecsq } from "./ecsq.js";
@@ -38,7 +39,7 @@ const FACTORINGS: Record<number, Factored> = { 0: "none", 2: "length", 3: "short
 
 /** Codecs by tier; undefined where the bytes are no codebook. Its checksum is the caller's. */
 export function readCodebook(bytes: Uint8Array): Record<Trained, ResidualCodec> | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const view = viewOf(bytes);
   const magic = String.fromCharCode(...bytes.subarray(0, MAGIC.length));
   if (magic !== MAGIC || view.getUint32(8, true) !== VERSION) return undefined;
   const dimensions = view.getUint32(20, true);

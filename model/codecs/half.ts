@@ -1,4 +1,5 @@
 /** Tier warm: IEEE half precision. What is beyond its range becomes its greatest; the engine scales what is. */
+import { viewOf } from "../../base/bytes.js";
 import type { Codec } from "./codec.js";
 
 const MOST_HALF = 65_504;
@@ -33,7 +34,7 @@ export class HalfCodec implements Codec {
   }
 
   decode(record: Uint8Array): Float32Array | undefined {
-    const view = new DataView(record.buffer, record.byteOffset, record.length);
+    const view = viewOf(record);
     const x = Float32Array.from({ length: record.length / 2 }, (_, i) => fromHalf(view.getUint16(2 * i, true)));
     return x.every(Number.isFinite) ? x : undefined;
   }

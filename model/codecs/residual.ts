@@ -5,6 +5,7 @@
  * u, which is |r| / sqrt(d) in the rotated frame and 1 in the plain one; the direction z = r / u as some L near it; and
  * where much is lost, the ratio p = |z|^2 / <z, L> (RaBitQ, arXiv 2405.12497).
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Codec } from "./codec.js";
 import { dot, f32, MOST } from "./f32.js";
 import type { Frame } from "./frame.js";
@@ -121,7 +122,7 @@ export class ResidualCodec implements Codec {
   private factors(record: Uint8Array): { length: number; ratio: number } {
     const { factored, length: lengths, ratio: ratios } = this.factoring;
     if (factored === "none") return { length: 1, ratio: 0 };
-    const view = new DataView(record.buffer, record.byteOffset, record.length);
+    const view = viewOf(record);
     let lengthCode = view.getUint16(0, true);
     let ratioCode = 0;
     if (factored === "long") ratioCode = view.getUint16(2, true);

@@ -104,8 +104,8 @@ function heardPlaces({ index, logWeights }: Neighbourhood): number[] {
 
 /** y and attention for one anchor x. */
 export function layerForward(shape: NetworkShape, parameters: Floats, x: Floats, around: Neighbourhood): Trace {
-  const { dimensions: d, hidden: H, propagation, metric, bound } = shape;
-  const { pool, index, logWeights, keep = () => 1 } = around;
+  const { dimensions: d, hidden: H, propagation } = shape;
+  const { pool, index, logWeights } = around;
   const linear = propagation === "linear";
   const heads = linear ? 1 : shape.heads;
   const each = H / shape.heads;
@@ -140,57 +140,74 @@ export function layerForward(shape: NetworkShape, parameters: Floats, x: Floats,
     });
   }
 
-  const delta = trace.delta;
   if (linear) {
     heard.forEach((n, i) => {
-      axpy(attention[n]!, rows[i]!, delta);
+      axpy(attention[n]!, rows[i]!, trace.delta);
     });
-    axpy(-1, x, delta);
+    axpy(-1, x, trace.delta);
   } else {
-    const context = zeros(x, H);
-    for (let j = 0; j < H; j++) {
-      const h = Math.floor(j / each);
-      heard.forEach((n, i) => {
-        context[j] = context[j]! + attention[h * index.length + n]! * trace.values[i]![j]!;
-      });
-      context[j] = context[j]! * keep(j);
-    }
-    const agg = times(parameters, at.wAgg, context);
-    const side = (w: BlockName, u: BlockName) => [times(parameters, at[w], agg), times(parameters, at[u], x)] as const;
-    const [wZ, uZ] = side("wZ", "uZ");
-    const [wR, uR] = side("wR", "uR");
-    const [wN, uN] = side("wN", "uN");
-    const vector = (name: BlockName) => parameters.subarray(at[name].offset, at[name].offset + d);
-    const [bZ, bR, bN, cN] = [vector("bZ"), vector("bR"), vector("bN"), vector("cN")];
-    const z = wZ.map((w, j) => sigmoid(w + uZ[j]! + bZ[j]!));
-    const r = wR.map((w, j) => sigmoid(w + uR[j]! + bR[j]!));
-    const hidden = uN.map((u, j) => u + cN[j]!);
-    const n = wN.map((w, j) => Math.tanh(w + bN[j]! + r[j]! * hidden[j]!));
-    const unit = x.map((own, j) => (1 - z[j]!) * n[j]! + z[j]! * own);
-    const mean = total(unit) / d;
-    const variance = total(unit.map((u) => (u - mean) ** 2)) / d;
-    const inverse = 1 / Math.sqrt(variance + EPSILON);
-    const normal = unit.map((u) => (u - mean) * inverse);
-    const gain = vector("gain");
-    const bias = vector("bias");
-    for (let j = 0; j < d; j++) delta[j] = gain[j]! * normal[j]! + bias[j]!;
-    Object.assign(trace, { context, agg, z, r, n, hidden, normal, inverse });
+    gatedUnit(shape, parameters, x, around, trace);
   }
+  addChange(shape, parameters[at.g.offset]!, x, trace);
+  return trace;
+}
 
-  const g = parameters[at.g.offset]!;
+/** From what the heads gather to delta: the gated unit, and its layer norm. */
+function gatedUnit(
+  shape: NetworkShape,
+  parameters: Floats,
+  x: Floats,
+  { index, keep = () => 1 }: Neighbourhood,
+  trace: Trace,
+): void {
+  const { dimensions: d, hidden: H } = shape;
+  const at = layoutOf(shape);
+  const each = H / shape.heads;
+  const { heard, attention, delta } = trace;
+  const context = zeros(x, H);
+  for (let j = 0; j < H; j++) {
+    const h = Math.floor(j / each);
+    heard.forEach((n, i) => {
+      context[j] = context[j]! + attention[h * index.length + n]! * trace.values[i]![j]!;
+    });
+    context[j] = context[j]! * keep(j);
+  }
+  const agg = times(parameters, at.wAgg, context);
+  const side = (w: BlockName, u: BlockName) => [times(parameters, at[w], agg), times(parameters, at[u], x)] as const;
+  const [wZ, uZ] = side("wZ", "uZ");
+  const [wR, uR] = side("wR", "uR");
+  const [wN, uN] = side("wN", "uN");
+  const vector = (name: BlockName) => parameters.subarray(at[name].offset, at[name].offset + d);
+  const [bZ, bR, bN, cN] = [vector("bZ"), vector("bR"), vector("bN"), vector("cN")];
+  const z = wZ.map((w, j) => sigmoid(w + uZ[j]! + bZ[j]!));
+  const r = wR.map((w, j) => sigmoid(w + uR[j]! + bR[j]!));
+  const hidden = uN.map((u, j) => u + cN[j]!);
+  const n = wN.map((w, j) => Math.tanh(w + bN[j]! + r[j]! * hidden[j]!));
+  const unit = x.map((own, j) => (1 - z[j]!) * n[j]! + z[j]! * own);
+  const mean = total(unit) / d;
+  const variance = total(unit.map((u) => (u - mean) ** 2)) / d;
+  const inverse = 1 / Math.sqrt(variance + EPSILON);
+  const normal = unit.map((u) => (u - mean) * inverse);
+  const gain = vector("gain");
+  const bias = vector("bias");
+  for (let j = 0; j < d; j++) delta[j] = gain[j]! * normal[j]! + bias[j]!;
+  Object.assign(trace, { context, agg, z, r, n, hidden, normal, inverse });
+}
+
+/** y: x and the bounded change through the gate, normalized under cosine. */
+function addChange({ dimensions: d, metric, bound }: NetworkShape, g: number, x: Floats, trace: Trace): void {
   const length = (v: Floats) => Math.sqrt(dot(v, v));
   trace.lengthIn = length(x);
   trace.lengthOut = trace.lengthIn;
-  trace.lengthChange = Math.abs(g) * length(delta);
+  trace.lengthChange = Math.abs(g) * length(trace.delta);
   const most = bound * trace.lengthIn;
   if (most < trace.lengthChange) trace.bounded = most / trace.lengthChange;
-  if (g === 0) return trace;
+  if (g === 0) return;
   const y = trace.y;
-  for (let j = 0; j < d; j++) y[j] = x[j]! + trace.bounded * (g * delta[j]!);
-  if (metric !== "cosine") return trace;
+  for (let j = 0; j < d; j++) y[j] = x[j]! + trace.bounded * (g * trace.delta[j]!);
+  if (metric !== "cosine") return;
   trace.lengthOut = length(y);
   if (trace.lengthOut > 0) for (let j = 0; j < d; j++) y[j] = y[j]! / trace.lengthOut;
-  return trace;
 }
 
 /**
@@ -208,61 +225,92 @@ export function layerBackward(
   gradient: Floats,
   gradientLogWeights: Floats,
 ): Floats {
-  const { dimensions: d, hidden: H, propagation, metric, bound } = shape;
-  const { pool, index, keep = () => 1 } = around;
-  const { heard, attention, delta, lengthIn, lengthChange } = trace;
-  const at = layoutOf(shape);
+  const { dimensions: d, propagation } = shape;
+  const { pool, index } = around;
   const toX = toY.slice();
-  if (heard.length === 0) return toX;
-  const g = parameters[at.g.offset]!;
-  const rows = heard.map((n) => pool.subarray(index[n]! * d, (index[n]! + 1) * d));
+  if (trace.heard.length === 0) return toX;
+  const toDelta = addChangeBackward(shape, parameters, x, trace, toX, gradient);
+  if (toDelta === undefined) return toX;
+  const rows = trace.heard.map((n) => pool.subarray(index[n]! * d, (index[n]! + 1) * d));
+  if (propagation === "linear") {
+    const toAttention = rows.map((row) => dot(toDelta, row));
+    softmaxBackward(trace, 0, toAttention, gradientLogWeights);
+    axpy(-1, toDelta, toX);
+    return toX;
+  }
+  const toContext = gatedUnitBackward(shape, parameters, x, around, trace, toDelta, toX, gradient);
+  attentionBackward(shape, parameters, x, rows, trace, toContext, toX, gradient, gradientLogWeights);
+  return toX;
+}
+
+/**
+ * Back through `addChange`: makes dL/dx of dL/dy, but for what comes through delta.
+ * @param toX dL/dy
+ * @returns dL/ddelta; undefined where the gate is shut, so that nothing gets there
+ */
+function addChangeBackward(
+  shape: NetworkShape,
+  parameters: Floats,
+  x: Floats,
+  trace: Trace,
+  toX: Floats,
+  gradient: Floats,
+): Floats | undefined {
+  const { dimensions: d, metric, bound } = shape;
+  const { delta, lengthIn, lengthChange } = trace;
+  const gAt = layoutOf(shape).g.offset;
+  const g = parameters[gAt]!;
 
   // Normalization. At g = 0 y is x whatever its length, and only the gate leads away from it.
-  const toSum = toY.slice();
+  const toSum = toX.slice();
   if (metric === "cosine") {
     const unit = g === 0 && lengthIn > 0 ? x.map((v) => v / lengthIn) : trace.y;
     normalizeBackward(unit, trace.lengthOut, toSum);
   }
   if (g === 0) {
-    gradient[at.g.offset] = gradient[at.g.offset]! + dot(toSum, delta);
-    return toX;
+    gradient[gAt] = gradient[gAt]! + dot(toSum, delta);
+    return undefined;
   }
   toX.set(toSum);
 
   // The bound: within it e passes as it is; beyond, c e = bound |x| e / |e|.
   const toDelta = zeros(x, d);
   if (trace.bounded === 1) {
-    gradient[at.g.offset] = gradient[at.g.offset]! + dot(toSum, delta);
+    gradient[gAt] = gradient[gAt]! + dot(toSum, delta);
     axpy(g, toSum, toDelta);
-  } else {
-    const along = (g * dot(toSum, delta)) / lengthChange;
-    const share = (bound * lengthIn) / lengthChange;
-    for (let j = 0; j < d; j++) toDelta[j] = g * share * (toSum[j]! - ((g * delta[j]!) / lengthChange) * along);
-    if (lengthIn > 0) axpy((bound * along) / lengthIn, x, toX);
+    return toDelta;
   }
+  const along = (g * dot(toSum, delta)) / lengthChange;
+  const share = (bound * lengthIn) / lengthChange;
+  for (let j = 0; j < d; j++) toDelta[j] = g * share * (toSum[j]! - ((g * delta[j]!) / lengthChange) * along);
+  if (lengthIn > 0) axpy((bound * along) / lengthIn, x, toX);
+  return toDelta;
+}
 
-  // From dL/da of each head and neighbour to dL/dlogits, through the softmax.
-  const heads = propagation === "linear" ? 1 : shape.heads;
-  const throughSoftmax = (h: number, toAttention: number[]) => {
-    const a = heard.map((n) => attention[h * index.length + n]!);
-    const along = a.reduce((sum, weight, i) => sum + weight * toAttention[i]!, 0);
-    return a.map((weight, i) => {
-      const toLogit = weight * (toAttention[i]! - along);
-      gradientLogWeights[heard[i]!] = gradientLogWeights[heard[i]!]! + toLogit;
-      return toLogit;
-    });
-  };
+/** From dL/da of a head and each neighbour to dL/dlogits, through the softmax. */
+function softmaxBackward({ heard, attention }: Trace, h: number, toAttention: number[], gradientLogWeights: Floats) {
+  const a = heard.map((n) => attention[h * gradientLogWeights.length + n]!);
+  const along = a.reduce((sum, weight, i) => sum + weight * toAttention[i]!, 0);
+  return a.map((weight, i) => {
+    const toLogit = weight * (toAttention[i]! - along);
+    gradientLogWeights[heard[i]!] = gradientLogWeights[heard[i]!]! + toLogit;
+    return toLogit;
+  });
+}
 
-  if (propagation === "linear") {
-    throughSoftmax(
-      0,
-      rows.map((row) => dot(toDelta, row)),
-    );
-    axpy(-1, toDelta, toX);
-    return toX;
-  }
-
-  // Layer norm, then the gated unit.
+/** Back through `gatedUnit`: adds to dL/dx, and returns dL/dcontext, as the heads gathered it. */
+function gatedUnitBackward(
+  shape: NetworkShape,
+  parameters: Floats,
+  x: Floats,
+  { keep = () => 1 }: Neighbourhood,
+  trace: Trace,
+  toDelta: Floats,
+  toX: Floats,
+  gradient: Floats,
+): Floats {
+  const { dimensions: d } = shape;
+  const at = layoutOf(shape);
   const { normal, z, r, n: candidate, hidden } = trace;
   const add = (name: BlockName, value: (j: number) => number) => {
     for (let j = 0, i = at[name].offset; j < d; j++, i++) gradient[i] = gradient[i]! + value(j);
@@ -294,9 +342,25 @@ export function layerBackward(
   axpy(1, back("uZ", x, toZ), toX);
   axpy(1, back("uR", x, toR), toX);
   axpy(1, back("uN", x, toHidden), toX);
+  return back("wAgg", trace.context, toAgg).map((v, j) => v * keep(j));
+}
 
-  // Attention: into the values, the keys, the query.
-  const toContext = back("wAgg", trace.context, toAgg).map((v, j) => v * keep(j));
+/** Back through the attention of all heads: into the values, the keys, the query. */
+function attentionBackward(
+  shape: NetworkShape,
+  parameters: Floats,
+  x: Floats,
+  rows: Floats[],
+  trace: Trace,
+  toContext: Floats,
+  toX: Floats,
+  gradient: Floats,
+  gradientLogWeights: Floats,
+): void {
+  const { hidden: H, heads } = shape;
+  const at = layoutOf(shape);
+  const { heard, attention } = trace;
+  const places = gradientLogWeights.length;
   const each = H / heads;
   const toQ = zeros(x, H);
   const toKeys = heard.map(() => zeros(x, H));
@@ -304,22 +368,20 @@ export function layerBackward(
   for (let h = 0; h < heads; h++) {
     const from = h * each;
     const ofHead = (v: Floats) => v.subarray(from, from + each);
-    const toLogits = throughSoftmax(
-      h,
-      trace.values.map((value) => dot(ofHead(toContext), ofHead(value))),
-    );
+    const toAttention = trace.values.map((value) => dot(ofHead(toContext), ofHead(value)));
+    const toLogits = softmaxBackward(trace, h, toAttention, gradientLogWeights);
     heard.forEach((n, i) => {
       const toMatch = toLogits[i]! / Math.sqrt(each);
-      axpy(attention[h * index.length + n]!, toContext, toValues[i]!, from, from, each);
+      axpy(attention[h * places + n]!, toContext, toValues[i]!, from, from, each);
       axpy(toMatch, trace.q, toKeys[i]!, from, from, each);
       axpy(toMatch, trace.keys[i]!, toQ, from, from, each);
     });
   }
+  const back = (name: BlockName, input: Floats, to: Floats) => timesBackward(parameters, at[name], input, to, gradient);
   axpy(1, back("wQ", x, toQ), toX);
   heard.forEach((_, i) => {
     const toMessage = back("wK", trace.messages[i]!, toKeys[i]!);
     axpy(1, back("wV", trace.messages[i]!, toValues[i]!), toMessage);
     back("wMsg", rows[i]!, toMessage);
   });
-  return toX;
 }

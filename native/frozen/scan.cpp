@@ -1,3 +1,15 @@
+// The scan of a bundle's codes. A vector costs as little as it can be told with: a bit a value, 32 vectors at a time;
+// then all bits of its code, where the first left it open; then the vector itself.
+//
+// A query is rotated, and held against all centres: by a cluster's radius the triangle inequality says how near any of
+// its vectors can be. Clusters are scanned nearest first. Once k vectors were found, those that seem nearest are
+// compared (or, where few comparisons are allowed, judged by their bounds), and the k-th is the limit, which only
+// falls from there on. A cluster that cannot hold anything within the limit is left out, and so is a block by the
+// range of its radii. In a block the first bits give estimates and, by RaBitQ's bound, the least that each distance
+// can be (rabitq.hpp); what may be within the limit becomes a candidate. Candidates advance one step a cluster, so
+// that their bytes are on the way meanwhile: fresh, looked at in planes, compared; whoever falls behind the limit
+// drops out. What is not clearly near is kept for the end, when the limit is as low as it gets, and compared nearest
+// first until none can be among the k any more, or the cap of comparisons is reached.
 #include <algorithm>
 #include <cmath>
 

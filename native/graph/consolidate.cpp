@@ -1,4 +1,14 @@
 // Removing what was deleted, and keeping every live node findable.
+//
+// A deleted node is dead: walks still go through it, and return it no more. Consolidation takes all dead nodes out at
+// once. First the edges that leave them are counted out of the in-degrees, so that a living node whose last edge comes
+// from a dead one is noticed. Then every living node whose list names a dead one gets a new list, on all threads: those
+// that stay and the living neighbours of those that go compete for its places, chosen as when a node is linked
+// (FreshDiskANN, arXiv 2105.09613, Alg. 4). Edges are counted again; the entry moves to the highest living node where
+// it died; a node that no edge leads to any more is given one. Only then are numbers free to be used again.
+//
+// In-degrees above 0 do not prove that all can be found: nodes may point at each other alone. `reconnect` walks over
+// all edges from the entry, and gives each live node that this does not meet an edge from one that it does.
 #include <algorithm>
 
 #include "distance.hpp"
@@ -6,8 +16,7 @@
 
 namespace hebb {
 
-// One list without dead nodes: the neighbours that stay and the living neighbours of those that
-// go compete for its places (FreshDiskANN, arXiv 2105.09613, Alg. 4).
+// One list without dead nodes.
 template <Metric M>
 bool Graph::replaceDead(uint32_t node, uint32_t level, Scratch& s) {
   List l;

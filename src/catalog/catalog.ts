@@ -7,26 +7,25 @@
  *
  * What may take long runs on a worker (checkpoints, building indexes, the check) or in slices (bulk changes).
  */
-import { existsSync, lstatSync, statSync } from "node:fs";
-import { open as openFile } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+
+import { existsSync, lstatSync } from "node:fs";
+import { resolve } from "node:path";
 import { performance } from "node:perf_hooks";
-import { setImmediate as breath } from "node:timers/promises";
 import type Database from "better-sqlite3";
-import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
-import type { Filter, Id, Payload } from "../../base/types.js";
-import { ioError } from "../../storage/files.js";
+import { HebbError, REPAIR_OR_RESTORE, reasonOf } from "../../base/errors.js";
+import { breathe } from "../../base/slices.js";
+import type { Fault, Filter, Id, Payload } from "../../base/types.js";
 import { Background } from "./background.js";
 import { type Bitmap, Bitmaps, mark } from "./bitmaps.js";
 import { candidates } from "./candidates.js";
-import type { Fault } from "./check.js";
+import { Checkpoints, fileBytes, syncFile } from "./checkpoints.js";
 import { EntryRows, parsePayload } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRecord, FeedbackRows, type StoredFeedback } from "./feedback-rows.js";
 import { canonical, matcher, parseFilter, textScreen } from "./filter.js";
 import { FullText, type TextHit, textOf } from "./full-text.js";
 import { checkIndexes, connect, createTables, isEmpty, type Meta, readMeta, writeMeta } from "./schema.js";
 import { SettingRows } from "./setting-rows.js";
-import { asHebbError, guarded, isFailedSync } from "./sqlite-errors.js";
+import { asHebbError, guarded } from "./sqlite-errors.js";
 
 /** How long a bulk change holds the main thread at a time. */
 const SLICE_MS = 1.5;
@@ -39,8 +38,6 @@ const COMMIT_BYTES = 1 << 20;
 const BUSY_MS = 1000;
 /** What a change costs beside the caller's bytes, roughly. */
 const ROW_BYTES = 64;
-/** Where SQLite's own log is larger than this, writers wait for the whole checkpoint, so that it can be emptied. */
-const LARGE_LOG_BYTES = 64 << 20;
 
 export interface CatalogOptions {
   /** The store's 16 bytes; a catalog of another store is refused. Where it is not known yet, `checkStore` must follow. */
@@ -86,7 +83,7 @@ export class Catalog {
   readonly #path: string;
   readonly #db: Database.Database;
   readonly #background: Background;
-  readonly #rewriteLog: CatalogOptions["rewriteLog"];
+  readonly #checkpoints: Checkpoints;
   readonly #entries: EntryRows;
   readonly #fullText: FullText;
   readonly #feedback: FeedbackRows;
@@ -97,10 +94,6 @@ export class Catalog {
   /** As on disk; `#meta` is ahead of it by what the open transaction holds. */
   #committed: Meta;
   #meta: Meta;
-  #checkpointedLsn = 0;
-  #checkpointing: Promise<number> | undefined;
-  /** Set while the worker empties SQLite's log: writers wait for it. */
-  #gate: Promise<void> | undefined;
   /** At least one more than the largest node. */
   #nodesEnd: number;
   /** The changes since the last commit, in their order: see `#redo`. */
@@ -108,8 +101,6 @@ export class Catalog {
   #pendingBytes = 0;
   /** Why such changes are not here any more. */
   #lost: HebbError | undefined;
-  /** SQLite's log has to be written again before it is synced again. */
-  #isDoubtful = false;
   #isClosed = false;
 
   /**
@@ -162,7 +153,7 @@ export class Catalog {
     this.#path = path;
     this.#db = db;
     this.#background = background;
-    this.#rewriteLog = rewriteLog;
+    this.#checkpoints = new Checkpoints(`${path}-wal`, background, () => !db.inTransaction, rewriteLog);
     this.#committed = readMeta(db);
     this.#meta = { ...this.#committed };
     this.#entries = new EntryRows(db);
@@ -196,7 +187,7 @@ export class Catalog {
 
   /** The log sequence number up to which the last checkpoint made the catalog durable; 0 before the first. */
   get checkpointedLsn(): number {
-    return this.#checkpointedLsn;
+    return this.#checkpoints.lsn;
   }
 
   /** Rows changed since the last commit. */
@@ -221,11 +212,7 @@ export class Catalog {
 
   /** Bytes on disk, SQLite's own log included. */
   get bytes(): number {
-    return fileBytes(this.#path) + this.#logBytes;
-  }
-
-  get #logBytes(): number {
-    return fileBytes(`${this.#path}-wal`);
+    return fileBytes(this.#path) + fileBytes(`${this.#path}-wal`);
   }
 
   // ---- changes: visible at once to this handle, durable by commit and checkpoint; each may be applied again ----
@@ -281,7 +268,7 @@ export class Catalog {
         `catalog: commit at LSN ${lsn}; expected at least ${this.#committed.lsn}, the last commit's`,
       );
     }
-    if (!this.#db.inTransaction && (lsn === this.#committed.lsn || this.#gate !== undefined)) return;
+    if (!this.#db.inTransaction && (lsn === this.#committed.lsn || this.#checkpoints.isEmptying)) return;
     this.#write("commit", lsn, () => {
       this.#fullText.flush();
       writeMeta(this.#db, { ...this.#meta, lsn });
@@ -300,55 +287,7 @@ export class Catalog {
    */
   checkpoint(): Promise<number> {
     this.#checkWritable();
-    this.#checkpointing ??= this.#checkpoint().finally(() => {
-      this.#checkpointing = undefined;
-    });
-    return this.#checkpointing;
-  }
-
-  async #checkpoint(): Promise<number> {
-    if (this.#isDoubtful) await this.#settleLog(); // else the gate is closed before anybody can write
-    try {
-      return await this.#backfill();
-    } catch (error) {
-      if (isFailedSync(error)) this.#isDoubtful = true;
-      throw error;
-    }
-  }
-
-  async #settleLog(): Promise<void> {
-    await this.#rewriteLog?.();
-    this.#isDoubtful = false;
-  }
-
-  async #backfill(): Promise<number> {
-    const { lsn } = this.#committed;
-    const isQuiet = () => !this.#db.inTransaction;
-    let open = isQuiet() && this.#logBytes > LARGE_LOG_BYTES ? this.#closeGate() : undefined;
-    try {
-      const isComplete = await this.#background.run({ task: "checkpoint" });
-      // Readers of other processes keep parts of SQLite's log in use; then it is made durable as it is.
-      if (!isComplete) await syncFile(`${this.#path}-wal`);
-      this.#checkpointedLsn = lsn;
-      if (isComplete && isQuiet()) {
-        open ??= this.#closeGate();
-        await this.#background.run({ task: "truncate" });
-      }
-      return lsn;
-    } finally {
-      open?.();
-    }
-  }
-
-  #closeGate(): () => void {
-    let open = () => {};
-    this.#gate = new Promise((resolve) => {
-      open = () => {
-        this.#gate = undefined;
-        resolve();
-      };
-    });
-    return () => open();
+    return this.#checkpoints.run(() => this.#committed.lsn);
   }
 
   /**
@@ -376,7 +315,7 @@ export class Catalog {
       this.#isClosed = true;
       await this.#background.stop();
       // Closing, SQLite tries a checkpoint of its own. Where this fails too, the failure before it tells more.
-      if (this.#isDoubtful) await this.#settleLog().catch(() => {});
+      await this.#checkpoints.settle().catch(() => {});
       guarded("close", () => this.#db.close());
     }
   }
@@ -511,27 +450,23 @@ export class Catalog {
   async #inSlices<T>(what: string, lsn: number, items: Iterable<T>, apply: (item: T) => number): Promise<void> {
     if (this.readOnly && lsn <= this.#committed.lsn) return; // replayed to bring the rest of a store to this state
     this.#checkWritable();
-    if (this.#gate !== undefined) await this.#untilWritable();
+    if (this.#checkpoints.isEmptying) await this.untilWritable();
     let sliceEnds = performance.now() + SLICE_MS;
     for (const item of items) {
       const change = () => apply(item);
       this.#pendingBytes += this.#write(what, lsn, change);
       this.#pending.push(change);
       if (performance.now() < sliceEnds) continue;
-      await breath();
-      await this.#untilWritable();
+      await breathe();
+      await this.untilWritable();
       sliceEnds = performance.now() + SLICE_MS;
     }
     this.#meta.lsn = Math.max(this.#meta.lsn, lsn);
   }
 
   /** Resolves once no checkpoint empties SQLite's log: until then `commit` puts nothing on disk. */
-  untilWritable(): Promise<void> {
-    return this.#untilWritable();
-  }
-
-  async #untilWritable(): Promise<void> {
-    while (this.#gate !== undefined) await this.#gate;
+  async untilWritable(): Promise<void> {
+    await this.#checkpoints.untilEmptied();
     this.#checkWritable();
   }
 
@@ -564,7 +499,7 @@ export class Catalog {
       this.#pending = changes;
       this.#pendingBytes = bytes;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = reasonOf(error);
       const message = `catalog.sqlite: changes after LSN ${this.committedLsn} are in the log alone, as writing failed twice (${reason}). Close the index and open it again`;
       this.#lost = new HebbError("IO_ERROR", message, { lsn: this.committedLsn }, error);
       this.#rollBack();
@@ -619,28 +554,4 @@ function checkStoreOf({ store }: Meta, storeId: Uint8Array, path: string): void 
     `${path} belongs to store ${store}; expected ${expected}. Restore the whole store from one copy`,
     { path },
   );
-}
-
-/** Makes what a file holds, and its name, survive a power failure. */
-async function syncFile(path: string): Promise<void> {
-  try {
-    const file = await openFile(path, "r");
-    try {
-      await file.datasync();
-    } finally {
-      await file.close();
-    }
-    const directory = await openFile(dirname(path), "r");
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
-  } catch (cause) {
-    throw ioError(cause, "sync", path);
-  }
-}
-
-function fileBytes(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,6 +1,7 @@
 /** The full check of a catalog: SQLite's structure, our checksums and counts, and full text against the rows. */
 import Database from "better-sqlite3";
 import { bareMessage, HebbError } from "../../base/errors.js";
+import type { Fault } from "../../base/types.js";
 import { blobCrc, textCrc } from "./checksum.js";
 import { type EntryRow, parsePayload, verified } from "./entry-rows.js";
 import { decodeFeedback, type FeedbackRow } from "./feedback-rows.js";
@@ -9,17 +10,9 @@ import { type Meta, readMeta, TEXT_TABLE, totalsCrc } from "./schema.js";
 import { decodeSetting, type SettingRow } from "./setting-rows.js";
 import { asHebbError } from "./sqlite-errors.js";
 
-/** One piece of damage. `offset` is a node for a row, an LSN for feedback, else 0. */
-export interface Fault {
-  code: "CATALOG_CORRUPT";
-  section: "catalog";
-  offset: number;
-  message: string;
-}
-
 const MOST_FAULTS = 1000;
 
-/** Reads everything once; a fault in one part does not hide those of others. */
+/** Reads everything once; a fault in one part does not hide those of others. Offsets: a row's node, feedback's LSN, else 0. */
 export function checkCatalog(db: Database.Database): Fault[] {
   const faults: Fault[] = [];
   const report = (message: string, offset = 0) => {

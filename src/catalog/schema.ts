@@ -18,7 +18,7 @@ import { HebbError, REPAIR_OR_RESTORE } from "../../base/errors.js";
 import { blobCrc, textCrc } from "./checksum.js";
 import { guarded } from "./sqlite-errors.js";
 
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 const APPLICATION_ID = 0x48454242;
 
 const TABLES = `

@@ -10,7 +10,8 @@
  */
 import { HebbError } from "../../base/errors.js";
 import type { Graph } from "../../native/graph.js";
-import { type Delta, decodeDelta } from "../../training/state.js";
+import { decodeDelta } from "../../training/delta-bytes.js";
+import type { Delta } from "../../training/state.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";

@@ -20,82 +20,105 @@ import { LEARNED_SECTIONS } from "./learned-sections.js";
 import type { Session } from "./session.js";
 
 export async function checkLearned(session: Session): Promise<Fault[]> {
-  const { graph, learned, store } = session;
-  const { header, bytes } = learned.state;
-  const world: SlotWorld = {
-    dimensions: session.dimensions,
-    nodes: graph.nodes,
-    isLive: (node) => graph.isLive(node),
-    clock: header[FIELD.clock],
-  };
-  const faults: Fault[] = [];
-  const found = (section: string) => {
-    let count = 0;
-    return (at: number, message: string) => {
-      if (++count <= LISTED) faults.push(faultAt(session, section, at, message));
-      else if (count === LISTED + 1) faults.push(faultAt(session, section, at, "and more of this kind"));
-    };
-  };
-  const read = (section: string, at: number, length: number) =>
-    store.region.read(LEARNED_SECTIONS.get(section)!, at, length);
+  const { header } = session.learned.state;
+  const check = new LearnedCheck(session);
+  await check.parameters();
+  if (header[FIELD.networkReady] !== 0) await check.network();
+  if (header[FIELD.started] !== 0 || header[FIELD.events] !== 0 || header[FIELD.clock] !== 0) {
+    await check.slots("overlay", shiftFault);
+    await check.slots("edges", edgesFault);
+  }
+  await check.gradients();
+  return check.faults;
+}
 
-  await unlessDamaged(async () => {
-    const fault = parametersFault(read("parameters", 0, bytes.length));
-    if (fault !== undefined) found("parameters")(0, fault);
-  });
-  if (header[FIELD.networkReady] !== 0) {
+class LearnedCheck {
+  readonly faults: Fault[] = [];
+  private readonly world: SlotWorld;
+
+  constructor(private readonly session: Session) {
+    const { graph, learned, dimensions } = session;
+    const clock = learned.state.header[FIELD.clock];
+    this.world = { dimensions, nodes: graph.nodes, isLive: (node) => graph.isLive(node), clock };
+  }
+
+  async parameters(): Promise<void> {
     await unlessDamaged(async () => {
-      const size = networkSize(read("network", 0, NETWORK_HEADER_BYTES), world.dimensions, session.metric);
-      const fault =
-        typeof size === "string"
-          ? size
-          : networkFault(read("network", 0, size.bytes), { ...world, metric: session.metric });
-      if (fault !== undefined) found("network")(0, `the network ${fault}`);
+      const fault = parametersFault(this.read("parameters", 0, this.session.learned.state.bytes.length));
+      if (fault !== undefined) this.reporter("parameters")(0, fault);
     });
   }
-  const started = header[FIELD.started] !== 0 || header[FIELD.events] !== 0 || header[FIELD.clock] !== 0;
-  const slotsOf = (section: string, stride: number) => slotsIn((at, length) => read(section, at, length), stride);
-  const strideOf = (section: string) => store.meta.sections.find(({ name }) => name === section)?.stride;
 
-  for (const [section, check] of [
-    ["overlay", shiftFault],
-    ["edges", edgesFault],
-  ] as const) {
-    const stride = strideOf(section);
-    if (!started || stride === undefined) continue;
-    const report = found(section);
+  async network(): Promise<void> {
+    await unlessDamaged(async () => {
+      const { world } = this;
+      const { metric } = this.session;
+      const size = networkSize(this.read("network", 0, NETWORK_HEADER_BYTES), world.dimensions, metric);
+      const fault =
+        typeof size === "string" ? size : networkFault(this.read("network", 0, size.bytes), { ...world, metric });
+      if (fault !== undefined) this.reporter("network")(0, `the network ${fault}`);
+    });
+  }
+
+  /** Section `overlay` or `edges`: each slot for itself, one of a node at most, and each edge to a node with a slot. */
+  async slots(section: "overlay" | "edges", faultOf: typeof shiftFault): Promise<void> {
+    const stride = this.strideOf(section);
+    if (stride === undefined) return;
+    const report = this.reporter(section);
     const owners = new Map<number, number>();
     const ends = new Map<number, number>();
     await unlessDamaged(() =>
-      inSlices(slotsOf(section, stride), ({ slot, bytes: own }) => {
-        const { used, node } = usedBy(own);
+      inSlices(this.slotsOf(section, stride), ({ slot, bytes }) => {
+        const { used, node } = usedBy(bytes);
         if (used === 0) return;
-        const fault = check(own, world);
+        const fault = faultOf(bytes, this.world);
         if (fault !== undefined) return report(slot * stride, `slot ${slot} ${fault}`);
         if (owners.has(node)) report(slot * stride, `slots ${owners.get(node)} and ${slot} are both of node ${node}`);
         owners.set(node, slot);
-        if (section === "edges") for (const end of edgeEnds(own)) ends.set(end, slot);
+        if (section === "edges") for (const end of edgeEnds(bytes)) ends.set(end, slot);
       }),
     );
     for (const [end, slot] of ends) {
       if (!owners.has(end)) report(slot * stride, `slot ${slot} has an edge to node ${end}, which has no slot`);
     }
   }
-  const [stride, valueStride] = [strideOf("gradients"), strideOf("gradient-values")];
-  if (stride !== undefined && valueStride !== undefined) {
-    const report = found("gradients");
-    const lsn = store.log.lastLsn;
+
+  async gradients(): Promise<void> {
+    const [stride, valueStride] = [this.strideOf("gradients"), this.strideOf("gradient-values")];
+    if (stride === undefined || valueStride === undefined) return;
+    const { graph, store } = this.session;
+    const report = this.reporter("gradients");
     await unlessDamaged(() =>
-      inSlices(slotsOf("gradients", stride), ({ slot, bytes: own }) => {
-        const { used, node } = usedBy(own);
+      inSlices(this.slotsOf("gradients", stride), ({ slot, bytes }) => {
+        const { used, node } = usedBy(bytes);
         if (used === 0 || used > 3 || !graph.isLive(node)) return; // the latter two are told slot by slot elsewhere
-        const values = read("gradient-values", slot * valueStride, 12 * world.dimensions);
-        const fault = gradientFault(own, values, world, lsn);
+        const values = this.read("gradient-values", slot * valueStride, 12 * this.world.dimensions);
+        const fault = gradientFault(bytes, values, this.world, store.log.lastLsn);
         if (fault !== undefined) report(slot * stride, `slot ${slot} ${fault}`);
       }),
     );
   }
-  return faults;
+
+  /** What takes the faults of a section, and lists so many of them. */
+  private reporter(section: string): (at: number, message: string) => void {
+    let count = 0;
+    return (at, message) => {
+      if (++count <= LISTED) this.faults.push(faultAt(this.session, section, at, message));
+      else if (count === LISTED + 1) this.faults.push(faultAt(this.session, section, at, "and more of this kind"));
+    };
+  }
+
+  private read(section: string, at: number, length: number): Uint8Array {
+    return this.session.store.region.read(LEARNED_SECTIONS.get(section)!, at, length);
+  }
+
+  private strideOf(section: string): number | undefined {
+    return this.session.store.meta.sections.find(({ name }) => name === section)?.stride;
+  }
+
+  private slotsOf(section: string, stride: number): ReturnType<typeof slotsIn> {
+    return slotsIn((at, length) => this.read(section, at, length), stride);
+  }
 }
 
 /** Slots of a section from 1 on; slot 0 says how many there ever were. */

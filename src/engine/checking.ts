@@ -1,9 +1,9 @@
 /** The whole check: files, log, catalog, and whether all of them tell the same story. */
-import { HebbError } from "../../base/errors.js";
+import { HebbError, reasonOf } from "../../base/errors.js";
 import { inSlices } from "../../base/slices.js";
 import { GRAPH_SECTIONS } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
-import { decodeDelta } from "../../training/state.js";
+import { decodeDelta } from "../../training/delta-bytes.js";
 import type { Fault, Id } from "../types.js";
 import { checkLearned } from "./checking-learned.js";
 import { faultAt, LISTED } from "./faults.js";
@@ -183,7 +183,7 @@ async function checkLog({ store, catalog }: Session): Promise<Fault[]> {
           if (decode === undefined) throw new Error(`it is of type ${type}, which is none`);
           decode(payload);
         } catch (error) {
-          fault(lsn, `record ${lsn} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+          fault(lsn, `record ${lsn} cannot be read: ${reasonOf(error)}`);
         }
       }
     }

@@ -48,7 +48,7 @@ function mean(examples: readonly Example[], metric: Metric): Float64Array {
 }
 
 /** Euclidean length. */
-export function norm(v: ArrayLike<number>): number {
+function norm(v: ArrayLike<number>): number {
   let square = 0;
   for (let i = 0; i < v.length; i++) square += v[i] * v[i];
   return Math.sqrt(square);

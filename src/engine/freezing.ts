@@ -144,26 +144,7 @@ async function writeBundle<T>(
   const shifted = served?.shifted.size
     ? Uint32Array.from(nodes.keys()).filter((i) => served.shifted.has(nodes[i]))
     : new Uint32Array(0);
-  const left = new Uint8Array(shifted.length > 0 ? nodes.length : 0);
-  for (const i of shifted) left[i] = 1;
-
-  const shape = { bits: plan.bits, haar: plan.rotation === "haar", seed: plan.seed };
-  const copy = plan.tier === "hot" ? undefined : await copyInTier(session, nodes, plan.tier);
-  const own = copy ? Uint32Array.from(nodes.keys()) : nodes;
-  const snapshot = createSnapshot(copy?.graph ?? graph, shape, own, left, TIERS.indexOf(plan.tier));
-  let counts: { clusters: number; blocks: number };
-  try {
-    await snapshot.build(0, 0);
-    for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
-    counts = {
-      clusters: snapshot.size(frozenSection("clusters")).count,
-      blocks: snapshot.size(frozenSection("codes")).count,
-    };
-  } finally {
-    snapshot.close();
-    copy?.graph.close();
-    copy?.region.close();
-  }
+  const counts = await writeGraph(session, plan, writer, nodes, shifted);
   await writeTexts(writer, ids, (from, to) => catalog.payloadTexts(nodes.subarray(from, to)));
   const { adapter } = served ?? {};
   const rank = Math.min(adapter?.rank ?? 0, dimensions); // more directions than there are dimensions are zeros
@@ -204,6 +185,35 @@ async function writeBundle<T>(
     ...(plan.memoryClass !== undefined && { memoryClass: plan.memoryClass }),
   };
   return writer.publish(publication, published);
+}
+
+/**
+ * Writes the graph's rows and vectors in the order of `nodes`, and the codes of all but `shifted` ones.
+ * @param shifted places in `nodes`
+ */
+async function writeGraph(
+  session: Session,
+  plan: Plan,
+  writer: BundleWriter,
+  nodes: Uint32Array,
+  shifted: Uint32Array,
+): Promise<{ clusters: number; blocks: number }> {
+  const left = new Uint8Array(shifted.length > 0 ? nodes.length : 0);
+  for (const i of shifted) left[i] = 1;
+  const shape = { bits: plan.bits, haar: plan.rotation === "haar", seed: plan.seed };
+  const copy = plan.tier === "hot" ? undefined : await copyInTier(session, nodes, plan.tier);
+  const own = copy ? Uint32Array.from(nodes.keys()) : nodes;
+  const snapshot = createSnapshot(copy?.graph ?? session.graph, shape, own, left, TIERS.indexOf(plan.tier));
+  try {
+    await snapshot.build(0, 0);
+    for (const name of SNAPSHOT_SECTIONS) await writeRecords(writer, name, snapshot);
+    const [clusters, blocks] = [frozenSection("clusters"), frozenSection("codes")].map((at) => snapshot.size(at).count);
+    return { clusters, blocks };
+  } finally {
+    snapshot.close();
+    copy?.graph.close();
+    copy?.region.close();
+  }
 }
 
 /** The linked rows in the order of their ids. */

@@ -9,7 +9,7 @@ import { createSnapshot } from "../../native/frozen.js";
 import { createGraph, GRAPH_SECTIONS, type Graph, graphStrides } from "../../native/graph.js";
 import { BLOCK_BYTES, createRegion, type Region } from "../../native/index.js";
 import type { Session } from "./session.js";
-import { LEAST_TRAINED, trainingOptions } from "./tiering.js";
+import { LEAST_TRAINED, trainingOptions } from "./tier-options.js";
 
 /** Rows that are copied at once. */
 const TOGETHER = 512;

@@ -13,6 +13,7 @@ import type { Id } from "../../base/types.js";
 import { boundShift, shiftBackward, shiftForward } from "../../model/overlay.js";
 import { dot, normalize } from "../../model/scoring.js";
 import { firstNonFinite } from "../../native/index.js";
+import { encodeDelta } from "../../training/delta-bytes.js";
 import {
   DECAY,
   MOMENTS,
@@ -21,7 +22,7 @@ import {
   optimizerStep,
   type StepSettings,
 } from "../../training/optimizer.js";
-import { type Delta, encodeDelta, FIELD, type ShiftChange } from "../../training/state.js";
+import { type Delta, FIELD, type ShiftChange } from "../../training/state.js";
 import type {
   AppliedGradients,
   ApplyGradientsOptions,

@@ -1,5 +1,5 @@
 /** The index as users hold it: arguments are checked here, everything else is next door. */
-import { checkOneOf, checkOptions, HebbError } from "../../base/errors.js";
+import { checkOneOf, checkOptions, HebbError, reasonOf } from "../../base/errors.js";
 import type { Filter, Id, Metric, Payload } from "../../base/types.js";
 import { TIERS } from "../../base/types.js";
 import { hasBit } from "../catalog/bitmaps.js";
@@ -32,11 +32,14 @@ import { GradientAccumulator } from "./gradients.js";
 import { inspectRow, surveyRows } from "./inspecting.js";
 import { removeOperation } from "./planning.js";
 import { type PutInput, type RowShape, rowsOfColumns, rowsOfEntries } from "./put-input.js";
+import { Querier } from "./querying.js";
 import type { Session } from "./session.js";
 import { type Stats, statsOf } from "./stats.js";
 import { Symbols } from "./symbols.js";
+import { TextWriter } from "./text-writer.js";
 import { Thoughts } from "./thoughts.js";
 import type { RetierReport } from "./tiering.js";
+import { Trainer } from "./trainer.js";
 import { checkId, checkIds, payloadText, show } from "./validate.js";
 
 /** Rows of an iterable that are committed together. */
@@ -51,6 +54,9 @@ const MOST_MS = 8.64e15;
  */
 export class Index {
   readonly #session: Session;
+  readonly #texts: TextWriter;
+  readonly #querier: Querier;
+  readonly #trainer: Trainer;
   /** Training of your own: gradients by rows' vectors, added up until an optimizer takes a step with them. */
   readonly gradients: GradientAccumulator;
   /** Texts linked to what they are related to, and asked for with their context. */
@@ -61,9 +67,12 @@ export class Index {
   /** Made by `open`. */
   constructor(session: Session) {
     this.#session = session;
+    this.#texts = new TextWriter(session);
+    this.#querier = new Querier(session);
+    this.#trainer = new Trainer(session, this.#querier);
     this.gradients = new GradientAccumulator(session);
-    this.thoughts = new Thoughts(session);
-    this.symbols = new Symbols(session);
+    this.thoughts = new Thoughts(session, this.#texts, this.#querier, this.#trainer);
+    this.symbols = new Symbols(session, this.#querier);
   }
 
   /** Values per vector. */
@@ -129,7 +138,8 @@ export class Index {
    */
   async setPayload(id: Id, payload: Payload | undefined): Promise<void> {
     const text = payloadText(checkId(id), payload);
-    await this.#writable().texts.setPayload(id, text);
+    this.#writable();
+    await this.#texts.setPayload(id, text);
   }
 
   /**
@@ -179,7 +189,7 @@ export class Index {
    */
   async inspect(id: Id, options: InspectOptions = {}): Promise<Inspection | undefined> {
     const session = this.#open();
-    return session.inFlight(() => inspectRow(session, id, options));
+    return session.inFlight(() => inspectRow(session, this.#querier, id, options));
   }
 
   /**
@@ -273,7 +283,7 @@ export class Index {
    */
   async query(query: Query): Promise<QueryResult> {
     const session = this.#open();
-    return session.inFlight(() => session.querier.query(query));
+    return session.inFlight(() => this.#querier.query(query));
   }
 
   /**
@@ -287,7 +297,7 @@ export class Index {
    */
   async learn(events: Feedback[], options?: LearnOptions): Promise<LearnResult> {
     const session = this.#writable();
-    return session.inFlight(() => session.trainer.learn(events, options));
+    return session.inFlight(() => this.#trainer.learn(events, options));
   }
 
   /**
@@ -301,7 +311,7 @@ export class Index {
    */
   async train(options: TrainOptions = {}): Promise<void> {
     const session = this.#writable();
-    await session.inFlight(() => session.trainer.train(options));
+    await session.inFlight(() => this.#trainer.train(options));
   }
 
   /**
@@ -441,8 +451,8 @@ export class Index {
   }
 
   async #putRows({ rows, texts }: PutInput): Promise<void> {
-    const session = this.#writable();
-    if (rows.ids.length > 0) await session.put(rows, texts);
+    this.#writable();
+    if (rows.ids.length > 0) await this.#texts.put(rows, texts);
   }
 
   async #putIterable(rows: AsyncIterable<Entry>, onProgress: ProgressOptions["onProgress"]): Promise<void> {
@@ -461,7 +471,7 @@ export class Index {
       }
       if (batch.length > 0) await flush();
     } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause);
+      const message = reasonOf(cause);
       throw new HebbError(
         "BATCH_INCOMPLETE",
         `${committed} rows are in, and those after them are not: ${message}`,

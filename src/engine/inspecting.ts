@@ -8,7 +8,7 @@ import { type Contest, seedsOf } from "../../training/contest.js";
 import { FIELD } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
 import type { Explanation, Inspection, InspectOptions, Neighbour, QueryInput, SurveyedRow } from "../types.js";
-import { INPUTS, type Resolved } from "./querying.js";
+import { INPUTS, type Querier, type Resolved } from "./querying.js";
 import type { SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { checkId, checkK, MAX_K, show } from "./validate.js";
@@ -28,7 +28,12 @@ const BITS: Record<Learner, number> = {
   edges: 48,
 };
 
-export async function inspectRow(session: Session, id: Id, options: InspectOptions): Promise<Inspection | undefined> {
+export async function inspectRow(
+  session: Session,
+  querier: Querier,
+  id: Id,
+  options: InspectOptions,
+): Promise<Inspection | undefined> {
   checkOptions("inspect", options, ["explain", "k"]);
   const { explain, k } = options;
   const own = checkId(id);
@@ -36,7 +41,7 @@ export async function inspectRow(session: Session, id: Id, options: InspectOptio
   if (explain !== undefined) checkOptions("explain", explain, INPUTS);
   const plan = session.searcher.plan({ k: checkK(k ?? RANKED) });
   if (session.nodeOf(own) === undefined) return undefined;
-  const resolved = explain === undefined ? undefined : await resolve(session, explain);
+  const resolved = explain === undefined ? undefined : await resolve(querier, explain);
   // Only now: the row may have been put anew while a text was encoded.
   const node = session.nodeOf(own);
   if (node === undefined) return undefined;
@@ -62,10 +67,10 @@ export async function inspectRow(session: Session, id: Id, options: InspectOptio
   };
 }
 
-function resolve(session: Session, explain: QueryInput): Promise<Resolved> {
+function resolve(querier: Querier, explain: QueryInput): Promise<Resolved> {
   if (typeof explain !== "object")
     throw new TypeError(`explain is ${show(explain)}; expected a query such as { text }`);
-  return session.querier.resolveInFit("explain", explain);
+  return querier.resolveInFit("explain", explain);
 }
 
 function neighboursOf({ graph, searcher, learned }: Session, node: number): Neighbour[] {

@@ -3,6 +3,7 @@
  * tells what does not, and a repair keeps what does.
  */
 
+import { viewOf } from "../../base/bytes.js";
 import type { Metric } from "../../base/types.js";
 import { EDGES_PER_NODE } from "../../model/edges.js";
 import { parameterCount } from "../../model/gnn/parameters.js";
@@ -10,6 +11,7 @@ import { firstNonFinite } from "../../native/index.js";
 import { ARMS } from "../../training/arms.js";
 import { MOST_NETWORK_BYTES, NETWORK_HEADER_BYTES } from "../../training/network-bytes.js";
 import { FIELD, HEADER_BYTES, SERVING_FIELD } from "../../training/state.js";
+import { LANE_BYTES, LANES_AT, SHIFT_AT } from "./learned-sections.js";
 
 /** What slots are held against. */
 export interface SlotWorld {
@@ -21,18 +23,12 @@ export interface SlotWorld {
   clock: number;
 }
 
-/** Where a slot of section `edges` has its edges, and their bytes. */
-export const LANES_AT = 32;
-export const LANE_BYTES = 12;
-
-const SHIFT_AT = 16;
 /** Of slots in sections `overlay`, `edges` and `gradients`: in use, and of which node. */
 export const usedBy = (slot: Uint8Array): { used: number; node: number } => {
   const view = viewOf(slot);
   return { used: view.getUint32(0, true), node: view.getUint32(4, true) };
 };
 
-const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 /** A copy, because slots lie at any byte. */
 const floatsOf = (bytes: Uint8Array) => new Float32Array(bytes.slice().buffer);
 const allFinite = (bytes: Uint8Array) => firstNonFinite(floatsOf(bytes)) < 0;

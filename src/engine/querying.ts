@@ -6,7 +6,7 @@ import { hasBit } from "../catalog/bitmaps.js";
 import { fuseRankings } from "../text/fuse.js";
 import { ESTIMATORS, QUERY_MODES, type Query, type QueryInput, type QueryMode, type QueryResult } from "../types.js";
 import { exampleVector } from "./examples.js";
-import { SEARCH_OPTIONS, type SearchPlan } from "./searching.js";
+import { type Ranking, SEARCH_OPTIONS, type SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { type SoftSettings, softSearch } from "./soft-search.js";
 import { checkId, checkValues, checkVector, show } from "./validate.js";
@@ -31,14 +31,6 @@ const FUSED_LEAST = 100;
 const CANDIDATES_PER_HIT = 4;
 
 type Subgraph = NonNullable<QueryResult["subgraph"]>;
-
-/** Nodes in the order of a mode, with what its hits tell. */
-export interface Ranking {
-  nodes: Uint32Array;
-  distances: Float32Array;
-  /** Where they do not follow from the distances. */
-  scores?: ArrayLike<number>;
-}
 
 /** What a query asks with, as one vector, and the nodes it was made from. */
 export interface Resolved {

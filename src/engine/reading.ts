@@ -1,4 +1,10 @@
-/** Reading a store beside whoever writes to it. docs/format.md, "Readers", says why a state is never torn. */
+/**
+ * Reading a store beside whoever writes to it. docs/format.md, "Readers", says why a state is never torn; in short: a
+ * lock on the directory keeps checkpoints out of index.hebb as long as anybody reads, a transaction of SQLite fixes what
+ * the catalog says, and both follow one log, so that the reader brings index.hebb, in memory of its own, up to the very
+ * LSN that the catalog holds. Nobody waits for anybody. What can go wrong is that the writer removes a file between two
+ * of these steps: then the reader lets go of everything and begins anew.
+ */
 import { DAMAGE_CODES, HebbError } from "../../base/errors.js";
 import type { Files } from "../../storage/files.js";
 import { hasWriter } from "../../storage/store.js";

@@ -3,9 +3,10 @@
  * Records name nodes, never only ids: applying one again needs no look-up and gives the same state.
  */
 import { bytesOf } from "../../base/bytes.js";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, reasonOf } from "../../base/errors.js";
 import type { Id } from "../../base/types.js";
-import { type Delta, encodeDelta } from "../../training/state.js";
+import { encodeDelta } from "../../training/delta-bytes.js";
+import type { Delta } from "../../training/state.js";
 import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import { checkId, checkIds, show } from "./validate.js";
 
@@ -91,7 +92,7 @@ export function fromLog<T>(lsn: number, read: () => T): T {
     return read();
   } catch (cause) {
     if (cause instanceof HebbError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new HebbError("WAL_CORRUPT", `log record ${lsn}: ${reason}. Restore the store from a copy`, { lsn }, cause);
   }
 }

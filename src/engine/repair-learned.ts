@@ -2,6 +2,7 @@
  * What a repair keeps of what was learned: slots that are whole and say something that can be, and the parameters and the
  * network as a whole or not at all, for their values are worth nothing without each other. Feedback is the catalog's.
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Metric } from "../../base/types.js";
 import { bufferContents, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import { ATTENTION, STATIC } from "../../training/arms.js";
@@ -10,8 +11,6 @@ import {
   edgeEnds,
   edgesFault,
   gradientFault,
-  LANE_BYTES,
-  LANES_AT,
   networkFault,
   networkSize,
   parametersFault,
@@ -19,6 +18,7 @@ import {
   shiftFault,
   usedBy,
 } from "./learned-checks.js";
+import { LANE_BYTES, LANES_AT } from "./learned-sections.js";
 
 /** What is lost of what was learned. Rows by number. */
 export interface LostLearning {
@@ -26,13 +26,6 @@ export interface LostLearning {
   /** Rows whose slot is lost; undefined where all is lost, or nobody knows whose it was. */
   nodes: number[] | undefined;
   message: string;
-}
-
-/** Biases of a row's edges. */
-export interface RowBiases {
-  node: number;
-  to: number[];
-  values: number[];
 }
 
 export interface SalvagedLearning {
@@ -51,72 +44,94 @@ export async function salvageLearning(
   world: Omit<SlotWorld, "clock"> & { metric: Metric },
   lsn: number,
 ): Promise<SalvagedLearning> {
-  const contents = new Map<string, SectionContents>();
-  const lost: LostLearning[] = [];
-  const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
-  const bytesOf = (name: string) => index.readAll(index.entry(name));
-  const drop = (names: readonly string[]) => {
-    for (const name of names) contents.set(name, bufferContents(new Uint8Array(0)));
-  };
-  let biased: number[] = [];
+  const learning: SalvagedLearning = { contents: new Map(), lost: [], biased: [], losesNetwork: false };
+  await salvageFeedback(index, world, learning);
+  await salvageGradients(index, world, lsn, learning);
+  const { lost } = learning;
+  return { ...learning, losesNetwork: lost.some(({ section }) => section === "parameters" || section === "network") };
+}
 
-  const parameters = await bytesOf("parameters");
-  const header = new Float64Array(parameters.slice(0, HEADER_BYTES).buffer);
-  const fault =
-    parameters.length === 0
-      ? undefined
-      : isSound("parameters")
-        ? parametersFault(parameters)
-        : "its checksum does not match";
+const isSound = (index: SalvagedIndex, name: string): boolean => index.proofOfAll(index.entry(name)) === "sound";
+
+function drop({ contents }: SalvagedLearning, names: readonly string[]): void {
+  for (const name of names) contents.set(name, bufferContents(new Uint8Array(0)));
+}
+
+/** What was learned of feedback: where the parameters are lost all of it, for nothing else says what it is worth. */
+async function salvageFeedback(
+  index: SalvagedIndex,
+  world: Omit<SlotWorld, "clock"> & { metric: Metric },
+  learning: SalvagedLearning,
+): Promise<void> {
+  const { contents, lost } = learning;
+  const parameters = await index.readAll(index.entry("parameters"));
+  if (parameters.length === 0) return;
+  const fault = isSound(index, "parameters") ? parametersFault(parameters) : "its checksum does not match";
   if (fault !== undefined) {
     lost.push({
       section: "parameters",
       nodes: undefined,
       message: `all that was learned of feedback (${fault}); train learns it anew`,
     });
-    drop(["parameters", "overlay", "edges", "network"]);
-  } else if (parameters.length > 0) {
-    if (header[FIELD.networkReady] !== 0) {
-      const network = await bytesOf("network");
-      const why = isSound("network") ? networkFault(network, world) : "its checksum does not match";
-      if (why === undefined) {
-        const size = networkSize(network, world.dimensions, world.metric);
-        if (typeof size !== "string") {
-          const view = new DataView(network.buffer, network.byteOffset);
-          biased = Array.from({ length: size.biased }, (_, i) => view.getUint32(size.biasedAt + 4 * i, true));
-        }
-      } else {
-        lost.push({
-          section: "network",
-          nodes: undefined,
-          message: `the attention network (${why}); train makes a new one`,
-        });
-        drop(["network"]);
-        header[FIELD.networkReady] = 0;
-        if (header[SERVING_FIELD] & ATTENTION) header[SERVING_FIELD] = STATIC;
-        parameters.set(new Uint8Array(header.buffer));
-      }
-    } else if (!isSound("network")) {
-      drop(["network"]); // nobody reads it
-    }
-    contents.set("parameters", bufferContents(parameters));
-    const known = { ...world, clock: header[FIELD.clock] };
-    const shifts = await salvageSlots(index, "overlay", (slot) => shiftFault(slot, known));
-    if (shifts.lost.length + shifts.unknown > 0) {
-      lost.push({ section: "overlay", nodes: shifts.lost, message: `shifts of ${some(shifts)}` });
-    }
-    if (shifts.bytes) contents.set("overlay", bufferContents(shifts.bytes));
-    const edges = await salvageSlots(index, "edges", (slot) => edgesFault(slot, known));
-    const cut = edges.bytes === undefined ? 0 : cutEdges(edges.bytes, edges.stride, edges.owners);
-    if (edges.lost.length + edges.unknown + cut > 0) {
-      const ends = cut > 0 ? `, and ${cut} edges to such rows` : "";
-      lost.push({ section: "edges", nodes: edges.lost, message: `learned edges of ${some(edges)}${ends}` });
-    }
-    if (edges.bytes) contents.set("edges", bufferContents(edges.bytes));
+    drop(learning, ["parameters", "overlay", "edges", "network"]);
+    return;
   }
+  const header = new Float64Array(parameters.slice(0, HEADER_BYTES).buffer);
+  if (header[FIELD.networkReady] !== 0) {
+    if (!(await salvageNetwork(index, world, learning))) {
+      header[FIELD.networkReady] = 0;
+      if (header[SERVING_FIELD] & ATTENTION) header[SERVING_FIELD] = STATIC;
+      parameters.set(new Uint8Array(header.buffer));
+    }
+  } else if (!isSound(index, "network")) {
+    drop(learning, ["network"]); // nobody reads it
+  }
+  contents.set("parameters", bufferContents(parameters));
+  const known = { ...world, clock: header[FIELD.clock] };
+  const shifts = await salvageSlots(index, "overlay", (slot) => shiftFault(slot, known));
+  if (shifts.lost.length + shifts.unknown > 0) {
+    lost.push({ section: "overlay", nodes: shifts.lost, message: `shifts of ${some(shifts)}` });
+  }
+  if (shifts.bytes) contents.set("overlay", bufferContents(shifts.bytes));
+  const edges = await salvageSlots(index, "edges", (slot) => edgesFault(slot, known));
+  const cut = edges.bytes === undefined ? 0 : cutEdges(edges.bytes, edges.stride, edges.owners);
+  if (edges.lost.length + edges.unknown + cut > 0) {
+    const ends = cut > 0 ? `, and ${cut} edges to such rows` : "";
+    lost.push({ section: "edges", nodes: edges.lost, message: `learned edges of ${some(edges)}${ends}` });
+  }
+  if (edges.bytes) contents.set("edges", bufferContents(edges.bytes));
+}
 
+/** @returns whether the network is kept */
+async function salvageNetwork(
+  index: SalvagedIndex,
+  world: Omit<SlotWorld, "clock"> & { metric: Metric },
+  learning: SalvagedLearning,
+): Promise<boolean> {
+  const network = await index.readAll(index.entry("network"));
+  const fault = isSound(index, "network") ? networkFault(network, world) : "its checksum does not match";
+  if (fault !== undefined) {
+    const message = `the attention network (${fault}); train makes a new one`;
+    learning.lost.push({ section: "network", nodes: undefined, message });
+    drop(learning, ["network"]);
+    return false;
+  }
+  const size = networkSize(network, world.dimensions, world.metric);
+  if (typeof size !== "string") {
+    const view = viewOf(network);
+    learning.biased = Array.from({ length: size.biased }, (_, i) => view.getUint32(size.biasedAt + 4 * i, true));
+  }
+  return true;
+}
+
+async function salvageGradients(
+  index: SalvagedIndex,
+  world: Omit<SlotWorld, "clock">,
+  lsn: number,
+  { contents, lost }: SalvagedLearning,
+): Promise<void> {
   const values = index.entry("gradient-values");
-  const valuesOf = await bytesOf("gradient-values");
+  const valuesOf = await index.readAll(values);
   const slots = await salvageSlots(index, "gradients", (own, slot) => {
     const stride = values?.stride ?? 0;
     if (index.proofOf(values, slot * stride, 12 * world.dimensions) !== "sound") return "its values are damaged";
@@ -133,8 +148,6 @@ export async function salvageLearning(
     contents.set("gradients", bufferContents(slots.bytes));
     contents.set("gradient-values", bufferContents(valuesOf));
   }
-  const losesNetwork = lost.some(({ section }) => section === "parameters" || section === "network");
-  return { contents, lost, biased, losesNetwork };
 }
 
 const some = ({ lost, unknown }: { lost: number[]; unknown: number }): string =>
@@ -162,7 +175,7 @@ async function salvageSlots(
   const { stride } = entry;
   // The last slot may reach beyond what was ever written of it.
   const bytes = await index.read(entry, 0, Math.ceil(entry.length / stride) * stride);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   const room = bytes.length / stride - 1;
   const countKnown = index.proofOf(entry, 0, stride) === "sound" && view.getUint32(0, true) <= room;
   const count = countKnown ? view.getUint32(0, true) : room;
@@ -193,7 +206,7 @@ async function salvageSlots(
 
 /** Takes edges out that lead to nodes without a slot. @returns how many */
 function cutEdges(bytes: Uint8Array, stride: number, owners: ReadonlySet<number>): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   let cut = 0;
   for (let at = stride; at + stride <= bytes.length; at += stride) {
     if (view.getUint32(at, true) !== 1) continue;

@@ -4,16 +4,15 @@
  *
  * All of it is as of the LSN that index.hebb holds: opening what was repaired applies the rest of the log, as always.
  */
+import { viewOf } from "../../base/bytes.js";
 import type { Id, Json, Metric } from "../../base/types.js";
-import { MOST_BIAS } from "../../model/field.js";
 import { GRAPH_PROFILES, type GraphProfile, LEVEL_SEED } from "../../native/graph.js";
 import { dot, firstNonFinite } from "../../native/index.js";
 import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import type { SalvagedRecord } from "../../storage/repair-log.js";
 import { decodePut, decodeRemove, fromLog, NO_NODE, RECORD } from "./records.js";
 import type { Doubts } from "./repair-doubts.js";
-import type { RowBiases } from "./repair-learned.js";
-import { tiersOf } from "./repair-tiers.js";
+import { type TiersPlan, tiersOf } from "./repair-tiers.js";
 import { idKey } from "./validate.js";
 
 /** Bits of a node's state. */
@@ -78,143 +77,178 @@ interface Given {
 }
 
 export async function planRows(given: Given): Promise<RowsPlan> {
-  const { index, rows, touched, doubts } = given;
+  const { index, doubts } = given;
   const { meta } = index;
-  const stored = meta.config as { [key: string]: Json };
-  const keepsOriginals = stored.keep_originals !== false;
-  const entries = {
-    head: index.entry("head"),
-    state: index.entry("state"),
-    vectors: index.entry("vectors"),
-    ids: index.entry("ids"),
-    places: index.entry("places"),
-  };
+  const keepsOriginals = (meta.config as { [key: string]: Json }).keep_originals !== false;
+  const old = await readGraph(index);
+  const found = findRows(given, old);
+  const tiers = await tiersOf(index, found.live, keepsOriginals, doubts);
+  const unproven = await proveVectors(given, old, found, tiers, keepsOriginals);
+  const { live, lost } = found;
+  const lostPayloads = found.lostPayloads.filter(({ node }) => live.has(node));
+  const nodes = numbersUsed(old, live);
+
   const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
-  const head = await index.read(entries.head, 0, HEAD_BYTES);
-  const headView = new DataView(head.buffer, head.byteOffset, head.length);
-  const headSound = isSound("head") && headView.getUint32(0, true) === HEAD_MAGIC;
-  const states = await index.readAll(entries.state);
-  const oldIds = await index.readAll(entries.ids);
-  const lost: KnownRow[] = [];
-  const lostPayloads: RowsPlan["lostPayloads"] = [];
-  const unproven: KnownRow[] = [];
-
-  // Which nodes are live.
-  const doubtful = new Set<number>();
-  const live = new Set<number>();
-  const statesSound = isSound("state") && (headSound || states.length === 0);
-  const idOf = (node: number): Id | undefined => rows.get(node) ?? storedId(index, oldIds, node);
-  const named = new Set<string>();
-  for (const [node, id] of rows) if (!touched.gone.has(node)) named.add(idKey(id));
-  if (statesSound) {
-    for (let node = 0; node < states.length; node++) {
-      if (!(states[node] & LIVE)) continue;
-      if (rows.has(node) || touched.gone.has(node)) {
-        live.add(node);
-        continue;
-      }
-      if (given.rowsAreWhole) continue; // a record that is lost removed it
-      const id = storedId(index, oldIds, node);
-      if (id === undefined || named.has(idKey(id))) {
-        lost.push({ node, id: undefined });
-      } else {
-        live.add(node);
-        lostPayloads.push({ node, id });
-      }
-    }
-    for (const [node, id] of rows) {
-      if (live.has(node) || touched.put.has(node)) continue;
-      if (doubts.states && given.rowsAreWhole && !given.rowsAreAhead) live.add(node);
-      else lost.push({ node, id });
-    }
-  } else {
-    for (const [node, id] of rows) {
-      if (touched.put.has(node)) continue;
-      const stored = given.rowsAreAhead ? storedId(index, oldIds, node) : undefined;
-      if (stored !== undefined && idKey(stored) !== idKey(id)) {
-        lost.push({ node, id });
-        continue;
-      }
-      live.add(node);
-      if (given.rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
-    }
-  }
-
-  // Where their vectors are, and whether they can be read.
-  const stride = entries.vectors?.stride ?? 0;
-  const tiers = await tiersOf(index, live, keepsOriginals, doubts);
-  for (const node of live) {
-    const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
-    const proof = at === undefined ? "sound" : index.proofOf(entries.vectors, at, stride);
-    const isGone =
-      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(entries.vectors, at, stride);
-    if (isGone) {
-      live.delete(node);
-      tiers.free(node);
-      lost.push({ node, id: idOf(node) });
-    } else if (proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node)) {
-      const values =
-        at === undefined ? new Float32Array(0) : await floatsAt(index, entries.vectors, at, meta.dimensions);
-      if (firstNonFinite(values) < 0) unproven.push({ node, id: idOf(node) });
-      else {
-        live.delete(node);
-        tiers.free(node);
-        lost.push({ node, id: idOf(node) });
-      }
-    }
-  }
-  const droppedPayloads = lostPayloads.filter(({ node }) => live.has(node));
-
-  // Numbers ever used: learned edges may lead to some that are free by now. What is too many is free.
-  const everUsed = headSound ? headView.getUint32(20, true) : Math.floor(oldIds.length / ID_BYTES);
-  const lastUsed = statesSound ? states.findLastIndex((state) => state !== 0) : -1;
-  const last = [...live].reduce((max, node) => Math.max(max, node), lastUsed);
-  const nodes = Math.max(last + 1, Math.min(everUsed, states.length));
-  const rebuilt: string[] = [];
-
-  const changedStates = !statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
+  const { states } = old;
+  const changedStates = !old.statesSound || states.some((state, node) => ((state & LIVE) !== 0) !== live.has(node));
   const isEmpty = states.length === 0 && live.size === 0;
   const relinks =
     doubts.graph ||
-    (!headSound && !isEmpty) ||
+    (!old.headSound && !isEmpty) ||
     changedStates ||
     unproven.length > 0 ||
     !["rows", "upper", "projection"].every(isSound);
+  const rebuilt: string[] = [];
   const contents = tiers.contents(nodes, relinks);
   if (tiers.moved > 0) rebuilt.push(`${tiers.moved} vectors are in tier hot again, from their originals`);
-
   if (relinks) {
     rebuilt.push(`the graph's rows and lists, of ${live.size} nodes`);
     const state = new Uint8Array(nodes);
     for (const node of live) state[node] = ALLOCATED | LIVE;
     contents.set("state", bufferContents(state));
-    contents.set("head", bufferContents(freshHead(index, nodes, live.size, headSound ? headView : undefined)));
+    contents.set("head", bufferContents(freshHead(index, nodes, live.size, old.headSound ? old.head : undefined)));
     for (const name of ["rows", "upper", "projection"]) contents.set(name, bufferContents(new Uint8Array(0)));
   }
-  const ids = new Uint8Array(nodes * ID_BYTES);
   const idsSound = isSound("ids");
-  for (const node of live) {
-    const id = idOf(node);
-    const at = node * ID_BYTES;
-    if (id !== undefined) writeId(ids.subarray(at, at + ID_BYTES), id);
-    else if (idsSound) ids.set(oldIds.subarray(at, at + ID_BYTES), at);
-  }
-  if (!idsSound || !Buffer.from(oldIds.subarray(0, ids.length)).equals(ids.subarray(0, oldIds.length))) {
+  const ids = idRecords(given, old, live, nodes, idsSound);
+  if (!idsSound || !Buffer.from(old.ids.subarray(0, ids.length)).equals(ids.subarray(0, old.ids.length))) {
     if (!idsSound) rebuilt.push("the ids that the index keeps, from the catalog");
     contents.set("ids", bufferContents(ids));
   }
   contents.set("vectors", vectorContents(index, doubts.norms && meta.metric === "cosine"));
   if (doubts.norms) rebuilt.push("the lengths that are kept beside vectors");
-  return {
-    contents,
-    isLive: (node) => live.has(node),
-    nodes,
-    relinks,
-    rebuilt,
-    lost,
-    lostPayloads: droppedPayloads,
-    unproven,
-  };
+  return { contents, isLive: (node) => live.has(node), nodes, relinks, rebuilt, lost, lostPayloads, unproven };
+}
+
+/** What index.hebb says of its nodes. */
+interface OldGraph {
+  head: DataView;
+  headSound: boolean;
+  states: Uint8Array;
+  statesSound: boolean;
+  /** Section `ids`. */
+  ids: Uint8Array;
+}
+
+async function readGraph(index: SalvagedIndex): Promise<OldGraph> {
+  const isSound = (name: string) => index.proofOfAll(index.entry(name)) === "sound";
+  const bytes = await index.read(index.entry("head"), 0, HEAD_BYTES);
+  const head = viewOf(bytes);
+  const headSound = isSound("head") && head.getUint32(0, true) === HEAD_MAGIC;
+  const states = await index.readAll(index.entry("state"));
+  const ids = await index.readAll(index.entry("ids"));
+  return { head, headSound, states, statesSound: isSound("state") && (headSound || states.length === 0), ids };
+}
+
+interface FoundRows {
+  live: Set<number>;
+  /** Of those live: their vectors may be other rows'. */
+  doubtful: Set<number>;
+  lost: KnownRow[];
+  lostPayloads: RowsPlan["lostPayloads"];
+}
+
+/** Which nodes are live: where the states are sound, those that they and the catalog agree on; else the catalog's. */
+function findRows({ index, rows, rowsAreWhole, rowsAreAhead, touched, doubts }: Given, old: OldGraph): FoundRows {
+  const [live, doubtful] = [new Set<number>(), new Set<number>()];
+  const [lost, lostPayloads]: [KnownRow[], RowsPlan["lostPayloads"]] = [[], []];
+  if (!old.statesSound) {
+    for (const [node, id] of rows) {
+      if (touched.put.has(node)) continue;
+      const stored = rowsAreAhead ? storedId(index, old.ids, node) : undefined;
+      if (stored !== undefined && idKey(stored) !== idKey(id)) {
+        lost.push({ node, id });
+        continue;
+      }
+      live.add(node);
+      if (rowsAreAhead && stored === undefined) doubtful.add(node); // it may be another row's vector
+    }
+    return { live, doubtful, lost, lostPayloads };
+  }
+  const named = new Set<string>();
+  for (const [node, id] of rows) if (!touched.gone.has(node)) named.add(idKey(id));
+  for (let node = 0; node < old.states.length; node++) {
+    if (!(old.states[node] & LIVE)) continue;
+    if (rows.has(node) || touched.gone.has(node)) {
+      live.add(node);
+      continue;
+    }
+    if (rowsAreWhole) continue; // a record that is lost removed it
+    const id = storedId(index, old.ids, node);
+    if (id === undefined || named.has(idKey(id))) {
+      lost.push({ node, id: undefined });
+    } else {
+      live.add(node);
+      lostPayloads.push({ node, id });
+    }
+  }
+  for (const [node, id] of rows) {
+    if (live.has(node) || touched.put.has(node)) continue;
+    if (doubts.states && rowsAreWhole && !rowsAreAhead) live.add(node);
+    else lost.push({ node, id });
+  }
+  return { live, doubtful, lost, lostPayloads };
+}
+
+/**
+ * Where the vectors of live nodes are, and whether they can be read; a node whose vector cannot is live no more, but lost.
+ * @returns those whose vectors nothing proves
+ */
+async function proveVectors(
+  { index, rows, doubts }: Given,
+  old: OldGraph,
+  { live, doubtful, lost }: FoundRows,
+  tiers: TiersPlan,
+  keepsOriginals: boolean,
+): Promise<KnownRow[]> {
+  const unproven: KnownRow[] = [];
+  const vectors = index.entry("vectors");
+  const stride = vectors?.stride ?? 0;
+  for (const node of live) {
+    const at = keepsOriginals ? node * stride : tiers.hotRecordOf(node);
+    const proof = at === undefined ? "sound" : index.proofOf(vectors, at, stride);
+    let isGone =
+      proof === "damaged" || tiers.lost.has(node) || doubts.vectors.has(node) || isBeyond(vectors, at, stride);
+    const isDoubtful = proof === "unproven" || tiers.unproven.has(node) || doubtful.has(node);
+    if (!isGone && isDoubtful && at !== undefined) {
+      isGone = firstNonFinite(await floatsAt(index, vectors, at, index.meta.dimensions)) >= 0;
+    }
+    const row = { node, id: rows.get(node) ?? storedId(index, old.ids, node) };
+    if (isGone) {
+      live.delete(node);
+      tiers.free(node);
+      lost.push(row);
+    } else if (isDoubtful) {
+      unproven.push(row);
+    }
+  }
+  return unproven;
+}
+
+/** Numbers ever used: learned edges may lead to some that are free by now. What is too many is free. */
+function numbersUsed({ head, headSound, states, statesSound, ids }: OldGraph, live: ReadonlySet<number>): number {
+  const everUsed = headSound ? head.getUint32(20, true) : Math.floor(ids.length / ID_BYTES);
+  const lastUsed = statesSound ? states.findLastIndex((state) => state !== 0) : -1;
+  const last = [...live].reduce((max, node) => Math.max(max, node), lastUsed);
+  return Math.max(last + 1, Math.min(everUsed, states.length));
+}
+
+/** Section `ids`, from the catalog, and from what it held where that is sound. */
+function idRecords(
+  { index, rows }: Given,
+  old: OldGraph,
+  live: ReadonlySet<number>,
+  nodes: number,
+  idsSound: boolean,
+): Uint8Array {
+  const ids = new Uint8Array(nodes * ID_BYTES);
+  for (const node of live) {
+    const id = rows.get(node) ?? storedId(index, old.ids, node);
+    const at = node * ID_BYTES;
+    if (id !== undefined) writeId(ids.subarray(at, at + ID_BYTES), id);
+    else if (idsSound) ids.set(old.ids.subarray(at, at + ID_BYTES), at);
+  }
+  return ids;
 }
 
 type Entry = ReturnType<SalvagedIndex["entry"]>;
@@ -241,7 +275,7 @@ function vectorContents(index: SalvagedIndex, norms: boolean): SectionContents {
         if (place < 0) continue;
         const v = await floatsAt(index, entry, record * stride, d);
         const norm = Math.fround(Math.sqrt(dot(v, v)));
-        if (norm > 0) new DataView(bytes.buffer, bytes.byteOffset).setFloat32(place, 1 / norm, true);
+        if (norm > 0) viewOf(bytes).setFloat32(place, 1 / norm, true);
       }
       return bytes;
     },
@@ -280,7 +314,7 @@ function storedId(index: SalvagedIndex, ids: Uint8Array, node: number): Id | und
 function writeId(record: Uint8Array, id: Id): void {
   if (typeof id === "number") {
     record[0] = 1;
-    new DataView(record.buffer, record.byteOffset).setBigInt64(8, BigInt(id), true);
+    viewOf(record).setBigInt64(8, BigInt(id), true);
     return;
   }
   const bytes = Buffer.from(id);
@@ -288,55 +322,4 @@ function writeId(record: Uint8Array, id: Id): void {
   if (record[0] === 3) return;
   record[1] = bytes.length;
   record.set(bytes, 2);
-}
-
-/** The biases of the edges in rows of the old graph, and the rows where they cannot be read. */
-export async function readBiases(
-  index: SalvagedIndex,
-  biased: readonly number[],
-  nodes: number,
-): Promise<{ rows: RowBiases[]; lost: number[] }> {
-  const { graph_profile: profile, hnsw_m: m } = index.meta.config as { graph_profile: string; hnsw_m: number };
-  const [rows, lost]: [RowBiases[], number[]] = [[], []];
-  for (const node of biased) {
-    const row = await biasesOf(index, node, nodes, profile, m);
-    if (row === undefined) lost.push(node);
-    else rows.push(row);
-  }
-  return { rows, lost };
-}
-
-/** The biases of the edges in a row, where the row can be read. docs/format.md has its layout. */
-async function biasesOf(
-  index: SalvagedIndex,
-  node: number,
-  nodes: number,
-  profile: string,
-  m: number,
-): Promise<RowBiases | undefined> {
-  const entry = index.entry("rows");
-  if (entry === undefined || index.proofOf(entry, node * entry.stride, entry.stride) !== "sound") return undefined;
-  const row = await index.read(entry, node * entry.stride, entry.stride);
-  const view = new DataView(row.buffer, row.byteOffset, row.length);
-  const lanes = profile === "small" ? 2 * m : Math.ceil((2 * m) / 32) * 32;
-  const factors = profile === "small" ? 0 : profile === "compact" ? 4 : 8;
-  const degree = view.getUint16(8, true);
-  if (degree > 2 * m) return undefined;
-  const at = 16 + lanes * (4 + factors);
-  const [to, values]: [number[], number[]] = [[], []];
-  for (let lane = 0; lane < degree; lane++) {
-    const [end, value] = [view.getUint32(16 + 4 * lane, true), halfOf(view.getUint16(at + 2 * lane, true))];
-    if (value === 0) continue;
-    if (!(Math.abs(value) <= MOST_BIAS) || end === node || end >= nodes || to.includes(end)) return undefined;
-    to.push(end);
-    values.push(value);
-  }
-  return { node, to, values };
-}
-
-/** The value of an IEEE 754 binary16. */
-function halfOf(bits: number): number {
-  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

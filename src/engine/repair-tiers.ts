@@ -2,6 +2,7 @@
  * What a repair makes of places, tiers and codebooks. With originals, a vector whose place, record or codebook is
  * damaged is in tier hot again, and nothing is lost. Without, the record is all there is of it.
  */
+import { viewOf } from "../../base/bytes.js";
 import { crc32c, dot } from "../../native/index.js";
 import { bufferContents, roomIn, type SalvagedIndex, type SectionContents } from "../../storage/repair-index.js";
 import type { Doubts } from "./repair-doubts.js";
@@ -44,56 +45,97 @@ export async function tiersOf(
   keepsOriginals: boolean,
   doubts: Doubts,
 ): Promise<TiersPlan> {
-  const entry = index.entry("places");
-  const books = index.entry("codebooks");
-  const bytes = await index.readAll(entry);
+  const bytes = await index.readAll(index.entry("places"));
   const last = [...live].reduce((max, node) => Math.max(max, node), -1);
   const places = new Uint8Array(Math.max(bytes.length, (last + 1) * PLACE_BYTES));
   places.set(bytes);
-  const view = new DataView(places.buffer);
-  const codebooks = await index.readAll(books);
-  const headSound = index.proofOf(books, 0, HEAD_BYTES) === "sound";
-  const roomOf = (version: number) => bookRoom(index.meta.dimensions, version);
-  const bookSound = Array.from({ length: VERSIONS }, (_, v) => {
-    const [at, length] = roomOf(v);
-    return index.proofOf(books, at, length) === "sound" && isBook(codebooks.subarray(at, at + length));
-  });
-  const head = new DataView(codebooks.buffer, codebooks.byteOffset, codebooks.byteLength);
-  const known = headSound && codebooks.length >= HEAD_BYTES && head.getUint32(0, true) === MAGIC;
-  const orderOf = (v: number) => (known ? head.getUint32(ORDER + 4 * v, true) : bookSound[v] ? v + 1 : 0);
-  const damagedBook = Array.from({ length: VERSIONS }, (_, v) => orderOf(v) > 0 && !bookSound[v]).includes(true);
-  // Nothing can be trained over a codebook that is damaged.
-  const resets = keepsOriginals && (!headSound || damagedBook || index.proofOfAll(books) !== "sound" || doubts.tiers);
+  const tiers = new Tiers(index, live, keepsOriginals, doubts, places, await readBooks(index));
+  for (const node of live) await tiers.see(node);
+  return tiers;
+}
 
-  const plan = { lost: new Set<number>(), unproven: new Set<number>(), moved: 0 };
-  const taken = TIERS.map(() => new Set<number>());
-  const cosine = index.meta.metric === "cosine";
-  const vectors = index.entry("vectors");
-  /** The length of a vector whose original is there, as the kernel computes it. */
-  const writeNorm = async (node: number) => {
-    const d = index.meta.dimensions;
-    const values = new Float32Array((await index.read(vectors, node * (vectors?.stride ?? 0), 4 * d)).buffer);
-    view.setFloat32(node * PLACE_BYTES + 8, cosine ? Math.sqrt(dot(values, values)) : 1, true);
-  };
-  const toHot = (node: number) => {
-    if (view.getUint32(node * PLACE_BYTES, true) !== 0 || places[node * PLACE_BYTES + 4] !== 0) plan.moved++;
-    places.fill(0, node * PLACE_BYTES, node * PLACE_BYTES + 8);
-  };
-  for (const node of live) {
+/** What section `codebooks` still tells. */
+interface Books {
+  /** All of the section. */
+  bytes: Uint8Array;
+  headSound: boolean;
+  /** Its head; undefined where there is none, or a damaged one. */
+  head: DataView | undefined;
+  /** Of each version: whether it is a codebook, and whole; its place in the order of training, 0 where there is none. */
+  sound: boolean[];
+  order: number[];
+}
+
+async function readBooks(index: SalvagedIndex): Promise<Books> {
+  const entry = index.entry("codebooks");
+  const bytes = await index.readAll(entry);
+  const headSound = index.proofOf(entry, 0, HEAD_BYTES) === "sound";
+  const view = viewOf(bytes);
+  const head = headSound && bytes.length >= HEAD_BYTES && view.getUint32(0, true) === MAGIC ? view : undefined;
+  const versions = Array.from({ length: VERSIONS }, (_, version) => version);
+  const sound = versions.map((version) => {
+    const [at, length] = bookRoom(index.meta.dimensions, version);
+    return index.proofOf(entry, at, length) === "sound" && isBook(bytes.subarray(at, at + length));
+  });
+  const order = versions.map((v) => (head ? head.getUint32(ORDER + 4 * v, true) : sound[v] ? v + 1 : 0));
+  return { bytes, headSound, head, sound, order };
+}
+
+class Tiers implements TiersPlan {
+  readonly lost = new Set<number>();
+  readonly unproven = new Set<number>();
+  moved = 0;
+  private readonly view: DataView;
+  private readonly isCosine: boolean;
+  /** All vectors go back to tier hot: nothing can be trained over a codebook that is damaged. */
+  private readonly resets: boolean;
+  /** Of each tier the slots that a place names. */
+  private readonly taken = TIERS.map(() => new Set<number>());
+
+  constructor(
+    private readonly index: SalvagedIndex,
+    private readonly live: ReadonlySet<number>,
+    private readonly keepsOriginals: boolean,
+    private readonly doubts: Doubts,
+    private readonly places: Uint8Array,
+    private readonly books: Books,
+  ) {
+    this.view = new DataView(places.buffer);
+    this.isCosine = index.meta.metric === "cosine";
+    const damagedBook = books.order.some((order, version) => order > 0 && !books.sound[version]);
+    const isWhole = index.proofOfAll(index.entry("codebooks")) === "sound";
+    this.resets = keepsOriginals && (!books.headSound || damagedBook || !isWhole || doubts.tiers);
+  }
+
+  /** Looks whether a live node's vector can be read by its place, and sends it to tier hot, or to the lost, where not. */
+  async see(node: number): Promise<void> {
+    const { index, places, keepsOriginals } = this;
     const at = node * PLACE_BYTES;
-    const placeProof = index.proofOf(entry, at, PLACE_BYTES);
-    const [slot, tier, version] = [view.getUint32(at, true), places[at + 4], places[at + 5]];
-    if (keepsOriginals && (placeProof !== "sound" || (doubts.norms && cosine))) {
+    const placeProof = index.proofOf(index.entry("places"), at, PLACE_BYTES);
+    const [slot, tier, version] = [this.view.getUint32(at, true), places[at + 4], places[at + 5]];
+    if (keepsOriginals && (placeProof !== "sound" || (this.doubts.norms && this.isCosine))) {
       if (placeProof !== "sound") places.fill(0, at, at + PLACE_BYTES);
-      await writeNorm(node);
+      await this.writeNorm(node);
     }
-    if (keepsOriginals && (resets || placeProof !== "sound")) {
-      if (placeProof !== "sound") plan.moved++;
-      else toHot(node);
-      continue;
+    if (keepsOriginals && (this.resets || placeProof !== "sound")) {
+      if (placeProof !== "sound") this.moved++;
+      else this.toHot(node);
+      return;
     }
-    if (keepsOriginals && tier === 0) continue;
-    const section = index.entry(TIERS[tier] ?? "");
+    if (keepsOriginals && tier === 0) return;
+    const proof = this.proofOfRecord(tier, slot, version);
+    const hasBook = tier < COOL || (this.books.order[version] > 0 && this.books.sound[version]);
+    const isReadable = proof !== "damaged" && hasBook && !this.doubts.records.has(node);
+    if (isReadable) this.taken[tier].add(slot);
+    if (isReadable && proof === "sound" && placeProof === "sound") return;
+    if (keepsOriginals) this.toHot(node);
+    else if (isReadable && placeProof !== "damaged") this.unproven.add(node);
+    else this.lost.add(node);
+  }
+
+  /** Of the record in a slot of a tier; "damaged" where there is no such slot, or another node has it. */
+  private proofOfRecord(tier: number, slot: number, version: number): ReturnType<SalvagedIndex["proofOf"]> {
+    const section = this.index.entry(TIERS[tier] ?? "");
     const record = (slot - 1) * (section?.stride ?? 0);
     const isHere =
       tier < TIERS.length &&
@@ -101,89 +143,100 @@ export async function tiersOf(
       slot > 0 &&
       section !== undefined &&
       record + section.stride <= roomIn(section) &&
-      !taken[tier].has(slot);
-    const proof = isHere ? index.proofOf(section, record, section.stride) : "damaged";
-    const isReadable =
-      isHere &&
-      proof !== "damaged" &&
-      (tier < COOL || (orderOf(version) > 0 && bookSound[version])) &&
-      !doubts.records.has(node);
-    if (isHere && isReadable) taken[tier].add(slot);
-    if (isReadable && proof === "sound" && placeProof === "sound") continue;
-    if (keepsOriginals) toHot(node);
-    else if (isReadable && placeProof !== "damaged") plan.unproven.add(node);
-    else plan.lost.add(node);
+      !this.taken[tier].has(slot);
+    return isHere ? this.index.proofOf(section, record, section.stride) : "damaged";
   }
 
-  return {
-    ...plan,
-    get moved() {
-      return plan.moved;
-    },
-    hotRecordOf(node) {
+  /** The length of a vector whose original is there, as the kernel computes it. */
+  private async writeNorm(node: number): Promise<void> {
+    const vectors = this.index.entry("vectors");
+    const d = this.index.meta.dimensions;
+    const values = new Float32Array((await this.index.read(vectors, node * (vectors?.stride ?? 0), 4 * d)).buffer);
+    this.view.setFloat32(node * PLACE_BYTES + 8, this.isCosine ? Math.sqrt(dot(values, values)) : 1, true);
+  }
+
+  private toHot(node: number): void {
+    const at = node * PLACE_BYTES;
+    if (this.view.getUint32(at, true) !== 0 || this.places[at + 4] !== 0) this.moved++;
+    this.places.fill(0, at, at + 8);
+  }
+
+  hotRecordOf(node: number): number | undefined {
+    const at = node * PLACE_BYTES;
+    const slot = this.view.getUint32(at, true);
+    const isHot = this.places[at + 4] === 0 && slot > 0;
+    return isHot ? (slot - 1) * (this.index.entry("vectors")?.stride ?? 0) : undefined;
+  }
+
+  free(node: number): void {
+    this.places.fill(0, node * PLACE_BYTES, (node + 1) * PLACE_BYTES);
+  }
+
+  contents(nodes: number, alone: boolean): Map<string, SectionContents> {
+    const contents = new Map<string, SectionContents>();
+    const fresh = this.places.slice(0, Math.min(this.places.length, nodes * PLACE_BYTES));
+    for (let node = 0; (alone || this.resets) && node * PLACE_BYTES < fresh.length; node++) {
       const at = node * PLACE_BYTES;
-      const slot = view.getUint32(at, true);
-      return places[at + 4] === 0 && slot > 0 ? (slot - 1) * (index.entry("vectors")?.stride ?? 0) : undefined;
-    },
-    free: (node) => places.fill(0, node * PLACE_BYTES, (node + 1) * PLACE_BYTES),
-    contents(nodes, alone) {
-      const contents = new Map<string, SectionContents>();
-      const fresh = places.slice(0, Math.min(places.length, nodes * PLACE_BYTES));
-      for (let node = 0; (alone || resets) && node * PLACE_BYTES < fresh.length; node++) {
-        const at = node * PLACE_BYTES;
-        if (!live.has(node)) fresh.fill(0, at, at + PLACE_BYTES);
-      }
-      contents.set("places", bufferContents(fresh));
-      if (resets) {
-        for (const name of TIERS.slice(1)) contents.set(name, bufferContents(new Uint8Array(0)));
-        contents.set("codebooks", bufferContents(new Uint8Array(0)));
-        return contents;
-      }
-      if (codebooks.length === 0) return contents;
-      // Who counts: live nodes alone, and a tier's section as far as a place names a slot of it.
-      const counted = codebooks.slice();
-      const out = new DataView(counted.buffer);
-      if (!known) {
-        counted.fill(0, 0, BOOKS_AT);
-        out.setUint32(0, MAGIC, true);
-        out.setUint32(4, 1, true);
-        out.setUint32(KEEPS, keepsOriginals ? 1 : 0, true);
-        for (let v = 0; v < VERSIONS; v++) {
-          out.setUint32(ORDER + 4 * v, orderOf(v), true);
-          if (orderOf(v) > 0) out.setUint32(CURRENT, v + 1, true);
-        }
-      }
+      if (!this.live.has(node)) fresh.fill(0, at, at + PLACE_BYTES);
+    }
+    contents.set("places", bufferContents(fresh));
+    if (this.resets) {
+      for (const name of TIERS.slice(1)) contents.set(name, bufferContents(new Uint8Array(0)));
+      contents.set("codebooks", bufferContents(new Uint8Array(0)));
+    } else if (this.books.bytes.length > 0) {
+      const books = this.soundBooks();
+      this.count(fresh, new DataView(books.buffer));
+      contents.set("codebooks", bufferContents(books));
+    }
+    return contents;
+  }
+
+  /** Section `codebooks` without those that are damaged, and with a head. */
+  private soundBooks(): Uint8Array {
+    const { bytes, head, order, sound } = this.books;
+    const books = bytes.slice();
+    const view = new DataView(books.buffer);
+    if (head === undefined) {
+      books.fill(0, 0, BOOKS_AT);
+      view.setUint32(0, MAGIC, true);
+      view.setUint32(4, 1, true);
+      view.setUint32(KEEPS, this.keepsOriginals ? 1 : 0, true);
       for (let v = 0; v < VERSIONS; v++) {
-        if (orderOf(v) === 0 || bookSound[v]) continue;
-        const [at, length] = roomOf(v);
-        counted.fill(0, at, at + length);
-        out.setUint32(ORDER + 4 * v, 0, true);
-        if (out.getUint32(CURRENT, true) === v + 1) out.setUint32(CURRENT, 0, true);
+        view.setUint32(ORDER + 4 * v, order[v], true);
+        if (order[v] > 0) view.setUint32(CURRENT, v + 1, true);
       }
-      const used = TIERS.map((_, tier) => (known ? head.getUint32(USED + 4 * tier, true) : 0));
-      const left = new DataView(fresh.buffer);
-      const [counts, users] = [TIERS.map(() => 0), Array.from({ length: VERSIONS }, () => 0)];
-      for (let at = 0; at + PLACE_BYTES <= fresh.length; at += PLACE_BYTES) {
-        const [slot, tier, version] = [left.getUint32(at, true), fresh[at + 4], fresh[at + 5]];
-        if (slot === 0 || tier >= TIERS.length) continue;
-        used[tier] = Math.max(used[tier], slot);
-        if (!live.has(at / PLACE_BYTES)) continue;
-        if (tier > 0) counts[tier]++;
-        if (tier >= COOL) users[version]++;
-      }
-      used.forEach((count, tier) => {
-        out.setUint32(USED + 4 * tier, count, true);
-      });
-      counts.forEach((count, tier) => {
-        out.setUint32(COUNTS + 4 * tier, count, true);
-      });
-      users.forEach((count, version) => {
-        out.setUint32(USERS + 4 * version, count, true);
-      });
-      contents.set("codebooks", bufferContents(counted));
-      return contents;
-    },
-  };
+    }
+    for (let v = 0; v < VERSIONS; v++) {
+      if (order[v] === 0 || sound[v]) continue;
+      const [at, length] = bookRoom(this.index.meta.dimensions, v);
+      books.fill(0, at, at + length);
+      view.setUint32(ORDER + 4 * v, 0, true);
+      if (view.getUint32(CURRENT, true) === v + 1) view.setUint32(CURRENT, 0, true);
+    }
+    return books;
+  }
+
+  /** Counts in a head who is where: live nodes alone, and a tier's section as far as a place names a slot of it. */
+  private count(places: Uint8Array, head: DataView): void {
+    const view = new DataView(places.buffer);
+    const used = TIERS.map((_, tier) => this.books.head?.getUint32(USED + 4 * tier, true) ?? 0);
+    const [counts, users] = [TIERS.map(() => 0), Array.from({ length: VERSIONS }, () => 0)];
+    for (let at = 0; at + PLACE_BYTES <= places.length; at += PLACE_BYTES) {
+      const [slot, tier, version] = [view.getUint32(at, true), places[at + 4], places[at + 5]];
+      if (slot === 0 || tier >= TIERS.length) continue;
+      used[tier] = Math.max(used[tier], slot);
+      if (!this.live.has(at / PLACE_BYTES)) continue;
+      if (tier > 0) counts[tier]++;
+      if (tier >= COOL) users[version]++;
+    }
+    for (const [at, values] of [
+      [USED, used],
+      [COUNTS, counts],
+      [USERS, users],
+    ] as const) {
+      for (const [i, value] of values.entries()) head.setUint32(at + 4 * i, value, true);
+    }
+  }
 }
 
 /** Where codebook `version` lies in its section, and how many bytes it has. */

@@ -17,6 +17,7 @@ import { CATALOG_NAME, INDEX_NAME, LOCK_NAME, LOG_NAME, REPAIR_NAME } from "../.
 import { SalvagedIndex, type SectionContents, writeIndex } from "../../storage/repair-index.js";
 import { type SalvagedLog, salvageLog, writeLog } from "../../storage/repair-log.js";
 import { finishRepair, markReady, repairIsReady } from "../../storage/repair-swap.js";
+import type { BiasChange } from "../../training/state.js";
 import { checkCatalog } from "../catalog/check.js";
 import { SalvagedCatalog } from "../catalog/salvage.js";
 import { connect } from "../catalog/schema.js";
@@ -24,11 +25,11 @@ import type { Fault, OpenOptions, RepairLoss, RepairOptions, RepairReport } from
 import { type Checked, checkStore } from "./checking.js";
 import { LEARNED_SECTIONS } from "./learned-sections.js";
 import { openSession } from "./opening.js";
-import { NO_NODE } from "./records.js";
+import { readBiases } from "./repair-biases.js";
 import { advanceRows, type CatalogContents, readCatalog, writeCatalog } from "./repair-catalog.js";
 import { doubtsBy, GRAPH_PARTS, NO_DOUBTS, sizeOf, TIER_PARTS } from "./repair-doubts.js";
-import { type RowBiases, type SalvagedLearning, salvageLearning } from "./repair-learned.js";
-import { type KnownRow, planRows, type RowsPlan, readBiases, touchedBy } from "./repair-rows.js";
+import { type SalvagedLearning, salvageLearning } from "./repair-learned.js";
+import { type KnownRow, planRows, type RowsPlan, touchedBy } from "./repair-rows.js";
 import { checkPath, show } from "./validate.js";
 
 const KNOWN_SECTIONS = ["checksums", "vectors", "ids", ...GRAPH_PARTS, ...TIER_PARTS, ...LEARNED_SECTIONS.keys()];
@@ -363,36 +364,20 @@ class Repairing {
 type BuiltStore = Checked & { vectors: Uint32Array; records: Uint32Array };
 
 /** All rows, whose edges lose their biases. */
-function withoutBiases({ nodes, isLive }: RowsPlan): RowBiases[] {
+function withoutBiases({ nodes, isLive }: RowsPlan): BiasChange[] {
   const live = Array.from({ length: nodes }, (_, node) => node).filter(isLive);
-  return live.map((node) => ({ node, to: [], values: [] }));
+  return live.map((node) => ({ node, to: new Uint32Array(0), values: new Float32Array(0) }));
 }
 
 async function checked(
   directory: string,
   opening: OpenOptions,
-  biases: readonly RowBiases[] = [],
+  biases: readonly BiasChange[] = [],
 ): Promise<BuiltStore> {
   const session = await openSession(directory, opening);
   try {
     await session.settle();
-    if (biases.length > 0) {
-      await session.still(async () => {
-        const most = biases.reduce((max, { to }) => Math.max(max, to.length), 1);
-        const ends = new Uint32Array(biases.length * most).fill(NO_NODE);
-        const values = new Float32Array(ends.length);
-        biases.forEach((row, i) => {
-          ends.set(row.to, i * most);
-          values.set(row.values, i * most);
-        });
-        session.graph.setBiases(
-          Uint32Array.from(biases, ({ node }) => node),
-          ends,
-          values,
-        );
-        session.learned.rowsChanged();
-      });
-    }
+    if (biases.length > 0) await session.still(async () => session.learned.setBiases(biases));
     const found = await session.still(async () => {
       const result = await checkStore(session);
       if (result.faults.length === 0) return { ...result, lost: new Uint32Array(0), unreadable: new Uint32Array(0) };

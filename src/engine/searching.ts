@@ -32,6 +32,14 @@ export interface SearchPlan {
   count: number;
 }
 
+/** Nodes in the order of a mode, with what its hits tell. */
+export interface Ranking {
+  nodes: Uint32Array;
+  distances: Float32Array;
+  /** Where they do not follow from the distances. */
+  scores?: ArrayLike<number>;
+}
+
 export class Searcher {
   private nodes = new Uint32Array(64);
   private distances = new Float32Array(64);

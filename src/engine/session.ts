@@ -3,9 +3,9 @@
  * reads them. `Index` checks arguments and asks here.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { HebbError } from "../../base/errors.js";
+import { HebbError, reasonOf } from "../../base/errors.js";
 import type { Durability, Id, Metric, Tier } from "../../base/types.js";
-import type { Graph, GraphOptions, GraphProfile } from "../../native/graph.js";
+import type { Graph, GraphOptions } from "../../native/graph.js";
 import { PAGE_BYTES } from "../../native/index.js";
 import { diskFiles } from "../../storage/files.js";
 import type { Moment, Store } from "../../storage/store.js";
@@ -14,39 +14,29 @@ import { isFailedSync } from "../catalog/sqlite-errors.js";
 import type { Config } from "../config.js";
 import type { BackupReport, RecoveryReport } from "../types.js";
 import { backupStore } from "./backup.js";
+import { CatalogCommits } from "./catalog-commits.js";
 import { applyChanges, type Change, type Parts } from "./changes.js";
 import type { TextEncoder } from "./encoding.js";
 import type { GradientSlots } from "./gradient-slots.js";
 import type { Learned } from "./learned.js";
 import { Linker } from "./linker.js";
 import { GroupNames, type NewRows, type Operation, type Planned, putOperation } from "./planning.js";
-import type { Querier } from "./querying.js";
 import { recoveryWarnings } from "./recovery.js";
 import type { Searcher } from "./searching.js";
-import { type TextRow, TextWriter } from "./text-writer.js";
+import type { Layout } from "./store-layout.js";
 import type { RetierReport, Tiering } from "./tiering.js";
-import type { Trainer } from "./trainer.js";
 import { show } from "./validate.js";
 import { type Queued, WriteQueue } from "./write-queue.js";
 
 /** Deleted nodes stay in the graph until they are this share of it, and at least so many. */
 const DEAD_SHARE = 0.1;
 const DEAD_LEAST = 1000;
-/** What a new reader sees is no older than this and what the commit itself takes. */
-const COMMIT_AFTER_MS = 500;
 /** Writers wait for a checkpoint under way once log or changed pages are so many times their limit. */
 const BEHIND = 4;
 /** How long a put into a store that is full but for deleted rows waits for the searches that may still look at those. */
 const SEARCHES_END_MS = 10_000;
 /** From here on users should know that checkpoints gather. */
 const MUCH_JOURNAL_BYTES = 1 << 30;
-
-/** What the graph's sections hold of a row. */
-export interface Layout {
-  profile: GraphProfile;
-  rowBytes: number;
-  bytesPerVector: number;
-}
 
 export interface SessionParts extends Parts {
   directory: string;
@@ -80,10 +70,8 @@ export class Session {
   readonly durability: Durability;
   /** What opening found. */
   readonly recovery: RecoveryReport;
-  readonly querier: Querier;
-  readonly trainer: Trainer;
-  readonly texts = new TextWriter(this);
   private readonly linker: Linker;
+  private readonly commits: CatalogCommits;
 
   private readonly queue: WriteQueue<Operation>;
   private readonly flights = new Set<Promise<unknown>>();
@@ -96,14 +84,12 @@ export class Session {
   /** Whether rows changed since the last look at whether all can be reached. */
   private auditDue = true; // what the log held was linked before this handle was there
   private maintenance: Promise<void> | undefined;
-  private committing: Promise<void> | undefined;
-  private commitTimer: NodeJS.Timeout | undefined;
   private housework: Promise<unknown> = Promise.resolve();
   /** Why the last consolidation or checkpoint in the background failed, until a checkpoint succeeds. */
   private maintenanceFailure: string | undefined;
   private tieringFailure: string | undefined;
 
-  constructor(parts: SessionParts, make: { querier: (s: Session) => Querier; trainer: (s: Session) => Trainer }) {
+  constructor(parts: SessionParts) {
     this.directory = parts.directory;
     this.layout = parts.layout;
     this.settings = parts.settings;
@@ -120,6 +106,13 @@ export class Session {
     this.recovery = parts.recovery;
     this.appliedLsn = parts.store.readOnly ? parts.catalog.committedLsn : parts.store.log.lastLsn;
     this.queue = new WriteQueue((group) => this.commit(group));
+    this.commits = new CatalogCommits(this.store, this.catalog, {
+      alone: (task) => this.alone(task),
+      appliedLsn: () => this.appliedLsn,
+      failed: (cause) => {
+        this.broken ??= cause;
+      },
+    });
     this.linker = new Linker(this.graph, {
       linked: () => this.audit(),
       progressed: () => this.learned.rowsLinked(),
@@ -134,8 +127,6 @@ export class Session {
         this.tieringFailure = reason && `the last round of tiering in the background failed: ${reason}`;
       },
     });
-    this.querier = make.querier(this);
-    this.trainer = make.trainer(this);
     const syncsByInterval = this.durability === "interval" && !this.store.readOnly;
     this.stopSyncing = syncsByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
     if (!this.store.readOnly) this.linker.start(); // what was acknowledged and not linked when the store was closed
@@ -205,7 +196,7 @@ export class Session {
     }
     const cause = this.broken ?? this.store.poisonedBy;
     if (cause !== undefined) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = reasonOf(cause);
       throw new HebbError(
         "STORE_POISONED",
         `something failed earlier (${reason}), so this handle only reads; close it and open again`,
@@ -263,12 +254,14 @@ export class Session {
     return this.queue.drain();
   }
 
-  /** Puts rows. Those with texts are queued once they are encoded. */
-  put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
-    const put = () =>
-      texts.length > 0
-        ? this.texts.put({ ...rows, settings: [...rows.settings] }, texts)
-        : this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength);
+  /**
+   * Puts rows and resolves once they are durable and searchable.
+   * @param put how they are queued, which is done again where room has to be made for them; as they are by default
+   */
+  put(
+    rows: NewRows,
+    put = () => this.write(putOperation(rows, this.dimensions), rows.vectors.byteLength),
+  ): Promise<void> {
     return this.inFlight(async () => {
       try {
         await put();
@@ -382,9 +375,7 @@ export class Session {
   /** Copies the store as it is after all that waits. */
   backup(target: string): Promise<BackupReport> {
     return this.inFlight(async () => {
-      if (!this.store.readOnly) {
-        await this.alone(() => this.commitApplied());
-      }
+      if (!this.store.readOnly) await this.alone(() => this.commits.now());
       return backupStore(diskFiles, this.directory, target);
     });
   }
@@ -426,7 +417,7 @@ export class Session {
 
   private async closeNow(): Promise<void> {
     this.stopSyncing();
-    clearTimeout(this.commitTimer);
+    this.commits.stop();
     await this.tiering.stop();
     const linked = this.linker.stop();
     while (this.queue.busy || this.flights.size > 0) {
@@ -484,45 +475,12 @@ export class Session {
       await applyChanges(changes);
       this.appliedLsn = lsn;
       if (changes.some((change) => change.nodes)) this.auditDue = true;
-      if (this.catalog.needsCommit) this.commitSoon();
-      else this.commitLater();
+      this.commits.applied();
     } catch (error) {
       // The log has it and the followers do not: only opening again brings them together.
       this.broken ??= error;
       throw error;
     }
-  }
-
-  private commitLater(): void {
-    this.commitTimer ??= setTimeout(() => this.commitSoon(), COMMIT_AFTER_MS).unref();
-  }
-
-  /**
-   * The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time.
-   */
-  private commitSoon(): void {
-    clearTimeout(this.commitTimer);
-    this.commitTimer = undefined;
-    if (this.closing) return;
-    this.committing ??= this.alone(async () => {
-      this.committing = undefined;
-      await this.commitApplied();
-    }).catch((error: unknown) => {
-      // On a full disk all of it still waits, in memory and in the log.
-      if (error instanceof HebbError && error.code === "DISK_FULL" && !isFailedSync(error)) this.commitLater();
-      else this.broken ??= error;
-    });
-  }
-
-  /**
-   * Readers see what the catalog says is committed, also of changes that leave no row there. Runs while nothing else is
-   * written.
-   */
-  private async commitApplied(): Promise<void> {
-    if (this.catalog.committedLsn >= this.appliedLsn) return; // a checkpoint came first
-    await this.store.log.sync(); // no follower passes the log's durable LSN
-    await this.catalog.untilWritable();
-    this.catalog.commit(this.appliedLsn);
   }
 
   /** Work that the store asks for by itself, queued behind what waits already. */
@@ -540,7 +498,7 @@ export class Session {
         what = "checkpoint";
         if (full) await this.checkpointNow();
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = reasonOf(error);
         this.maintenanceFailure = `the last ${what} in the background failed: ${reason}`;
       }
     }).finally(() => {

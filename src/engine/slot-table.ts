@@ -88,7 +88,10 @@ export class SlotTable {
     private readonly stride: number,
   ) {}
 
-  /** Writes `bytes` at `at` of a node's slot, which it gets if it has none; a new slot is to be written from 0. */
+  /**
+   * Writes `bytes` at `at` of a node's slot, which it gets if it has none; a new slot is to be written from the end of
+   * its header on.
+   */
   write(node: number, at: number, bytes: Uint8Array): void {
     let slot = this.slots.of(node);
     if (slot === undefined) {
@@ -97,7 +100,7 @@ export class SlotTable {
       if (slot > count) this.region.write(this.section, 0, bytesOf(Uint32Array.of(slot)));
       this.region.write(this.section, slot * this.stride, bytesOf(Uint32Array.of(1, node)));
     }
-    this.region.write(this.section, slot * this.stride + SLOT_HEADER_BYTES + at, bytes);
+    this.region.write(this.section, slot * this.stride + at, bytes);
   }
 
   free(node: number): void {
@@ -106,7 +109,7 @@ export class SlotTable {
   }
 
   /**
-   * Reads the section once, on opening: nodes with what is behind the slot's header.
+   * Reads the section once, on opening: nodes with their slots.
    * @param name the section's, for messages
    * @param held bytes that the file has of it
    * @param nodes all nodes are below
@@ -120,7 +123,7 @@ export class SlotTable {
       const [used, node] = new Uint32Array(bytes.buffer, bytes.byteOffset, 2);
       if (used !== 0) checkNode(name, slot * this.stride + 4, node, nodes);
       this.slots.restore(used === 0 ? undefined : node);
-      if (used !== 0) yield { node, bytes: bytes.subarray(SLOT_HEADER_BYTES) };
+      if (used !== 0) yield { node, bytes };
     }
   }
 }

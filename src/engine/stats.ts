@@ -8,7 +8,7 @@ import { INDEX_NAME } from "../../storage/names.js";
 import type { LearningReport } from "../../training/report.js";
 import type { RecoveryReport } from "../types.js";
 import type { Session } from "./session.js";
-import type { TierStats } from "./tiering.js";
+import type { TierStats } from "./tier-stats.js";
 
 export interface Stats {
   /** Rows in the index. */

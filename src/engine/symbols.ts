@@ -12,6 +12,7 @@ import type { Grounded, Hit, LiftedPattern, LiftOptions } from "../types.js";
 import { readExpression } from "./expression-input.js";
 import { likeness } from "./likeness.js";
 import { rowsOfEntries } from "./put-input.js";
+import type { Querier } from "./querying.js";
 import type { Session } from "./session.js";
 import { checkId, checkVector, parsePayload, payloadText, show } from "./validate.js";
 
@@ -25,11 +26,13 @@ const HAS_EXPRESSION: Filter = { expression: { $exists: true } };
 /** `index.symbols`. The mathematics are in docs/concepts/bridges.md. */
 export class Symbols {
   readonly #session: Session;
+  readonly #querier: Querier;
   readonly #encoder: SymbolEncoder;
 
   /** Made by `open`. */
-  constructor(session: Session) {
+  constructor(session: Session, querier: Querier) {
     this.#session = session;
+    this.#querier = querier;
     this.#encoder = new SymbolEncoder(session.dimensions, SEED);
   }
 
@@ -50,11 +53,11 @@ export class Symbols {
         `payload of id ${show(checked)} has an expression of its own; expected none, as the one given is kept there`,
       );
     }
-    const { rows, texts } = rowsOfEntries(
+    const { rows } = rowsOfEntries(
       [{ id: checked, vector: this.#encoder.encode(read), payload: { ...given, expression: read } }],
       { dimensions: session.dimensions, cosine: session.metric === "cosine" },
     );
-    await session.put(rows, texts);
+    await session.put(rows);
   }
 
   /**
@@ -68,7 +71,7 @@ export class Symbols {
     session.checkOpen();
     const structural = this.#encoder.encode(readExpression(expression));
     const { hits } = await session.inFlight(() =>
-      session.querier.query({ vector: structural, mode: "neural", k: CONCEPTS, include: ["vector"] }),
+      this.#querier.query({ vector: structural, mode: "neural", k: CONCEPTS, include: ["vector"] }),
     );
     return {
       vector: blend(structural, hits),
@@ -90,7 +93,7 @@ export class Symbols {
     const k = checkInteger("beamWidth", options.beamWidth ?? DEFAULT_BEAM, 1, MOST_LISTS);
     const asked = checkVector("vector", vector, session.dimensions, session.metric === "cosine").slice();
     const { hits } = await session.inFlight(() =>
-      session.querier.query({
+      this.#querier.query({
         vector: asked,
         mode: "subgraph",
         k,

@@ -55,7 +55,12 @@ export class TextWriter {
   constructor(private readonly session: Session) {}
 
   /** Puts rows, those of `texts` with the vectors of their texts. Resolves once they are durable and searchable. */
-  async put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
+  put(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
+    if (texts.length === 0) return this.session.put(rows);
+    return this.session.put(rows, () => this.write({ ...rows, settings: [...rows.settings] }, texts));
+  }
+
+  private async write(rows: NewRows, texts: readonly TextRow[]): Promise<void> {
     const { session } = this;
     const { encoder } = session;
     if (encoder.fit === undefined) {

@@ -9,8 +9,11 @@ import { hasBit } from "../catalog/bitmaps.js";
 import type { ContextOptions, Hit, StoredThought, ThoughtContext, ThoughtInput } from "../types.js";
 import { likeness } from "./likeness.js";
 import { rowsOfEntries } from "./put-input.js";
+import type { Querier } from "./querying.js";
 import type { SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
+import type { TextWriter } from "./text-writer.js";
+import type { Trainer } from "./trainer.js";
 import { checkId, checkK, parsePayload, payloadText, show } from "./validate.js";
 
 /** As in the specification. */
@@ -30,10 +33,16 @@ interface Related {
 /** `index.thoughts`. A thought is a row with a text as `text` in its payload, however it was put. */
 export class Thoughts {
   readonly #session: Session;
+  readonly #texts: TextWriter;
+  readonly #querier: Querier;
+  readonly #trainer: Trainer;
 
   /** Made by `open`. */
-  constructor(session: Session) {
+  constructor(session: Session, texts: TextWriter, querier: Querier, trainer: Trainer) {
     this.#session = session;
+    this.#texts = texts;
+    this.#querier = querier;
+    this.#trainer = trainer;
   }
 
   /**
@@ -61,8 +70,8 @@ export class Thoughts {
       cosine: session.metric === "cosine",
     });
     return session.inFlight(async () => {
-      await session.put(rows, texts);
-      const { hits } = await session.querier.query({
+      await this.#texts.put(rows, texts);
+      const { hits } = await this.#querier.query({
         id,
         mode: "neural",
         k: RELATED,
@@ -87,7 +96,7 @@ export class Thoughts {
     const there = isThere(id) ? related.filter((other) => isThere(other.id)) : [];
     if (there.length === 0) return [];
     try {
-      await session.trainer.connect(
+      await this.#trainer.connect(
         id,
         there.map(({ id, strength }) => ({ id, strength })),
       );
@@ -113,14 +122,14 @@ export class Thoughts {
     const depth = checkInteger("depth", options.depth ?? DEFAULT_DEPTH, 0, MOST_DEPTH);
     const filter = options.filter === undefined ? HAS_TEXT : { $and: [HAS_TEXT, options.filter] };
     return session.inFlight(async () => {
-      const { searcher, querier, graph } = session;
-      const { vector } = await querier.resolveInFit("query", { text });
+      const { searcher, graph } = session;
+      const { vector } = await this.#querier.resolveInFit("query", { text });
       const plan = searcher.plan({ k, filter });
       const near = searcher.nearest(vector, plan).nodes;
       const nodes = Uint32Array.of(...near, ...this.#linked(near, depth, plan));
       const hits = searcher.hits(nodes, graph.distances(vector, nodes), nodes.length, plan);
       const found = hits.filter(isThought);
-      const { edges } = querier.edgesAmong(nodes);
+      const { edges } = this.#querier.edgesAmong(nodes);
       const ids = new Set(found.map(({ id }) => id));
       return {
         thoughts: found.map(({ id, payload, score }) => ({ id, content: payload.text, payload, score })),

@@ -5,12 +5,16 @@
  * Moves are not logged: a checkpoint makes them durable, all at once, and without one they did not happen. So each
  * vector has exactly one valid place at any time, and what is lost by a crash is work, never a vector.
  */
-import { HebbError } from "../../base/errors.js";
+
+import { reasonOf } from "../../base/errors.js";
+import { breathe } from "../../base/slices.js";
 import { TIERS, type Tier } from "../../base/types.js";
 import { HeatClock, rebase } from "../../model/heat.js";
 import { boost, TierPolicy, TierRules, WARM } from "../../model/tiering.js";
-import { type Graph, type GraphOptions, graphStrides, NOT_LIVE, type TrainingOptions } from "../../native/graph.js";
+import { type Graph, type GraphOptions, graphStrides, NOT_LIVE } from "../../native/graph.js";
 import type { Config } from "../config.js";
+import { checkBudget, LEAST_TRAINED, trainingOptions } from "./tier-options.js";
+import { type TierStats, tierStats, tierWarnings } from "./tier-stats.js";
 
 /** Accesses that are noted before they are counted, so that a search need not look anything up. */
 const NOTED = 4096;
@@ -18,31 +22,12 @@ const NOTED = 4096;
 const TOGETHER = 65_536;
 /** Milliseconds after which an access is counted, and may promote. */
 const COUNT_AFTER_MS = 20;
-/** Vectors that a codebook needs. */
-export const LEAST_TRAINED = 256;
 const SEED = 1;
 /** Of a search's results, so many have their neighbours unpacked ahead. */
 const PREFETCHED = 8;
 
 /** What the graph's eight numbers hold. */
 const NOTE = { time: 0, wall: 1, base: 2, begun: 3, inserted: 4 } as const;
-
-export interface TierStats {
-  /** Vectors in the tier. */
-  count: number;
-  /** Of the vectors as this tier keeps them; without what all share, and without originals kept beside them. */
-  bytes: number;
-  bytesPerVector: number;
-  /** How many times fewer than 4 bytes a value. */
-  ratio: number;
-  /** What records are encoded with; undefined before a codebook was trained. */
-  codec: string | undefined;
-  /**
-   * What of the tier's section is in memory; of tier hot, which has the originals as well where they are kept, all of
-   * them.
-   */
-  residentBytes: number;
-}
 
 export interface RetierReport {
   /** Moved to a more precise tier. */
@@ -68,35 +53,6 @@ export interface TieringHost {
   changed(nodes: Uint32Array): void;
   /** Hears why a round in the background failed, or that one succeeded. */
   failed(reason: string | undefined): void;
-}
-
-/**
- * @throws {HebbError} CONFIG_INVALID where a `memory_budget` that is a share of raw is below what the archive takes.
- *   One in bytes may suffice once rows were deleted: rounds tell.
- */
-export function checkBudget(options: GraphOptions, { tensor_compress }: Config): void {
-  const { memory_budget: given } = tensor_compress;
-  const share = graphStrides(options).archive / (options.dimensions * Float32Array.BYTES_PER_ELEMENT);
-  if (given === 0 || given > 1 || given >= share) return;
-  throw new HebbError(
-    "CONFIG_INVALID",
-    `tensor_compress.memory_budget is ${given} of what vectors take as f32; expected at least ${Math.ceil(share * 10_000) / 10_000}, what they take in tier archive`,
-  );
-}
-
-/** What a codebook is trained with. */
-export function trainingOptions({ tensor_compress: settings, given }: Config): TrainingOptions {
-  return {
-    sample: settings.codebook_sample_size,
-    seed: SEED,
-    subvectors: given.has("tensor_compress.pq_subvectors") ? settings.pq_subvectors : 0,
-    centroids8: settings.pq8_centroids,
-    centroids4: settings.pq4_centroids,
-    outlierThreshold: settings.outlier_threshold,
-    coder: settings.entropy_coder,
-    residualBits: settings.residual_bits,
-    iterations: settings.codebook_iterations,
-  };
 }
 
 export class Tiering {
@@ -205,7 +161,7 @@ export class Tiering {
   }
 
   private failed(error: unknown): void {
-    this.host?.failed(error instanceof Error ? error.message : String(error));
+    this.host?.failed(reasonOf(error));
   }
 
   /** Rounds follow one another. */
@@ -603,26 +559,7 @@ export class Tiering {
 
   /** @param residentBytes of a section of the graph, by its name */
   stats(residentBytes: (section: string) => number): Record<Tier, TierStats> {
-    const counts = this.graph.tierCounts();
-    const codecs = this.graph.codecs();
-    return Object.fromEntries(
-      TIERS.map((tier, i) => {
-        const [count, each] = [counts[i]!, this.perTier[i]!];
-        const codec = codecs[i] ?? undefined;
-        const resident = residentBytes(i === 0 ? "vectors" : tier);
-        return [
-          tier,
-          {
-            count,
-            bytes: count * each,
-            bytesPerVector: each,
-            ratio: this.raw / each,
-            codec,
-            residentBytes: resident,
-          },
-        ];
-      }),
-    ) as Record<Tier, TierStats>;
+    return tierStats(this.graph, this.perTier, this.raw, residentBytes);
   }
 
   /** Of vectors of tier cool, which are unpacked to be compared. */
@@ -632,32 +569,10 @@ export class Tiering {
   }
 
   get warnings(): string[] {
-    const warnings: string[] = [];
-    if (this.graph.reset) {
-      warnings.push(
-        "what the tiers' codebooks are kept in was damaged: all vectors are in tier hot again, from their originals, and will move as they are used",
-      );
-    }
-    const { pq_subvectors: parts } = this.config.tensor_compress;
-    if (this.config.given.has("tensor_compress.pq_subvectors") && this.dimensions % parts !== 0) {
-      warnings.push(
-        parts > this.dimensions
-          ? `tensor_compress.pq_subvectors is ${parts}, and the vectors have ${this.dimensions} dimensions: as many parts are used`
-          : `tensor_compress.pq_subvectors is ${parts}, which does not divide the ${this.dimensions} dimensions: some parts have one more than others`,
-      );
-    }
-    const counts = this.graph.tierCounts();
-    if (counts[WARM]! > 0 && this.graph.codecs()[2] === null && this.graph.live < LEAST_TRAINED) {
-      warnings.push(
-        `tiers below warm need a codebook, and a codebook ${LEAST_TRAINED} vectors: the store has ${this.graph.live}, which stay in tier warm`,
-      );
-    }
-    return warnings;
+    return tierWarnings(this.graph, this.dimensions, this.config);
   }
 }
 
 type Done = Omit<RetierReport, "tiers">;
 
 const NO_MOVES = (): Done => ({ promoted: 0, demoted: 0, refused: 0, untrained: 0 });
-
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));

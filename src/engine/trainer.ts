@@ -16,6 +16,7 @@ import type { StoredFeedback } from "../catalog/feedback-rows.js";
 import type { Feedback, LearnOptions, LearnResult, TrainOptions } from "../types.js";
 import { type Change, changeOf } from "./changes.js";
 import { type GivenFeedback, readFeedback } from "./feedback-input.js";
+import type { Querier } from "./querying.js";
 import { encodeFeedback, learnedRecords, NO_NODE, RECORD } from "./records.js";
 import { ReplayBuffer } from "./replay-buffer.js";
 import type { Session } from "./session.js";
@@ -38,7 +39,10 @@ export class Trainer {
   /** Filled from the catalog when it is first needed. */
   private replay: ReplayBuffer | undefined;
 
-  constructor(private readonly session: Session) {}
+  constructor(
+    private readonly session: Session,
+    private readonly querier: Querier,
+  ) {}
 
   learn(events: Feedback[], options: LearnOptions = {}): Promise<LearnResult> {
     checkOptions("learn", options, ["partial"]);
@@ -127,7 +131,7 @@ export class Trainer {
     const events: StoredFeedback[] = [];
     for (const { what, input, stored } of given) {
       try {
-        events.push({ ...stored, query: (await this.session.querier.resolve(`query of ${what}`, input)).vector });
+        events.push({ ...stored, query: (await this.querier.resolve(`query of ${what}`, input)).vector });
       } catch (error) {
         if (!(error instanceof HebbError && error.code === "UNKNOWN_ID")) throw error;
         const { examples = [], chosen, shown, rejected } = stored;

@@ -1,5 +1,5 @@
 /** What callers give, checked before anything changes. Messages name the thing, the value and what was expected. */
-import { checkInteger } from "../../base/errors.js";
+import { checkInteger, reasonOf } from "../../base/errors.js";
 import type { Id, Payload } from "../../base/types.js";
 import { dot, firstNonFinite } from "../../native/index.js";
 
@@ -132,7 +132,7 @@ export function payloadText(id: Id, payload: unknown): string | undefined {
   try {
     text = JSON.stringify(payload);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     throw new TypeError(
       `payload of id ${show(id)} cannot be written as JSON: ${reason}; expected an object without cycles or bigints`,
       { cause },

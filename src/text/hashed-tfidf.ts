@@ -9,6 +9,7 @@
  * again gives another space, in which every stored text has to be encoded again (engine/text-writer.ts).
  */
 
+import { viewOf } from "../../base/bytes.js";
 import { checkInteger, HebbError } from "../../base/errors.js";
 import { type SparseRows, strongestDirections } from "./subspace.js";
 import { TermCounter } from "./words.js";
@@ -258,7 +259,7 @@ function decodeState(state: Uint8Array, dimensions: number, seed: number): Fitte
       bytes: state.length,
     });
   if (state.length < HEADER_BYTES) throw damaged(`has ${state.length} bytes; expected at least ${HEADER_BYTES}`);
-  const view = new DataView(state.buffer, state.byteOffset, state.length);
+  const view = viewOf(state);
   const [magic, storedDimensions, storedSeed, texts, terms] = Array.from({ length: 5 }, (_, i) =>
     view.getUint32(4 * i, true),
   ) as [number, number, number, number, number];

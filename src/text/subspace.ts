@@ -7,8 +7,9 @@
  * as well. Therefore the small side alone is orthonormalized, and the wanted basis through its
  * r x r Gram matrix, by Cholesky.
  */
-import { setImmediate } from "node:timers/promises";
+
 import { Prng } from "../../base/prng.js";
+import { breathe } from "../../base/slices.js";
 
 /** Rows (documents) of weights at columns (terms): row i is entries [starts[i], starts[i + 1]). */
 export interface SparseRows {
@@ -42,7 +43,7 @@ export async function strongestDirections(
   for (let r = 0; r < Math.min(rank, count); r++) {
     const y = Float64Array.from({ length: count }, () => random.gaussian());
     images.push(timesRows(rows, timesColumns(rows, y)));
-    await setImmediate();
+    await breathe();
   }
   const left = await orthonormalize(images);
   return basisOf(rows, left);
@@ -89,7 +90,7 @@ async function orthonormalize(vectors: Vector[]): Promise<Vector[]> {
       for (let i = 0; i < v.length; i++) v[i]! /= after;
       kept.push(v);
     }
-    await setImmediate();
+    await breathe();
   }
   return kept;
 }
@@ -102,7 +103,7 @@ async function basisOf(rows: SparseRows, left: Vector[]): Promise<{ basis: Float
   const images: Vector[] = [];
   for (const y of left) {
     images.push(timesRows(rows, timesColumns(rows, y)));
-    await setImmediate();
+    await breathe();
   }
   const gram = left.map((a) => Float64Array.from(images, (b) => dot(a, b)));
   const rank = left.length;
@@ -135,7 +136,7 @@ async function basisOf(rows: SparseRows, left: Vector[]): Promise<{ basis: Float
     origin.push(i);
     basis.set(timesColumns(rows, y), kept * rows.columnCount);
     kept++;
-    await setImmediate();
+    await breathe();
   }
   return { basis: basis.subarray(0, kept * rows.columnCount), rank: kept };
 }

@@ -12,21 +12,7 @@ import { Bundle } from "../../storage/bundle.js";
 import { diskFiles, type Files } from "../../storage/files.js";
 import { Killed, Simulator } from "../../storage/simulator.js";
 import { type Content, contentOf, freeze, hexOf, verified } from "../support/bundle.js";
-import { long } from "../support/seed.js";
-
-const only = process.env.HEBB_SEED === undefined ? undefined : Number(process.env.HEBB_SEED);
-function seeds(count: number): number[] {
-  return only === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [only];
-}
-
-/** Runs with the seed named in whatever goes wrong. */
-async function seeded<T>(seed: number, more: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    throw new Error(`HEBB_SEED=${seed} ${more}: ${error instanceof Error ? error.stack : String(error)}`);
-  }
-}
+import { long, seeded, seeds } from "../support/seed.js";
 
 const DIRECTORY = "/bundles/one";
 const same = new Uint8Array(9000).fill(1);

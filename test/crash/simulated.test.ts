@@ -10,22 +10,8 @@ import type { SectionEntry } from "../../storage/format.js";
 import { type Call, Killed, Simulator, type Verdict } from "../../storage/simulator.js";
 import { Store } from "../../storage/store.js";
 import { figure } from "../support/figures.js";
-import { long } from "../support/seed.js";
+import { long, seeded, seeds } from "../support/seed.js";
 import { DIRECTORY, IDENTITY, live, Model, randomGroup, Subject } from "../support/store-model.js";
-
-const only = process.env.HEBB_SEED === undefined ? undefined : Number(process.env.HEBB_SEED);
-function seeds(count: number): number[] {
-  return only === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [only];
-}
-
-/** Runs with the seed named in whatever goes wrong. */
-async function seeded<T>(seed: number, more: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    throw new Error(`HEBB_SEED=${seed} ${more}: ${error instanceof Error ? error.stack : String(error)}`);
-  }
-}
 
 /** A life that is cut short by a kill at call `n`; true where it was. */
 async function liveUntil(simulator: Simulator, model: Model, seed: number, steps: number, n: number): Promise<boolean> {

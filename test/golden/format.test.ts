@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { Edges } from "../../model/edges.js";
 import * as records from "../../src/engine/records.js";
 import * as format from "../../storage/format.js";
-import { decodeDelta, encodeDelta } from "../../training/state.js";
+import { decodeDelta, encodeDelta } from "../../training/delta-bytes.js";
 
 const storeId = Uint8Array.from({ length: 16 }, (_, i) => i);
 const hex = (bytes: Uint8Array | Uint8Array[]) => Buffer.concat([bytes].flat()).toString("hex");

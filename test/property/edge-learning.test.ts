@@ -6,6 +6,7 @@ import { MOST_BIAS, storableBias, UNTRAINED_EDGES } from "../../model/field.js";
 import { layerForward } from "../../model/gnn/layer.js";
 import { createNetwork } from "../../native/gnn.js";
 import { type Corpus, HEARD, type LearnEvent } from "../../training/corpus.js";
+import { decodeDelta, encodeDelta } from "../../training/delta-bytes.js";
 import { Pool, prepareExample } from "../../training/examples.js";
 import type { FitContext } from "../../training/fit.js";
 import { LearnedBiases } from "../../training/fit-edges.js";
@@ -14,7 +15,7 @@ import { NetworkBytes, networkPieces, storableScalars } from "../../training/net
 import { LEARNING_DEFAULTS } from "../../training/options.js";
 import { type NetworkWeights, Propagator } from "../../training/propagator.js";
 import { Relatives } from "../../training/relatives.js";
-import { type BiasChange, decodeDelta, encodeDelta, withoutNodes } from "../../training/state.js";
+import { type BiasChange, withoutNodes } from "../../training/state.js";
 import { makeWorld } from "../support/corpus.js";
 import { runs } from "../support/seed.js";
 

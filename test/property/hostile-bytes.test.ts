@@ -31,7 +31,7 @@ import {
   isSegmentHeader,
 } from "../../storage/format.js";
 import { parseManifest } from "../../storage/manifest.js";
-import { decodeDelta, encodeDelta } from "../../training/state.js";
+import { decodeDelta, encodeDelta } from "../../training/delta-bytes.js";
 import { ForgedIndex, ForgedLog, seal } from "../support/forged-store.js";
 import { makeFullStores, useStore } from "../support/full-store.js";
 import { runs } from "../support/seed.js";

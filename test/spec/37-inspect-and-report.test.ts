@@ -11,6 +11,7 @@ import { plain } from "../../src/cli/report/text.js";
 import { bar, canvasOf, coloured, sparkline } from "../../src/cli/terminal.js";
 import { inspectRow } from "../../src/engine/inspecting.js";
 import { openSession } from "../../src/engine/opening.js";
+import { Querier } from "../../src/engine/querying.js";
 import { type Id, type Index, open } from "../../src/index.js";
 import { ARMS, ATTENTION, learnersOf } from "../../training/arms.js";
 import { SERVING_FIELD } from "../../training/state.js";
@@ -100,15 +101,16 @@ describe("inspect", () => {
 
   it("so it is whatever serves", async () => {
     const session = await openSession(store, { readOnly: true });
+    const querier = new Querier(session);
     const { header } = session.learned.state;
     const served = header[SERVING_FIELD];
     for (let arm = 0; arm < ARMS; arm++) {
       if (arm & ATTENTION) continue; // no network is trained on so few events
       header[SERVING_FIELD] = arm; // in this handle's memory alone, which never writes
       const vector = near(arm % GROUPS, arm, 0.4);
-      const { hits } = await session.querier.query({ vector, mode: "neural", k: 12 });
+      const { hits } = await querier.query({ vector, mode: "neural", k: 12 });
       for (const at of [0, 11]) {
-        const { explanation } = (await inspectRow(session, hits[at].id, { explain: { vector }, k: 12 }))!;
+        const { explanation } = (await inspectRow(session, querier, hits[at].id, { explain: { vector }, k: 12 }))!;
         const sum = explanation!.parts.reduce((total, { adds }) => total + adds, explanation!.static.score);
         expect(explanation!.neural.rank).toBe(at + 1);
         expect(Math.abs(sum - hits[at].score)).toBeLessThan(1e-5);

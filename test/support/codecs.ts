@@ -20,7 +20,7 @@ const LIVE = 4;
 const up = (n: number, unit: number) => Math.ceil(n / unit) * unit;
 
 /** Bytes of the room that a codebook has, whatever it uses of it. */
-export const codebookRoom = (d: number): number => up(up(8192 + 20 * d + (d <= 8192 ? 1024 : 8) * d, 8), PAGE_BYTES);
+const codebookRoom = (d: number): number => up(up(8192 + 20 * d + (d <= 8192 ? 1024 : 8) * d, 8), PAGE_BYTES);
 
 export interface Place {
   slot: number;

@@ -5,7 +5,7 @@ import { HebbError } from "../../base/errors.js";
 import { type Index, open } from "../../src/index.js";
 import { clusteredRows } from "./tiers.js";
 
-export const FULL_DIMENSIONS = 8;
+const FULL_DIMENSIONS = 8;
 /** From 256 rows on there is a codebook. */
 const ROWS = 300;
 const TEXTS = ["a raincoat", "an umbrella", "a sun hat", "boots"];

@@ -4,11 +4,12 @@ import { dot } from "../../model/scoring.js";
 import { STATIC } from "../../training/arms.js";
 import { Contest } from "../../training/contest.js";
 import type { LearnEvent } from "../../training/corpus.js";
+import { decodeDelta, encodeDelta } from "../../training/delta-bytes.js";
 import { type Answers, judge } from "../../training/judge.js";
 import { type Lesson, learning } from "../../training/learn.js";
 import { LEARNING_DEFAULTS, type LearningOptions } from "../../training/options.js";
 import { learnersIn } from "../../training/serving.js";
-import { applyDelta, type Delta, decodeDelta, encodeDelta, LearnedState, shiftsOf } from "../../training/state.js";
+import { applyDelta, type Delta, LearnedState, shiftsOf } from "../../training/state.js";
 import type { World } from "./corpus.js";
 
 /** Static candidates of a query; `learn` judges with 128. */
