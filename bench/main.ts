@@ -90,7 +90,7 @@ smoke  all of them on small seeded data, in seconds; needs no data and no rivals
        bench/results/smoke-baseline.json
   --rebase                write that file from this run instead
 
-release  the record of a commit: what README quotes, each bench in a process of its own, about ${Math.ceil(RELEASE.reduce((sum, { minutes }) => sum + minutes, 0))} minutes.
+release  the record of a commit: what README quotes, each bench in a process of its own, about 40 minutes.
          Parts that this commit's record has already are left out
   --only PART,...         ${RELEASE.slice(0, 8)
     .map(({ name }) => name)

@@ -1,4 +1,7 @@
-/** `bench release`: every bench that README quotes, one after the other, each in a process of its own; together they are the record of a commit. */
+/**
+ * `bench release`: every bench that README quotes, each in a process of its own; together they are the record of a
+ * commit. They run one after the other, but for those that measure what is found and not how fast: of these two at once.
+ */
 import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -9,6 +12,9 @@ import { type PartEntry, type RecordFolder, recordsIn, writeIndex } from "./inde
 import { commandOf, type Part } from "./parts.js";
 
 const MAIN = fileURLToPath(new URL("../main.js", import.meta.url));
+
+/** Parts without times that run at once. */
+const LANES = 2;
 
 export interface ReleaseOptions {
   /** All of the record. */
@@ -28,18 +34,29 @@ export async function runRelease({ parts, only, results, commit }: ReleaseOption
   const record = recordOf(commit, results);
   const asked = parts.filter(({ name }) => only.includes(name));
   const todo = asked.filter(({ name }) => isToRun(record.index.parts[name], only.length < parts.length));
-  const minutes = todo.reduce((sum, part) => sum + part.minutes, 0);
+  const timed = todo.filter(({ timeless }) => !timeless);
+  const timeless = todo.filter((part) => part.timeless);
+  const minutes = (some: readonly Part[]) => some.reduce((sum, part) => sum + part.minutes, 0);
   console.log(
-    `record ${record.folder}: ${asked.length - todo.length} parts are there, ${todo.length} to run, about ${Math.ceil(minutes)} minutes`,
+    `record ${record.folder}: ${asked.length - todo.length} parts are there, ${todo.length} to run, about ${Math.ceil(minutes(timed) + minutes(timeless) / LANES)} minutes`,
   );
-  for (const [at, part] of todo.entries()) {
-    console.log(`\n== ${at + 1}/${todo.length} ${part.name}: ${commandOf(part)} (about ${part.minutes} minutes)\n`);
-    record.index.parts[part.name] = await runPart(part, record.folder);
-    writeIndex(record);
-  }
+  await inLanes(timed, 1, record);
+  await inLanes(timeless, LANES, record);
   printParts(record, parts);
   if (parts.every(({ name }) => name in record.index.parts)) deleteBefore(record, results);
   return asked.every(({ name }) => record.index.parts[name].ok);
+}
+
+async function inLanes(parts: readonly Part[], lanes: number, record: RecordFolder): Promise<void> {
+  const waiting = [...parts];
+  const lane = async () => {
+    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+      console.log(`\n== ${part.name}: ${commandOf(part)} (about ${part.minutes} minutes)\n`);
+      record.index.parts[part.name] = await runPart(part, record.folder);
+      writeIndex(record);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
 }
 
 /** What failed and left its figures would most likely fail again: only where it is named. What left none is run again. */
