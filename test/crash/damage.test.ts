@@ -237,12 +237,13 @@ describe("a flipped bit", () => {
     const file = join(store, "wal", name);
     const content = readFileSync(file);
     expect(content.length).toBeGreaterThan(0);
-    for (const at of range(content.length)) {
+    const places = range(content.length).filter((at) => long || at % 4 === SEED % 4);
+    for (const at of places) {
       const { found, wrong } = await damaged(file, [flipped(content, at, at % 8)], judged);
       // Behind the header there is at most the mark that the store was closed, which nothing needs.
-      expect([at, found, wrong]).toEqual([at, at < SEGMENT_HEADER_BYTES ? "open" : "nothing", false]);
+      expect([at, found, wrong], replay).toEqual([at, at < SEGMENT_HEADER_BYTES ? "open" : "nothing", false]);
     }
-    figure(5, "bits of a closed store's log flipped: found or harmless", content.length);
+    figure(5, "bits of a closed store's log flipped: found or harmless", places.length);
   });
 
   test("in a frozen bundle: opening eagerly refuses it", async () => {

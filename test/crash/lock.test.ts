@@ -29,7 +29,7 @@ function child(...parameters: string[]): ChildProcess {
 
 test("of handles opened at the same moment exactly one wins", async () => {
   const directory = join(scratch, "handles");
-  const rounds = long ? 1000 : 250;
+  const rounds = long ? 1000 : 100;
   for (let round = 0; round < rounds; round++) {
     const results = await Promise.allSettled(Array.from({ length: 4 }, () => open(directory)));
     const winners = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));

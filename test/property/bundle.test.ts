@@ -95,7 +95,7 @@ test("what was written is what is read, from disk and mapped, whatever the sizes
   };
   await fc.assert(
     fc.asyncProperty(sections, chunk, (...drawn) => roundTrip(new Simulator(1).files(), DIRECTORY, ...drawn)),
-    runs(60),
+    runs(30),
   );
   let number = 0;
   await fc.assert(

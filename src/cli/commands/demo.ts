@@ -23,8 +23,10 @@ const DIMENSIONS = 256;
 const FOLDS = 3;
 const MOST_FOLDS = 20;
 const SEED = 7;
-/** Fewer packages than this are no demonstration of anything. */
+/** Fewer packages than this are no demonstration of anything; more than there are by default take longer than a minute. */
 const LEAST_PACKAGES = 20;
+const PACKAGES = 150;
+const MOST_PACKAGES = 10_000;
 /**
  * Without the attention network: fitting it takes longer than all else here, and so few texts give it nothing to learn.
  */
@@ -34,6 +36,7 @@ const FIRST_EVENT_MS = 1_700_000_000_000;
 
 interface DemoOptions {
   folds: number;
+  packages: number;
   json?: boolean;
 }
 
@@ -71,18 +74,28 @@ export function demoCommand(program: Command): void {
       integerOf,
       FOLDS,
     )
+    .option(
+      "-p, --packages <n>",
+      `READMEs at most, ${LEAST_PACKAGES}-${MOST_PACKAGES}, evenly drawn by name`,
+      integerOf,
+      PACKAGES,
+    )
     .option("--json", "print one line of JSON")
     .addHelpText("after", "\nExample:\n  hebb demo")
     .action(demo);
 }
 
-async function demo(directory: string | undefined, { folds, json }: DemoOptions): Promise<void> {
+async function demo(directory: string | undefined, options: DemoOptions): Promise<void> {
+  const { folds, json } = options;
   const started = performance.now();
   if (folds < 2 || folds > MOST_FOLDS) throw new RangeError(`--folds is ${folds}; expected 2 to ${MOST_FOLDS}`);
+  if (options.packages < LEAST_PACKAGES || options.packages > MOST_PACKAGES) {
+    throw new RangeError(`--packages is ${options.packages}; expected ${LEAST_PACKAGES} to ${MOST_PACKAGES}`);
+  }
   const say = (text: string): void => {
     if (!json) process.stdout.write(`${text}\n`);
   };
-  const packages = packagesOfThisMachine();
+  const packages = packagesOfThisMachine(options.packages);
   if (directory !== undefined) checkIsFree(directory);
   const store = directory ?? join(mkdtempSync(join(tmpdir(), "hebb-demo-")), "readmes.hebb");
 
@@ -150,7 +163,7 @@ async function demo(directory: string | undefined, { folds, json }: DemoOptions)
   }
 }
 
-function packagesOfThisMachine(): PackageText[] {
+function packagesOfThisMachine(most: number): PackageText[] {
   const here = dirname(fileURLToPath(import.meta.url));
   const nodeModules = findNodeModules(here);
   const packages = nodeModules === undefined ? [] : readPackages(nodeModules);
@@ -160,7 +173,8 @@ function packagesOfThisMachine(): PackageText[] {
       `the demo reads the READMEs under node_modules and found ${packages.length} above ${here}; expected at least ${LEAST_PACKAGES}: run "npm ci" first`,
     );
   }
-  return packages;
+  const step = Math.max(1, packages.length / most);
+  return Array.from({ length: Math.min(packages.length, most) }, (_, i) => packages[Math.floor(i * step)]!);
 }
 
 async function buildStore(
