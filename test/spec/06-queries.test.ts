@@ -13,6 +13,7 @@ beforeAll(async () => {
     indexes[metric] = await open(path(metric), { dimensions: d, metric });
     const payloads = Array.from({ length: n }, (_, i) => ({ even: i % 2 === 0 }));
     await indexes[metric].putMany({ ids: payloads.map((_, i) => i), vectors: rows, payloads });
+    await indexes[metric].settle();
   }
 });
 afterAll(() => Promise.all(metrics.map((metric) => indexes[metric].close())));
