@@ -1,6 +1,6 @@
 /**
- * A robot's memory: every state is on disk before the robot goes on, power may be lost at any moment, where it was in such
- * a state before is recalled, and all of it fits a quarter of the memory, since states cool that nobody asks for.
+ * A robot's memory: every state is on disk before the robot goes on, it may be killed at any moment, where it was in such a
+ * state before is recalled, and all of it fits a quarter of the memory, since states cool that nobody asks for.
  *
  *   npx tsx examples/robot-memory.ts [most states]
  *
@@ -43,7 +43,7 @@ try {
   const acknowledged = await driveUntilKilled(Math.floor(states.length / 2));
   const index = await open(store, SETTINGS);
   const kept = states.filter((id) => index.get(id)?.vector.join() === vectorOf(id).join());
-  console.log(`Power lost after ${acknowledged} acknowledged states: ${kept.length} are there, each bit of them.`);
+  console.log(`Killed after ${acknowledged} acknowledged states: ${kept.length} are there, each bit of them.`);
 
   for (const id of states.slice(kept.length)) await remember(index, id);
   await index.settle();

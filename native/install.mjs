@@ -6,12 +6,13 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-function fail(reason, why) {
+/** Ends with one message: why the kernel cannot be compiled, and, where that was tried first, why no prebuilt one serves. */
+function fail(reason, prebuiltFault) {
   const install =
     process.platform === "darwin"
       ? "xcode-select --install"
       : "apt-get install python3 make g++   (or your system's packages of these: g++ 11 or newer)";
-  const prebuilt = why ? `There is no prebuilt one to use: ${why}.\n` : "";
+  const prebuilt = prebuiltFault ? `There is no prebuilt one to use: ${prebuiltFault}.\n` : "";
   console.error(
     `\nhebb: the native kernel could not be built: ${reason}.\n${prebuilt}It needs python3, make and a C++20 compiler. Install them and run npm again:\n  ${install}\n`,
   );
@@ -28,7 +29,7 @@ function tooOld() {
 }
 
 /** Why the prebuilt kernel cannot be used; undefined where it can. */
-function prebuiltFault() {
+function findPrebuiltFault() {
   // The sources of a checkout may be newer than what lies in its prebuilds/, so they are what counts.
   if (existsSync(`${root}/tsconfig.json`)) return "this is a checkout of the repository, which is compiled";
   if (["true", "hebb"].includes(process.env.npm_config_build_from_source))
@@ -60,18 +61,20 @@ if (old) {
 if (process.platform !== "linux" && process.platform !== "darwin") {
   fail(`${process.platform} is not supported; Hebb runs on Linux and macOS`);
 }
-const why = prebuiltFault();
-if (why === undefined) {
+const prebuiltFault = findPrebuiltFault();
+if (prebuiltFault === undefined) {
   rmSync(`${root}/build`, { recursive: true, force: true }); // one compiled for another system would be taken first
 } else {
-  console.log(`hebb: the kernel is compiled, which takes about a minute. The prebuilt one is not used: ${why}.`);
+  console.log(
+    `hebb: the kernel is compiled, which takes about a minute. The prebuilt one is not used: ${prebuiltFault}.`,
+  );
   const has = (command) => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
   const compiler = process.env.CXX?.split(" ").pop() ?? "c++";
   const missing = [["python3"], ["make"], [compiler, "g++", "clang++"]].filter((names) => !names.some(has));
   if (missing.length > 0)
     fail(
       `${missing.map((names) => (names.at(-1) === "clang++" ? "a C++ compiler" : names[0])).join(" and ")} not found`,
-      why,
+      prebuiltFault,
     );
   const gyp = process.env.npm_config_node_gyp;
   const [command, ...args] = gyp ? [process.execPath, gyp] : ["node-gyp"];
@@ -80,6 +83,6 @@ if (why === undefined) {
     const lines = `${built.stdout ?? ""}\n${built.stderr ?? ""}`.split("\n");
     const telling = lines.filter((line) => /error|ERR!/.test(line)).slice(0, 8);
     console.error(telling.join("\n"));
-    fail(built.error ? built.error.message : "the compiler reported the errors above", why);
+    fail(built.error ? built.error.message : "the compiler reported the errors above", prebuiltFault);
   }
 }

@@ -108,7 +108,7 @@ export interface SearchOptions {
   filter?: Filter;
   /** What hits carry beside id, score and distance. Default ["payload"]. */
   include?: ("payload" | "vector")[];
-  /** Leaves out what is farther than this. */
+  /** Leaves out what is farther than this, as `Hit.distance` counts. Default: nothing. */
   maxDistance?: number;
   /** Compares with every vector: the truth, to measure recall with. Default false. */
   exact?: boolean;
@@ -559,10 +559,13 @@ export interface FrozenStats {
   size: number;
   /** Acknowledged rows that were not linked yet, and were left out. */
   leftOut: number;
+  /** Values per vector. */
   dimensions: number;
+  /** How distances are measured. */
   metric: Metric;
   /** Which compiled kernel runs: scalar, avx2, avx512 or neon. */
   kernel: string;
+  /** SHAKE-256, 64 digits of hex, of all that can change an answer. */
   witness: string;
   /** As it was frozen with, like the next three. */
   rotation: "hadamard" | "haar";

@@ -1,4 +1,5 @@
 /** Learning: what feedback is worth to others' queries, how it goes wrong, and what it costs. */
+import { CONTROLS as RECOMMENDERS } from "../recommend/rankers.js";
 import type { PartName, PartResults } from "../release/parts.js";
 import { mean, median, percentile } from "../stats.js";
 import { type FigureTable, row } from "./table.js";
@@ -66,13 +67,19 @@ export const LEARNING_DETAILS: FigureTable = {
 };
 
 export const CONTROLS: FigureTable = {
-  columns: ["popularity", "item-kNN", "EASE", "iALS"],
+  columns: RECOMMENDERS,
   rows: [
     row("Amazon, nDCG@10", "recommend-amazon", ({ stream }) =>
-      stream.controls.map(({ windows }) => words`${ndcg(mean(windows))}`),
+      RECOMMENDERS.map((name) => {
+        const found = stream.controls.find(({ control }) => control === name);
+        return words`${ndcg(found && mean(found.windows))}`;
+      }),
     ),
     row("Last.fm, recall@20", "recommend-lastfm", ({ split }) =>
-      split.runs.slice(0, 4).map((one) => words`${recall(mean(one.recall))}`),
+      RECOMMENDERS.map((name) => {
+        const found = split.runs.find(({ ranker }) => ranker === name);
+        return words`${recall(found && mean(found.recall))}`;
+      }),
     ),
   ],
 };

@@ -3,6 +3,7 @@ import { createReadStream, type ReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
+import { reasonOf } from "../../base/errors.js";
 import { HebbError } from "../index.js";
 
 const CHUNK_BYTES = 1 << 20;
@@ -83,6 +84,5 @@ export class ByteReader {
 }
 
 function unreadable(path: string, cause: unknown): HebbError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new HebbError("IO_ERROR", `${path} cannot be read: ${reason}`, { path }, cause);
+  return new HebbError("IO_ERROR", `${path} cannot be read: ${reasonOf(cause)}`, { path }, cause);
 }

@@ -137,7 +137,9 @@ export function learningText(
     [["learner", "serves", "adds", ...ended], ...rows.map(({ own, judged }) => [...own, ...judged])],
     [2, 3, 4, 5],
   );
-  const reasons = rows.map(({ own, name, why }) => `  ${own[0]}: ${name === own[0] ? why : join(name, why)}`);
+  const reasons = rows.map(
+    ({ own, name, why }) => `  ${own[0]}: ${name === own[0] ? why || "alone" : join(name, why)}`,
+  );
   return [table(facts), "", narrow, "", "best with:", ...reasons].join("\n");
 }
 

@@ -33,7 +33,6 @@ const COMMANDS = [
   statsCommand,
   inspectCommand,
   reportCommand,
-
   checkCommand,
   repairCommand,
   backupCommand,

@@ -399,7 +399,7 @@ export class Index {
    */
   async check(): Promise<CheckResult> {
     const session = this.#open();
-    const { faults, notes } = await session.inspect(() => checkStore(session));
+    const { faults, notes } = await session.undisturbed(() => checkStore(session));
     return { ok: faults.length === 0, faults, ...(notes.length > 0 && { notes }) };
   }
 

@@ -3,7 +3,16 @@ import { checkInteger, checkOptions } from "../../base/errors.js";
 import { Prng } from "../../base/prng.js";
 import type { Id } from "../../base/types.js";
 import { dot } from "../../model/scoring.js";
-import { ADAPTER, ATTENTION, type Learner, LINEAR, learnersOf, SHIFT, STATIC } from "../../training/arms.js";
+import {
+  ADAPTER,
+  ATTENTION,
+  EDGES_STRONG,
+  type Learner,
+  LINEAR,
+  learnersOf,
+  SHIFT,
+  STATIC,
+} from "../../training/arms.js";
 import { type Contest, seedsOf } from "../../training/contest.js";
 import { FIELD } from "../../training/state.js";
 import { hasBit } from "../catalog/bitmaps.js";
@@ -13,19 +22,19 @@ import type { SearchPlan } from "./searching.js";
 import type { Session } from "./session.js";
 import { checkId, checkK, MAX_K, show } from "./validate.js";
 
-/** Among so many hits ranks are looked for. */
+/** Hits that ranks are looked for among, where nobody says. */
 const RANKED = 100;
 const SURVEY_SEED = 1;
-/** Numbers that a survey looks at for each row that it is to return, as some are not in use. */
+/** Node numbers drawn for each row that a survey is to return, as some are not in use. */
 const LOOKS = 20;
 
-/** Bits of an arm that a learner adds; of edges, all weights. */
+/** Bits of an arm that a learner may have; edges have both of their weight. */
 const BITS: Record<Learner, number> = {
   adapter: ADAPTER,
   shift: SHIFT,
   linear: LINEAR,
   attention: ATTENTION,
-  edges: 48,
+  edges: EDGES_STRONG,
 };
 
 export async function inspectRow(

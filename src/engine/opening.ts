@@ -38,6 +38,7 @@ import { tellingUnawaited } from "./unawaited.js";
 import { show } from "./validate.js";
 
 const OPTIONS = ["dimensions", "metric", "config", "indexes", "readOnly", "durability", "encoder"];
+
 /**
  * Opens the index in a directory, or creates it. One handle writes at a time. Any number of `readOnly` handles, of this
  * process and others, read beside it: each one state, which the writer had acknowledged half a second before the opening
@@ -69,6 +70,22 @@ export async function openWith(files: Files, directory: string, options: OpenOpt
 
 /** What `open` does, for those who need more than an index shows. */
 export async function openSession(directory: string, options: OpenOptions, files = diskFiles): Promise<Session> {
+  const opening = checkedOpening(files, directory, options);
+  return options.readOnly ? readingSteadily(files, directory, () => openOnce(opening)) : openOnce(opening);
+}
+
+/** Checked arguments of `open`. */
+interface Opening {
+  files: Files;
+  directory: string;
+  options: OpenOptions;
+  config: Config;
+  durability: Durability;
+  create?: { dimensions: number; metric: Metric; config: Json };
+}
+
+/** What is wrong with arguments and settings alone is told here, before anything is made or opened. */
+function checkedOpening(files: Files, directory: string, options: OpenOptions): Opening {
   checkOptions("open", options, OPTIONS);
   const { readOnly = false, indexes } = options;
   if (typeof readOnly !== "boolean") throw new TypeError(`readOnly is ${show(readOnly)}; expected true or false`);
@@ -94,19 +111,9 @@ export async function openSession(directory: string, options: OpenOptions, files
   const opening: Opening = { files, directory, options, config, durability };
   if (dimensions !== undefined && metric !== undefined) {
     opening.create = { dimensions, metric, config: { ...storedConfig(config) } };
-    checkBudget(graphOptions(opening.create, config), config); // before anything is made
+    checkBudget(graphOptions(opening.create, config), config);
   }
-  return readOnly ? readingSteadily(files, directory, () => openOnce(opening)) : openOnce(opening);
-}
-
-/** Checked arguments of `open`. */
-interface Opening {
-  files: Files;
-  directory: string;
-  options: OpenOptions;
-  config: Config;
-  durability: Durability;
-  create?: { dimensions: number; metric: Metric; config: Json };
+  return opening;
 }
 
 async function openOnce({ files, directory, options, config, durability, create }: Opening): Promise<Session> {

@@ -245,8 +245,8 @@ export class Session {
     });
   }
 
-  /** Runs a check of the whole store while nothing in it changes. */
-  inspect<T>(task: () => Promise<T>): Promise<T> {
+  /** Runs a check or a compaction of the whole store while nothing in it changes. */
+  undisturbed<T>(task: () => Promise<T>): Promise<T> {
     return this.keepHouse(() => this.still(task));
   }
 
@@ -517,7 +517,7 @@ export class Session {
 
   /** Gives back to the disk what deleted rows and moved vectors left behind in index.hebb. */
   compact(): Promise<void> {
-    return this.inspect(() =>
+    return this.undisturbed(() =>
       this.tiering.withoutCounting(async () => {
         if (this.graph.dead > 0) await this.consolidate();
         await this.tiering.squeeze();

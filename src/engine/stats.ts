@@ -13,7 +13,9 @@ import type { TierStats } from "./tier-stats.js";
 export interface Stats {
   /** Rows in the index. */
   size: number;
+  /** Values per vector. */
   dimensions: number;
+  /** How distances are measured. */
   metric: Metric;
   /** Which compiled kernel runs: scalar, avx2, avx512 or neon. */
   kernel: string;
@@ -38,30 +40,46 @@ export interface Stats {
   deleted: number;
   /** Vectors and their bytes by precision. */
   tiers: Record<Tier, TierStats>;
-  /**
-   * Of the vectors in all tiers, without originals kept beside them. `ratio`: how many times fewer than 4 bytes a
-   * value.
-   */
-  vectors: { bytes: number; bytesPerVector: number; ratio: number };
+  /** Of the vectors in all tiers, without originals kept beside them. */
+  vectors: {
+    bytes: number;
+    /** The mean of all; 0 without rows. */
+    bytesPerVector: number;
+    /** How many times fewer than 4 bytes a value; 0 without rows. */
+    ratio: number;
+  };
   /**
    * How often a search found a vector of tier cool unpacked already (`tensor_compress.decompress_cache_size_mb`), since
    * opening.
    */
   cache: { hits: number; misses: number; hitRate: number };
-  /**
-   * On disk, but for `resident`: what of the mapped file is in memory; and `dirty`: what of it was changed and is in no
-   * checkpoint yet. `journal` is more than 0 while checkpoints wait for other processes to end reading.
-   */
-  bytes: { file: number; journal: number; wal: number; catalog: number; resident: number; dirty: number };
-  /**
-   * Blocks of 64 KiB that index.hebb had when it was opened, and those of them that anything has touched since: the
-   * others were not read.
-   */
-  blocks: { all: number; touched: number };
+  /** Bytes on disk and in memory. */
+  bytes: {
+    /** On disk: index.hebb. */
+    file: number;
+    /** On disk: checkpoints that wait for other processes to end reading; else 0. */
+    journal: number;
+    /** On disk: the log. */
+    wal: number;
+    /** On disk: catalog.sqlite. */
+    catalog: number;
+    /** In memory: what of the mapped file is there now. */
+    resident: number;
+    /** In memory: what of the mapped file was changed and is in no checkpoint yet. */
+    dirty: number;
+  };
+  /** Of index.hebb, 64 KiB each. */
+  blocks: {
+    /** That it had when it was opened. */
+    all: number;
+    /** That anything has touched since; the others were not read. */
+    touched: number;
+  };
   /** Number in the log of the last change that this handle shows. */
   lsn: number;
   /** What opening found. */
   recovery: RecoveryReport;
+  /** What serves `neural` queries, and why the rest does not. */
   learning: LearningReport;
   /** "hashed-tfidf", "custom", or undefined without an encoder. */
   encoder: string | undefined;

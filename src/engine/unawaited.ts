@@ -16,7 +16,10 @@ const MEMBERS: PropertyDescriptorMap = Object.fromEntries(
     ]),
 );
 
-/** The same promise, on which every member of an index is an error that names the next step. They cannot be enumerated. */
+/**
+ * The same promise, on which every member of an index is an error that names the next step. None of them is enumerable, so
+ * that who prints the promise, or copies it, does not come upon the error.
+ */
 export function tellingUnawaited(promise: Promise<Index>): Promise<Index> {
   return Object.defineProperties(promise, MEMBERS);
 }

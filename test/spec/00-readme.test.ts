@@ -1,7 +1,9 @@
 /** The README holds: its programs print what it says, and its commands are there. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { hebb } from "../support/cli.js";
+import { commandsIn } from "../support/commands.js";
 import { installedIn, replay, root } from "../support/documents.js";
 import { scratch } from "../support/rows.js";
 
@@ -28,5 +30,20 @@ describe("README.md", () => {
     const named = [...readme.matchAll(/npm (?:run )?([a-z]+(?::[a-z]+)?)/g)].map(([, name]) => name);
     const missing = named.filter((name) => !(name in scripts) && name !== "ci");
     expect(missing).toEqual([]);
+  });
+
+  test("it names every command of `hebb`, in the order of its help", async () => {
+    const [, named] = /`npx hebb ([a-z]+(?: [a-z]+){5,})`/.exec(readme)!;
+    expect(named.split(" ")).toEqual(commandsIn((await hebb("--help")).out));
+  });
+
+  test("its map has every folder", () => {
+    const MADE = ["build", "dist", "node_modules", "prebuilds"];
+    const folders = readdirSync(root, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !MADE.includes(entry.name))
+      .map(({ name }) => name);
+    const [, map] = /## Map of folders\s+```\n(.*?)```/s.exec(readme)!;
+    const mapped = [...map.matchAll(/^(\w+)\//gm)].map(([, name]) => name);
+    expect(mapped.sort()).toEqual(folders.sort());
   });
 });

@@ -156,7 +156,7 @@ describe("links", () => {
   });
 
   test("in code spans name folders and files that are there", () => {
-    const folders = "base|native|model|storage|training|src|bench|test|examples|docs";
+    const folders = "base|native|model|storage|training|src|bench|test|examples|packing|docs";
     const broken = documents.flatMap((document) =>
       [...read(document).matchAll(new RegExp(`\`((?:${folders})/[\\w./-]*)\``, "g"))]
         .filter(([, named]) => !existsSync(join(root, named)))
@@ -166,7 +166,7 @@ describe("links", () => {
   });
 
   test("in comments and messages lead to documents that are there", () => {
-    const sources = ["base", "native", "model", "storage", "training", "src", "bench", "test", "examples"];
+    const sources = ["base", "native", "model", "storage", "training", "src", "bench", "test", "examples", "packing"];
     const files = [...sources.flatMap((folder) => filesOf(folder, [".ts", ".mjs", ".cpp", ".hpp"])), "config.toml"];
     const broken = files.flatMap((file) =>
       [...read(file).matchAll(/\bdocs\/[\w/-]+\.md\b/g)]

@@ -73,7 +73,7 @@ test("rag: what was clicked ranks higher for other questions, and from files tha
 
 test("robot-memory: no acknowledged state is lost to SIGKILL, and states shrink into the budget", () => {
   const output = run("robot-memory", "500");
-  const [acknowledged, kept] = figures(output, "Power lost");
+  const [acknowledged, kept] = figures(output, "Killed");
   expect(acknowledged).toBeGreaterThanOrEqual(250);
   expect(acknowledged).toBeLessThan(500);
   expect(kept).toBeGreaterThanOrEqual(acknowledged);

@@ -8,10 +8,13 @@ What \`npx hebb COMMAND --help\` says; \`npx vitest run test/spec/38-docs.test.t
 
 const block = (text: string): string => `\`\`\`text\n${text.trimEnd()}\n\`\`\``;
 
+/** Names of the commands, in the order of the help. */
+export const commandsIn = (help: string): string[] =>
+  [...help.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name);
+
 export async function commandsText(): Promise<string> {
   const { out: all } = await hebb("--help");
-  const names = [...all.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name);
   const parts = [INTRODUCTION.trimEnd(), block(all)];
-  for (const name of names) parts.push(`## ${name}`, block((await hebb(name, "--help")).out));
+  for (const name of commandsIn(all)) parts.push(`## ${name}`, block((await hebb(name, "--help")).out));
   return `${parts.join("\n\n")}\n`;
 }

@@ -2,7 +2,7 @@ import { type Command, CommanderError } from "commander";
 import { bareMessage, DAMAGE_CODES } from "../../../base/errors.js";
 import { type CheckResult, HebbError } from "../../index.js";
 import { print } from "../print.js";
-import { during, formatDuration } from "../progress.js";
+import { counted, during, formatDuration } from "../progress.js";
 import { warn, withStore } from "../store.js";
 
 /** The code of the error that `hebb check` ends with, once it has listed the faults. */
@@ -24,8 +24,7 @@ export function checkCommand(program: Command): void {
       print(json, result, () => {
         const took = formatDuration((performance.now() - start) / 1000);
         if (result.ok) return `${store}: no faults (${took})`;
-        const count = result.faults.length === 1 ? "1 fault" : `${result.faults.length} faults`;
-        return `${result.faults.map(faultLine).join("\n")}\n${store}: ${count} (${took})`;
+        return `${result.faults.map(faultLine).join("\n")}\n${store}: ${counted(result.faults.length, "fault")} (${took})`;
       });
       warn(result.notes ?? []);
       if (!result.ok) throw new CommanderError(1, FAULTS_FOUND, "the store has faults");

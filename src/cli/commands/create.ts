@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { METRICS } from "../../../base/types.js";
 import { type Metric, type OpenOptions, open } from "../../index.js";
 import { integerOf } from "../arguments.js";
 import { print } from "../print.js";
@@ -23,11 +24,7 @@ export function createCommand(program: Command): void {
     .description("Makes an empty store in a new directory.")
     .argument("<store>", "directory to make")
     .option("-d, --dimensions <n>", `values per vector, 1-65536 (with --text: default ${TEXT_DIMENSIONS})`, integerOf)
-    .addOption(
-      new Option("-m, --metric <metric>", "how distances are measured")
-        .choices(["cosine", "l2", "dot"])
-        .default("cosine"),
-    )
+    .addOption(new Option("-m, --metric <metric>", "how distances are measured").choices(METRICS).default("cosine"))
     .option("-t, --text", "for texts: the built-in encoder, which knows words, not meanings")
     .option("-c, --config <file>", "settings, laid out like config.toml")
     .option("-i, --index <field...>", "payload fields that filters will use often")

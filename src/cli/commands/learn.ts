@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { reasonOf } from "../../../base/errors.js";
 import { type Feedback, HebbError, type Id } from "../../index.js";
 import { idsOf } from "../arguments.js";
 import { ByteReader } from "../byte-reader.js";
@@ -69,10 +70,9 @@ async function learn(store: string, file: string | undefined, options: LearnOpti
       } catch (cause) {
         if (reader === undefined) throw cause;
         const [first, last] = [batch[0]!.line, batch.at(-1)!.line];
-        const reason = cause instanceof Error ? cause.message : String(cause);
         throw new HebbError(
           "BATCH_INCOMPLETE",
-          `${counted(learned, "event")} learned, and those from line ${first} on are not (in lines ${first} to ${last}: ${reason})`,
+          `${counted(learned, "event")} learned, and those from line ${first} on are not (in lines ${first} to ${last}: ${reasonOf(cause)})`,
           { learned },
           cause,
         );

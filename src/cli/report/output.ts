@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { reasonOf } from "../../../base/errors.js";
 import { HebbError } from "../../index.js";
 
 /** In the first bytes of every report; by it a former one is known. */
@@ -77,8 +78,6 @@ export function writeOutput(path: string, text: string): void {
     throw unwritable(path, reasonOf(cause), cause);
   }
 }
-
-const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 const unwritable = (path: string, reason: string, cause: unknown): HebbError =>
   new HebbError("IO_ERROR", `${path} cannot be written: ${reason}`, { path }, cause);
