@@ -110,11 +110,17 @@ export function checkOptions(what: string, options: object, valid: readonly stri
   }
 }
 
+/** With what tells "3" and 3n from 3. */
+function notInteger(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}n`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
 /** Refuses anything but an integer in [low, high]. */
 export function checkInteger(name: string, value: unknown, low: number, high: number): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < low || value > high) {
-    const given = typeof value === "object" && value !== null ? "an object" : String(value);
-    throw new RangeError(`${name} is ${given}; expected an integer from ${low} to ${high}`);
+    throw new RangeError(`${name} is ${notInteger(value)}; expected an integer from ${low} to ${high}`);
   }
   return value;
 }

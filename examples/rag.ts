@@ -10,7 +10,7 @@
  * a small folder teaches too little, and then it says so. Some ten seconds.
  */
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Index, open } from "hebb";
@@ -27,6 +27,7 @@ const SETTINGS = {
 } as const;
 
 const folder = process.argv[2] ?? "node_modules";
+if (!existsSync(folder)) throw new Error(`"${folder}" is not there; expected a folder with markdown files`);
 const { files, questions } = readMarkdown(folder, process.argv[2] ? /\.md$/i : /^(@[^/]+\/)?[^/]+\/readme\.md$/i);
 const asked = questions.slice(0, 0.7 * questions.length);
 const heldOut = questions.slice(asked.length);

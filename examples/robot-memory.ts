@@ -27,6 +27,7 @@ const SETTINGS = {
 } as const;
 
 const [most = "2000", storeOfChild] = process.argv.slice(2);
+if (!(Number(most) >= 2)) throw new RangeError(`${most} states; expected at least 2`);
 const { name, route } = readRoute();
 const states = [...route.keys()].slice(PLACES, PLACES + Number(most)); // ids: places on the route
 const vectorOf = (id: number) =>

@@ -66,6 +66,8 @@ export interface Files {
   lockDirectory(path: string, mode: "exclusive" | "shared"): Promise<Lock | undefined>;
 }
 
+const DENIED = ["EACCES", "EPERM", "EROFS"];
+
 /** The HebbError for a failed operation on a file. */
 export function ioError(cause: unknown, operation: string, path: string, offset?: number): HebbError {
   if (cause instanceof HebbError) return cause;
@@ -87,7 +89,8 @@ export function ioError(cause: unknown, operation: string, path: string, offset?
     const message = `${operation} ${path}: a part of the path is a file. Give another path`;
     return new HebbError("IO_ERROR", message, details, cause);
   }
-  return new HebbError("IO_ERROR", `${operation} ${where}: ${message}`, details, cause);
+  const next = DENIED.includes(code ?? "") ? ". This process may not: see whose it is, or give another path" : "";
+  return new HebbError("IO_ERROR", `${operation} ${where}: ${message}${next}`, details, cause);
 }
 
 /** The HebbError for a lock that someone else holds. `holder` is the process id in the lock file: a reader writes none. */

@@ -38,6 +38,13 @@ export function changesBetween(before: RecordFolder, after: RecordFolder): Chang
   );
 }
 
+/** How many figures `before` has that are not among the changes, since `after` does not have them. */
+export function missingAmong(changes: readonly Change[], before: RecordFolder): number {
+  const rows = ALL_TABLES.flatMap(({ table }) => table.rows);
+  const all = rows.flatMap((row) => figuresOf(row, before).flat()).filter(({ value }) => !Number.isNaN(value));
+  return all.length - changes.length;
+}
+
 const figuresOf = (row: Row, record: RecordFolder): Figure[][] => row.cells(record)?.map((cell) => cell.figures) ?? [];
 
 /**
@@ -50,6 +57,9 @@ export function runCompare(results: string, names: readonly string[]): boolean {
   const [old, now] = names.map((name) => recordCalled(name, results));
   const after = now ?? records.find(({ folder }) => folder !== old?.folder);
   const before = old ?? records.find(({ folder }) => folder !== after?.folder);
+  if (!now && before && after && before.index.date > after.index.date) {
+    throw new UsageError(`${basename(before.folder)} is the newest record; name an older one, or two: compare OLD NEW`);
+  }
   if (!before || !after) {
     throw new UsageError(`compare needs two records; ${results} has ${records.length}. Name a folder: compare OLD NEW`);
   }
@@ -68,5 +78,7 @@ export function runCompare(results: string, names: readonly string[]): boolean {
     console.log(`FAIL ${what}: ${is.text} after ${was.text}, more than ${is.mayFall} lower`);
   }
   console.log(`\n${changes.length} figures, ${fallen.length} fell too far`);
+  const missing = missingAmong(changes, before);
+  if (missing > 0) console.log(`${missing} more were measured before, and not after: nothing is said of them`);
   return fallen.length === 0;
 }

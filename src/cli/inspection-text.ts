@@ -2,7 +2,7 @@
 import type { Explanation, Inspection, Payload } from "../index.js";
 import { rounded, signed, table } from "./print.js";
 import { counted, formatCount } from "./progress.js";
-import { bar, type Canvas, coloured } from "./terminal.js";
+import { bar, type Canvas, coloured, printable } from "./terminal.js";
 
 /** Of neighbours, beside those by learned edges, and of learned edges to the row; `--json` has all. */
 const LISTED = 16;
@@ -15,7 +15,7 @@ export function inspectionText(row: Inspection, canvas: Canvas): string {
   const inGraph = neighbours.filter((neighbour) => neighbour.inGraph).length;
   const learned = neighbours.filter(({ strength }) => strength > 0).length;
   const facts = [
-    ["id", JSON.stringify(id)],
+    ["id", printable(JSON.stringify(id))],
     ["tier", `${tier}, heat ${heat.toFixed(2)}`],
     [
       "graph",
@@ -57,10 +57,6 @@ function payloadText(payload: Payload | undefined, canvas: Canvas): string {
   });
   return [title(canvas, "Payload"), ...lines].join("\n");
 }
-
-/** JSON leaves C1 controls as they are, and terminals obey them. */
-const printable = (json: string): string =>
-  json.replaceAll(/[\x7f-\x9f]/g, (control) => `\\u00${control.charCodeAt(0).toString(16)}`);
 
 function neighbourTable(neighbours: Inspection["neighbours"], canvas: Canvas): string {
   const shown = neighbours.filter(({ strength }, i) => i < LISTED || strength > 0).slice(0, 2 * LISTED);

@@ -1,7 +1,7 @@
 /** What the commands write: tables for people, one JSON document for programs (`--json`). */
 import type { Hit, Stats } from "../index.js";
 import { formatBytes, formatCount } from "./progress.js";
-import { bar, type Canvas, canvasOf, coloured } from "./terminal.js";
+import { bar, type Canvas, canvasOf, coloured, printable } from "./terminal.js";
 
 const SNIPPET_CHARACTERS = 70;
 const SNIPPET_LEAST = 20;
@@ -28,13 +28,14 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
 /** Hits with rank, score, distance, id, and the title or the beginning of the text, as far as the terminal has room. */
 export function hitTable(hits: readonly Hit[], columns = process.stdout.columns ?? Infinity): string {
   if (hits.length === 0) return "nothing found";
-  const widestId = Math.max(...hits.map(({ id }) => String(id).length));
+  const ids = hits.map(({ id }) => printable(String(id)));
+  const widestId = Math.max(...ids.map(({ length }) => length));
   const room = Math.min(SNIPPET_CHARACTERS, columns - widestId - BESIDE_CHARACTERS);
-  const rows = hits.map(({ id, score, distance, payload }, i) => [
+  const rows = hits.map(({ score, distance, payload }, i) => [
     String(i + 1),
     rounded(score),
     rounded(distance),
-    String(id),
+    ids[i]!,
     snippet(payload, Math.max(room, SNIPPET_LEAST)),
   ]);
   return table([["", "score", "distance", "id", ""], ...rows], [0, 1, 2]);
@@ -50,8 +51,11 @@ export function snippet(payload: Hit["payload"], characters: number): string {
   const line = (typeof title === "string" ? title : typeof text === "string" ? text : JSON.stringify(payload))
     .replaceAll(/\s+/g, " ")
     .trim();
-  return line.length > characters ? `${line.slice(0, characters - 3)}...` : line;
+  return cut(printable(line), characters);
 }
+
+const cut = (line: string, characters: number): string =>
+  line.length > characters ? `${line.slice(0, characters - 3).toWellFormed()}...` : line;
 
 const BAR = 24;
 const BAR_LEAST = 4;

@@ -19,6 +19,7 @@ import { queryCommand, searchCommand } from "./commands/search.js";
 import { statsCommand } from "./commands/stats.js";
 import { trainCommand } from "./commands/train.js";
 import { verifyCommand } from "./commands/verify.js";
+import { printable } from "./terminal.js";
 import { versionOf } from "./version.js";
 
 const COMMANDS = [
@@ -69,7 +70,7 @@ function programOf(): Command {
 /** `CODE: message` in one line. */
 function errorLine(error: unknown): string {
   if (!(error instanceof Error)) return `FAILED: ${String(error)}`;
-  const message = error.message.replaceAll(/\s*\n\s*/g, " ");
+  const message = printable(error.message.replaceAll(/\s*\n\s*/g, " "));
   if (error instanceof CommanderError) return `USAGE: ${message}`;
   if (error instanceof TypeError || error instanceof RangeError) return `BAD_ARGUMENT: ${message}`;
   const code = (error as { code?: unknown }).code;

@@ -26,6 +26,16 @@ export type Colour = "cyan" | "green" | "yellow" | "blue" | "magenta" | "red" | 
 export const coloured = (canvas: Canvas, colour: Colour, text: string): string =>
   canvas.colours && text !== "" ? styleText(colour, text, { validateStream: false }) : text;
 
+/**
+ * Text of others as it may reach a terminal: control characters, which it would obey, and marks that turn the direction
+ * of writing are shown as JSON escapes them.
+ */
+export const printable = (text: string): string =>
+  text.replaceAll(
+    /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
 /** A bar of at most `width` characters, in steps of an eighth; what is more than nothing is seen. */

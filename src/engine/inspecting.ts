@@ -25,7 +25,7 @@ import { checkId, checkK, MAX_K, show } from "./validate.js";
 /** Hits that ranks are looked for among, where nobody says. */
 const RANKED = 100;
 const SURVEY_SEED = 1;
-/** Node numbers drawn for each row that a survey is to return, as some are not in use. */
+/** Node numbers that a survey draws for each row that it is to return, as some are not in use, before it looks at all. */
 const LOOKS = 20;
 
 /** Bits of an arm that a learner may have; edges have both of their weight. */
@@ -185,7 +185,8 @@ function sampleOf(bits: Uint32Array, end: number, count: number): Uint32Array {
       const node = random.below(end);
       if (hasBit(bits, node)) found.add(node);
     }
-    return Uint32Array.from(found).sort();
+    if (found.size === count) return Uint32Array.from(found).sort();
+    found.clear(); // most rows were deleted: what is left is counted one by one
   }
   const all = Array.from({ length: end }, (_, node) => node).filter((node) => hasBit(bits, node));
   const step = Math.max(1, all.length / count);

@@ -141,7 +141,8 @@ export function payloadText(id: Id, payload: unknown): string | undefined {
   // What JSON sees nothing of, such as a Map or a Promise, would be lost without a word.
   const isLost = text === "{}" && ![Object.prototype, null].includes(Object.getPrototypeOf(payload));
   if (isLost || text === undefined || !text.startsWith("{")) {
-    throw new TypeError(`payload of id ${show(id)} becomes ${show(text)} as JSON; expected an object`);
+    const given = payload instanceof Promise ? "is a promise (await it first)" : `becomes ${show(text)} as JSON`;
+    throw new TypeError(`payload of id ${show(id)} ${given}; expected an object that JSON can hold`);
   }
   if (Buffer.byteLength(text) > MAX_PAYLOAD_BYTES) {
     throw new RangeError(

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -113,6 +113,9 @@ describe("progress", () => {
       "3 min 20 s",
       "2 h 5 min",
     ]);
+    // What rounds up is of the next unit.
+    expect([0.9996, 59.6, 3599.6, 7199].map(formatDuration)).toEqual(["1 s", "1 min 0 s", "1 h 0 min", "2 h 0 min"]);
+    expect([2 ** 20 - 1, 2 ** 30 - 1].map(formatBytes)).toEqual(["1.0 MiB", "1.0 GiB"]);
     expect([counted(1, "row"), counted(0, "row"), counted(1234, "row")]).toEqual(["1 row", "0 rows", "1,234 rows"]);
     expect([0, 1023, 1536, 5 * 2 ** 30].map(formatBytes)).toEqual(["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
   });
@@ -166,6 +169,25 @@ it("hits fit into the terminal's width", () => {
   expect(first.length).toBeLessThanOrEqual(80);
   expect(hitTable([hit], 20)).toContain("word word");
   expect(hitTable([], 80)).toBe("nothing found");
+});
+
+it("what rows hold is shown to a terminal, and never obeyed by it", () => {
+  const text = "\x1b[2J\x9b31m\u202etxt";
+  const shown = hitTable([{ id: `a\nb${text}`, score: 1, distance: 0, payload: { text } }], 200);
+  expect(shown.split("\n")).toHaveLength(2);
+  expect(shown).toContain("a\\u000ab\\u001b[2J\\u009b31m\\u202etxt");
+  expect(shown).not.toMatch(/[^\n\x20-\x7e]/);
+});
+
+it.skipIf(!existsSync("/dev/full"))("output that cannot be written is one line of an error", () => {
+  const { status, stderr } = spawnSync(process.execPath, [main, "--help"], {
+    encoding: "utf8",
+    stdio: ["ignore", openSync("/dev/full", "w"), "pipe"],
+  });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/^hebb: IO_ERROR: the output cannot be written: .*ENOSPC.*\n$/),
+  });
 });
 
 describe("help", () => {

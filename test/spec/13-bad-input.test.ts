@@ -220,7 +220,7 @@ describe("a payload", () => {
     ],
     ["that becomes text", put({ toJSON: () => "text" }), TypeError, /becomes .*text.* as JSON; expected an object/],
     ["that is a Map", put(new Map([["a", 1]])), TypeError, /becomes "\{\}" as JSON; expected an object/],
-    ["that is a promise", put(Promise.resolve({})), TypeError, /becomes "\{\}" as JSON; expected an object/],
+    ["that is a promise", put(Promise.resolve({})), TypeError, /is a promise \(await it first\); expected an object/],
     ["that is a Date", put(new Date(0)), TypeError, /becomes .*1970.* as JSON; expected an object/],
     [
       "larger than 16 MiB",
@@ -375,7 +375,7 @@ describe("a search", () => {
     ["k < 0", search({ k: -3 }), RangeError, /^k is -3; expected an integer from 1/],
     ["k no integer", search({ k: 2.5 }), RangeError, /^k is 2\.5; expected an integer/],
     ["k NaN", search({ k: Number.NaN }), RangeError, /^k is NaN/],
-    ["k text", search({ k: "10" }), RangeError, /^k is 10; expected an integer/],
+    ["k text", search({ k: "10" }), RangeError, /^k is "10"; expected an integer/],
     [
       "k an object without a prototype",
       search({ k: Object.create(null) }),
@@ -672,7 +672,12 @@ describe("opening", () => {
       RangeError,
       /^dimensions is 65537; expected an integer from 1 to 65536$/,
     ],
-    ["dimensions as text", opening({ ...good, dimensions: "3" }), RangeError, /^dimensions is 3; expected an integer/],
+    [
+      "dimensions as text",
+      opening({ ...good, dimensions: "3" }),
+      RangeError,
+      /^dimensions is "3"; expected an integer/,
+    ],
     [
       "an unknown metric",
       opening({ ...good, metric: "euclidean" }),

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { checkNode, OLDEST_NODE } from "../../base/node-version.js";
 import { asHebbError } from "../../src/catalog/sqlite-errors.js";
 import { type Index, open } from "../../src/index.js";
+import { ioError } from "../../storage/files.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "hebb-mistakes-"));
@@ -117,6 +118,15 @@ test("a path that is a file, goes through one, or holds other things", async () 
   await expect(open(at("nothing.hebb"))).rejects.toThrow(
     /STORE_NOT_FOUND: .*; give dimensions and metric to create one/,
   );
+});
+
+test("a path that this process may not touch", () => {
+  for (const code of ["EACCES", "EPERM", "EROFS"]) {
+    const denied = Object.assign(new Error(`${code}: no`), { code });
+    expect(ioError(denied, "mkdir", "/data/shop.hebb").message).toBe(
+      `IO_ERROR: mkdir /data/shop.hebb: ${code}: no. This process may not: see whose it is, or give another path`,
+    );
+  }
 });
 
 test("a huge k", async () => {

@@ -197,6 +197,19 @@ describe("survey", () => {
     },
   );
 
+  it("a survey finds what is left where nearly all was deleted", async () => {
+    const left = await open(scratch("left.hebb"), { dimensions: 2, metric: "l2", durability: "off" });
+    await left.putMany(Array.from({ length: 3000 }, (_, id) => ({ id, vector: [id, id % 7] })));
+    await left.settle();
+    await left.delete(Array.from({ length: 2960 }, (_, id) => id + 20));
+    await left.settle();
+    const all = left.survey(1000).map(({ id }) => id);
+    expect(all).toHaveLength(40);
+    for (const count of [1, 10, 40]) expect(left.survey(count)).toHaveLength(count);
+    expect((await graphHealth(left, 4))!.reached).toEqual({ sought: 40, found: 40 });
+    await left.close();
+  });
+
   it("health adds up", async () => {
     const health = (await graphHealth(index))!;
     expect(health).toMatchObject({ surveyed: ROWS, reached: { sought: 200, found: 200 } });
@@ -438,6 +451,7 @@ describe("hebb report", () => {
     [["--queries", "0"], /USAGE: .*at least 1/],
     [["-k", "x"], /USAGE: .*integer/],
     [["--points", "-1"], /USAGE: .*at least 1/],
+    [["--queries", "1000001"], /USAGE: .*--queries.*at most 1000000/],
   ])("%j is refused", async (args, message) => {
     expect((await hebb("report", store, scratch("never.html"), ...args)).err).toMatch(message);
   });

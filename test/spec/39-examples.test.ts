@@ -35,6 +35,13 @@ test.each(["thoughts", "symbols"])("%s says the same each time", (name) => {
   expect(run(name)).toBe(output);
 });
 
+test.each([
+  ["rag", path("nowhere"), /nowhere" is not there; expected a folder with markdown files/],
+  ["robot-memory", "all", /all states; expected at least 2/],
+])("%s %s is refused by what it says", (name, argument, message) => {
+  expect(() => run(name, argument)).toThrow(message);
+});
+
 /**
  * Files on a topic each. What is asked for stands once in the file that answers, and three times in another one, so that
  * only clicks can tell which it is.

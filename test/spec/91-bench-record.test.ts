@@ -14,7 +14,7 @@ import {
 } from "../../bench/release/index-file.js";
 import { commandOf, type Part, RELEASE } from "../../bench/release/parts.js";
 import { runRelease } from "../../bench/release/run.js";
-import { changesBetween } from "../../bench/tables/compare.js";
+import { changesBetween, missingAmong, runCompare } from "../../bench/tables/compare.js";
 import { documents, MEASURED, README } from "../../bench/tables/documents.js";
 import { recall, speed, words } from "../../bench/tables/words.js";
 
@@ -88,6 +88,29 @@ describe("comparing records", () => {
       ["128 dimensions: recall@10 by codes alone: 1 bit", true],
       ["128 dimensions: recall@10 by codes alone: 2 bits", false],
     ]);
+  });
+
+  it("counts what was measured before and is not after, and does not take the newest record for the old one", () => {
+    const before = newestRecord(RESULTS);
+    const folder = join(scratch, "partial");
+    cpSync(before.folder, folder, { recursive: true });
+    const index = JSON.parse(text(join(folder, "index.json"))) as RecordFolder["index"];
+    const { frozen: _, ...parts } = index.parts;
+    writeIndex({ folder, index: { ...index, parts } });
+    const same = changesBetween(before, before);
+    const changes = changesBetween(before, recordCalled(folder, RESULTS));
+    expect(missingAmong(same, before)).toBe(0);
+    expect(changes.length).toBeLessThan(same.length);
+    expect(missingAmong(changes, before)).toBe(same.length - changes.length);
+
+    const results = join(scratch, "two");
+    for (const [name, date] of [
+      ["old", "2026-01-01"],
+      ["new", "2026-02-01"],
+    ] as const) {
+      writeIndex({ folder: join(results, name), index: { ...index, date, parts: {} } });
+    }
+    expect(() => runCompare(results, ["new"])).toThrow(/new is the newest record; name an older one, or two/);
   });
 
   it("names the records there are where one is missing", () => {

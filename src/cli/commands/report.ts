@@ -8,6 +8,9 @@ import { page } from "../report/page.js";
 import { withStore } from "../store.js";
 import { versionOf } from "../version.js";
 
+/** Of queries, results and points: as many as a search or a survey gives. */
+const MOST = 1_000_000;
+
 interface ReportCommandOptions {
   queries: number;
   k: number;
@@ -66,5 +69,6 @@ async function report(
 function countOf(text: string): number {
   const count = integerOf(text);
   if (count < 1) throw new InvalidArgumentError("expected at least 1");
+  if (count > MOST) throw new InvalidArgumentError(`expected at most ${MOST}`);
   return count;
 }

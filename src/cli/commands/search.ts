@@ -4,6 +4,7 @@ import { filterOf, idOf, idsOf, integerOf, numberOf, vectorOf, weightsOf } from 
 import { hitTable, print } from "../print.js";
 import { counted, formatDuration } from "../progress.js";
 import { warn, withStore } from "../store.js";
+import { printable } from "../terminal.js";
 
 /** What `search` and `query` share. */
 interface AskOptions {
@@ -146,7 +147,8 @@ function resultText({ hits, latencyMs, subgraph, embeddings }: QueryResult): str
   const lines = [hitTable(hits), "", `${counted(hits.length, "hit")} in ${formatDuration(latencyMs / 1000)}`];
   if (subgraph) {
     lines.push(`${counted(subgraph.edges.length, "edge")} among them:`);
-    for (const { from, to, weight } of subgraph.edges) lines.push(`  ${from} -- ${to}  ${weight.toFixed(4)}`);
+    for (const { from, to, weight } of subgraph.edges)
+      lines.push(`  ${printable(`${from} -- ${to}`)}  ${weight.toFixed(4)}`);
   }
   if (embeddings?.[0])
     lines.push(
