@@ -86,7 +86,7 @@ durability  rows that are on disk before they are acknowledged, beside SQLite an
   --rows N                put with many callers, and searched (100000; ingest: a fifth)
   --repeats N             runs of each engine (3)
 
-smoke  all of them on small seeded data, in seconds; needs no data and no rivals. What they find is held to
+smoke  all of them on small seeded data, in a minute or two; needs no data and no rivals. What they find is held to
        bench/results/smoke-baseline.json
   --rebase                write that file from this run instead
 
