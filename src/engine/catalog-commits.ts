@@ -45,7 +45,7 @@ export class CatalogCommits {
   /**
    * The catalog's transaction ends behind what waits already: who put rows need not wait for the disk a second time.
    */
-  private soon(): void {
+  soon(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
     if (this.stopped) return;

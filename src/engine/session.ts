@@ -129,7 +129,10 @@ export class Session {
     });
     const syncsByInterval = this.durability === "interval" && !this.store.readOnly;
     this.stopSyncing = syncsByInterval ? this.store.log.syncEvery(this.config.ruvector.flush_interval_ms) : () => {};
-    if (!this.store.readOnly) this.linker.start(); // what was acknowledged and not linked when the store was closed
+    if (this.store.readOnly) return;
+    this.linker.start(); // what was acknowledged and not linked when the store was closed
+    // What was replayed was acknowledged long ago, and no reader sees it before it is committed.
+    if (this.catalog.committedLsn < this.appliedLsn) this.commits.soon();
   }
 
   get dimensions(): number {

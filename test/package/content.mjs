@@ -7,7 +7,7 @@ import { expect, output, step } from "./step.mjs";
 
 const ALLOWED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|binding\.gyp|config\.toml)$/,
-  /^docs\/(?!packing\.md$)[a-z-]+\.md$/,
+  /^docs\/(?!packing\.md$)(concepts\/)?[a-z-]+\.md$/,
   /^dist\/(base|model|native|src|storage|training)\/([a-z0-9-]+\/)*[a-z0-9-]+\.(js|d\.ts)$/,
   /^native\/(install\.mjs|([a-z0-9-]+\/)*[a-z0-9-]+\.(cpp|hpp|inl))$/,
   /^prebuilds\/(linux-(x64|arm64)\/hebb\.(glibc|musl)|darwin-(x64|arm64)\/hebb)\.node$/,
@@ -25,9 +25,14 @@ export async function contentTests(tarball) {
       (name) => name.startsWith("dist/") && !existsSync(join(checkout, name.slice(5).replace(/\.(js|d\.ts)$/, ".ts"))),
     );
     expect(orphans.length === 0, `no source for ${orphans.join(", ")}`);
-    const absent = [...kernelSources(), "native/install.mjs", "config.toml", "LICENSE", "docs/operating.md"].filter(
-      (name) => !files.includes(name),
-    );
+    const absent = [
+      ...kernelSources(),
+      "native/install.mjs",
+      "config.toml",
+      "LICENSE",
+      "docs/operating.md",
+      "docs/concepts/searching.md",
+    ].filter((name) => !files.includes(name));
     expect(absent.length === 0, `missing: ${absent.join(", ")}`);
     expect(
       files.some((name) => name.startsWith(`prebuilds/${process.platform}-${process.arch}/`)),

@@ -64,6 +64,16 @@ it.each([
   await reader.close();
 });
 
+it("reads beside the next writer what that one found in the log, though it writes nothing", async () => {
+  const directory = killedAfter("recovered", `await index.put("a", [1, 2]);`);
+  const writer = await open(directory);
+  await writer.delete(["nobody"]); // changes nothing, and has its turn behind the commit of what was replayed
+  const reader = await open(directory, { readOnly: true });
+  expect(reader.has("a")).toBe(true);
+  await reader.close();
+  await writer.close();
+});
+
 it("is fine where the killed writer had checkpointed all", async () => {
   const directory = killedAfter("checkpointed", `await index.put("a", [1, 2]); await index.checkpoint();`);
   const reader = await open(directory, { readOnly: true });
