@@ -1,6 +1,7 @@
 /** What is said where `await` was forgotten before `open`. */
 import { Index } from "./hebb-index.js";
 
+/** Members that each index has of its own, so that the prototype does not name them. */
 const FIELDS = ["gradients", "thoughts", "symbols"] as const satisfies readonly (keyof Index)[];
 
 const MEMBERS: PropertyDescriptorMap = Object.fromEntries(
