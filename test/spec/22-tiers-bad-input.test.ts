@@ -250,7 +250,8 @@ describe("a store that is there", () => {
     async (rerank) => {
       const options = { k: 3, rerank } as SearchOptions;
       const query = rowOf(rows, 0, d);
-      const shown = typeof rerank === "object" && rerank !== null ? "an object" : String(rerank);
+      const isObject = typeof rerank === "object" && rerank !== null;
+      const shown = isObject ? "an object" : typeof rerank === "string" ? `"${rerank}"` : String(rerank);
       for (const exact of [false, true]) {
         for (const search of [
           () => index.search(query, { ...options, exact }),

@@ -298,7 +298,7 @@ describe("is refused", () => {
       /seed is -1; expected an integer from 0 to 4294967295/,
     ],
     ["a seed beyond 32 bits", { ...soft, estimator: "gumbel", seed: 2 ** 32 }, /seed is 4294967296/],
-    ["a seed that is text", { ...soft, estimator: "gumbel", seed: "1" }, /seed is 1; expected an integer/],
+    ["a seed that is text", { ...soft, estimator: "gumbel", seed: "1" }, /seed is "1"; expected an integer/],
     ["a temperature of NaN", { ...soft, temperature: Number.NaN }, /temperature is NaN; expected a number > 0/],
   ];
   test.each(cases)("%s", async (_, query, message) => {

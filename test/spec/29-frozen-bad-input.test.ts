@@ -114,7 +114,7 @@ describe("freeze refuses", () => {
     ["null for a rotation", by({ rotation: null }), TypeError, /^rotation is null; expected one of/],
     ["a negative seed", by({ seed: -1 }), RangeError, /^seed is -1; expected an integer from 0 to 9007199254740991$/],
     ["a seed beyond integers", by({ seed: 2 ** 53 }), RangeError, /^seed is 9007199254740992; expected/],
-    ["a string for a seed", by({ seed: "1" }), RangeError, /^seed is 1; expected an integer/],
+    ["a string for a seed", by({ seed: "1" }), RangeError, /^seed is "1"; expected an integer/],
     ["no bits", by({ bits: 0 }), RangeError, /^bits is 0; expected an integer from 1 to 8$/],
     ["nine bits", by({ bits: 9 }), RangeError, /^bits is 9; expected an integer from 1 to 8$/],
     ["half a bit", by({ bits: 0.5 }), RangeError, /^bits is 0.5; expected/],
@@ -749,7 +749,7 @@ describe("an open bundle refuses", () => {
       "rerankFactor of text",
       search(query, { rerankFactor: "20" }),
       RangeError,
-      /^rerankFactor is 20; expected an integer/,
+      /^rerankFactor is "20"; expected an integer/,
     ],
     ["an unknown mode", search(query, { mode: "tree" }), TypeError, /^mode is "tree"; expected one of scan, graph$/],
     [
