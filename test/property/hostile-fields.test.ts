@@ -359,8 +359,9 @@ const PAYLOAD_FIELDS: [record: string, type: number, fields: [name: string, at: 
 
 describe.each(PAYLOAD_FIELDS)("log record %s", (_, type, fields) => {
   test.each(fields)("%s", async (name, at) => {
-    for (const from of [stores.full, stores.young]) {
-      for (const value of hostile(4)) {
+    for (const [i, from] of [stores.full, stores.young].entries()) {
+      for (const [j, value] of hostile(4).entries()) {
+        if (!long && i !== j % 2) continue; // each value in one of them
         const forge = ({ payload }: ForgedRecord) => writeField(payload, at(payload), 4, value);
         const damage = () => {
           const log = new ForgedLog(victim);
