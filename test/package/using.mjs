@@ -54,7 +54,7 @@ export async function useTests(consumer) {
     await step(`types under ${moduleResolution}`, async () => {
       const file = `consumer-${moduleResolution}.mts`;
       writeFileSync(join(consumer, file), CONSUMER);
-      const options = ["--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--types", "node"];
+      const options = ["--noEmit", "--strict", "--target", "es2022", "--types", "node"];
       await node(
         tool("typescript/bin/tsc"),
         ...options,
