@@ -238,7 +238,7 @@ describe("manifests", () => {
         expect(meaning(parsed)).toBe(meaning(original));
         expect(parseManifest(formatManifest(parsed), MANIFEST)).toEqual(parsed);
       }),
-      runs(3000),
+      runs(2000),
     );
   });
 

@@ -442,7 +442,7 @@ describe("full text", () => {
             expect([node, Number.isFinite(score)]).toEqual([0, true]);
         },
       ),
-      runs(2000),
+      runs(1000),
     );
     expect(catalog.fullText("x ".repeat(100_000), 1)).toHaveLength(1);
     expect(catalog.fullText("NEAR", 1)).toHaveLength(1);

@@ -173,7 +173,7 @@ describe("filters", () => {
           if (expected && screen) expect(screen(payload ? JSON.stringify(payload) : "")).toBe(true);
         }
       }),
-      runs(3000),
+      runs(1500),
     );
   });
 

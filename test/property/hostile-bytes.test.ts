@@ -188,7 +188,7 @@ describe("parsers", () => {
         if (sealed && bytes.length >= 16) reseal(bytes);
         onlyTyped(() => parse(bytes));
       }),
-      runs(500),
+      runs(300),
     );
   });
 
@@ -196,7 +196,7 @@ describe("parsers", () => {
     records.fromLog(1, () => decode(sound));
     fc.assert(
       fc.property(changes, (all) => onlyTyped(() => records.fromLog(1, () => decode(mutate(sound, all))))),
-      runs(500),
+      runs(300),
     );
   });
 
@@ -213,7 +213,7 @@ describe("parsers", () => {
     });
     fc.assert(
       fc.property(changes, (all) => onlyTyped(() => parseManifest(mutate(Buffer.from(text), all), "somewhere"))),
-      runs(500),
+      runs(300),
     );
     for (const field of ["format", "witness", "generation", "sections"]) {
       // JSON.parse has no limit of depth, and much that one would do with the result has.
@@ -232,7 +232,7 @@ describe("parsers", () => {
           expect(vector).toHaveLength(4);
         });
       }),
-      runs(500),
+      runs(300),
     );
   });
 });
