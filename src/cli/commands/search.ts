@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { type Filter, HebbError, type Id, type Index, type Query, type QueryResult } from "../../index.js";
+import { QUERY_MODES, type QueryMode } from "../../types.js";
 import { filterOf, idOf, idsOf, integerOf, numberOf, vectorOf, weightsOf } from "../arguments.js";
 import { hitTable, print } from "../print.js";
 import { counted, formatDuration } from "../progress.js";
@@ -28,8 +29,6 @@ interface QueryCommandOptions extends AskOptions {
   negative?: Id[];
   weight?: number[];
 }
-
-const MODES = ["vector", "neural", "subgraph", "differentiable"] as const;
 
 /** `hebb search`: the nearest, without anything learned. */
 export function searchCommand(program: Command): void {
@@ -74,7 +73,7 @@ export function queryCommand(program: Command): void {
   asking(program.command("query"))
     .summary("ask with all that was learned, or by example")
     .description("Asks by text, vector, stored id or examples, with all that was learned from feedback.")
-    .option("-m, --mode <mode>", MODES.join(" | "), modeOf, "neural")
+    .option("-m, --mode <mode>", QUERY_MODES.join(" | "), modeOf, "neural")
     .option("-p, --positive <id>", "more like this one; may be repeated", idsOf)
     .option("-n, --negative <id>", "less like this one; may be repeated", idsOf)
     .option("-w, --weight <n>", "of each positive, then of each negative; may be repeated", weightsOf)
@@ -137,9 +136,9 @@ function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], 
   };
 }
 
-function modeOf(text: string): (typeof MODES)[number] {
-  const mode = MODES.find((known) => known === text);
-  if (mode === undefined) throw new InvalidArgumentError(`expected one of ${MODES.join(", ")}`);
+function modeOf(text: string): QueryMode {
+  const mode = QUERY_MODES.find((known) => known === text);
+  if (mode === undefined) throw new InvalidArgumentError(`expected one of ${QUERY_MODES.join(", ")}`);
   return mode;
 }
 
